@@ -1,0 +1,35 @@
+# make quickstart            train on real photos in minutes (BACKEND=jax|tensorflow|torch)
+# make test                  the whole suite on the three backends
+# make test-jax              the suite on one of them (also test-tensorflow, test-torch)
+# make lint                  ruff's checks
+PYTHON ?= python3
+BACKEND ?= jax
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: quickstart test test-jax test-tensorflow test-torch lint clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of packages, so that each is installed once.
+$(VENV)/%.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) -e ".[$*]"
+	touch "$@"
+
+# ARGS passes options on: make quickstart ARGS="--conditioning none"
+quickstart: $(VENV)/$(BACKEND),quickstart.installed
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/quickstart.py $(ARGS)
+
+test: test-jax test-tensorflow test-torch
+
+test-jax test-tensorflow test-torch: test-%: $(VENV)/test.installed
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: $(VENV)/test.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) build runs *.egg-info
