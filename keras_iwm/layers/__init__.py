@@ -1,0 +1,12 @@
+"""Layers: patches, positions, attention, actions, masks and views."""
+
+from keras_iwm.layers.action_features import ActionFeatures as ActionFeatures
+from keras_iwm.layers.action_tokens import ActionTokens as ActionTokens
+from keras_iwm.layers.multi_block_mask import MultiBlockMask as MultiBlockMask
+from keras_iwm.layers.normalize_latents import normalize_latents as normalize_latents
+from keras_iwm.layers.patch_embedding import PatchEmbedding as PatchEmbedding
+from keras_iwm.layers.self_attention import SelfAttention as SelfAttention
+from keras_iwm.layers.sincos_positions import sincos_positions as sincos_positions
+from keras_iwm.layers.token_dense import TokenDense as TokenDense
+from keras_iwm.layers.transformer_block import TransformerBlock as TransformerBlock
+from keras_iwm.layers.view_generator import ViewGenerator as ViewGenerator

@@ -1,0 +1,67 @@
+"""From images to patch tokens."""
+
+import keras
+from keras import ops
+
+from keras_iwm.layers.token_dense import TokenDense
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class PatchEmbedding(keras.layers.Layer):
+    """Cut images into square patches and map each to a token.
+
+    With `patch_ids` only the wanted patches are embedded, so that the encoder
+    never computes the masked ones.
+
+    Args:
+        patch_size: Integer, side of a patch in pixels.
+        hidden_dim: Integer, features of a token.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Call arguments:
+        images: Tensor of shape `(batch_size, height, width, 3)`, both sides
+            multiples of `patch_size`.
+        patch_ids: Optional integer tensor of shape `(batch_size, num_patches)`,
+            positions on the grid row by row.
+
+    Returns:
+        Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+
+    Example:
+
+    ```python
+    images = keras.random.uniform((2, 32, 32, 3))
+    tokens = keras_iwm.layers.PatchEmbedding(8, 64)(images)  # (2, 16, 64)
+    ```
+    """
+
+    def __init__(self, patch_size, hidden_dim, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+        self.hidden_dim = hidden_dim
+        self.projection = TokenDense(
+            hidden_dim, dtype=self.dtype_policy, name="projection"
+        )
+
+    def build(self, images_shape, patch_ids_shape=None):
+        """Create the projection for patches of three channels."""
+        self.projection.build((None, None, 3 * self.patch_size**2))
+
+    def call(self, images, patch_ids=None):
+        """Embed all patches, or those at `patch_ids`."""
+        size = self.patch_size
+        rows, columns = images.shape[1] // size, images.shape[2] // size
+        patches = ops.reshape(images, (-1, rows, size, columns, size * 3))
+        patches = ops.transpose(patches, (0, 1, 3, 2, 4))
+        patches = ops.reshape(patches, (-1, rows * columns, size * size * 3))
+        if patch_ids is not None:
+            patches = ops.take_along_axis(patches, patch_ids[..., None], axis=1)
+        return self.projection(patches)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "hidden_dim": self.hidden_dim,
+        }

@@ -1,0 +1,97 @@
+"""Multi-head self-attention."""
+
+import keras
+from keras import ops
+
+from keras_iwm.layers.token_dense import TokenDense
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head self-attention with one product for query, key and value.
+
+    Keys have no bias: the softmax cancels it, so the function is the same, and a
+    parameter whose gradient is only rounding noise would drift under Adam.
+
+    Args:
+        num_heads: Integer, number of heads; divides the number of features.
+        output_initializer: Initializer of the output kernel.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Call arguments:
+        tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+
+    Returns:
+        Tensor of the same shape.
+
+    Raises:
+        ValueError: If `num_heads` does not divide `hidden_dim`.
+
+    Example:
+
+    ```python
+    tokens = keras.random.normal((2, 16, 64))
+    outputs = keras_iwm.layers.SelfAttention(4)(tokens)
+    ```
+    """
+
+    def __init__(self, num_heads, output_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.output_initializer = keras.initializers.get(output_initializer)
+
+    def build(self, tokens_shape):
+        """Create the two products and the biases of query and value."""
+        hidden_dim = tokens_shape[-1]
+        if hidden_dim % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide the number of features. Received: "
+                f"num_heads={self.num_heads} for {hidden_dim} features. Choose one "
+                "of its divisors, 64 features a head is usual."
+            )
+        # A scale of 2 over the joint kernel is Glorot's for each of its three.
+        self.query_key_value = TokenDense(
+            3 * hidden_dim,
+            use_bias=False,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                2.0, mode="fan_avg", distribution="uniform"
+            ),
+            dtype=self.dtype_policy,
+            name="query_key_value",
+        )
+        self.query_key_value.build(tokens_shape)
+        self.query_bias = self.add_weight(
+            shape=(hidden_dim,), initializer="zeros", name="query_bias"
+        )
+        self.value_bias = self.add_weight(
+            shape=(hidden_dim,), initializer="zeros", name="value_bias"
+        )
+        self.output_projection = TokenDense(
+            hidden_dim,
+            kernel_initializer=self.output_initializer,
+            dtype=self.dtype_policy,
+            name="output_projection",
+        )
+        self.output_projection.build(tokens_shape)
+
+    def call(self, tokens):
+        """Let every token attend to all tokens."""
+        num_tokens, hidden_dim = tokens.shape[1:]
+        query, key, value = ops.split(self.query_key_value(tokens), 3, axis=-1)
+        query = query + ops.cast(self.query_bias, query.dtype)
+        value = value + ops.cast(self.value_bias, value.dtype)
+        heads = (-1, num_tokens, self.num_heads, hidden_dim // self.num_heads)
+        mixed = ops.dot_product_attention(
+            ops.reshape(query, heads),
+            ops.reshape(key, heads),
+            ops.reshape(value, heads),
+        )
+        return self.output_projection(ops.reshape(mixed, (-1, num_tokens, hidden_dim)))
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "output_initializer": keras.initializers.serialize(self.output_initializer),
+        }

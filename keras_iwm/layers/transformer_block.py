@@ -1,0 +1,134 @@
+"""The pre-norm transformer block."""
+
+import keras
+from keras import ops
+
+from keras_iwm.layers.self_attention import SelfAttention
+from keras_iwm.layers.token_dense import TokenDense
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class TransformerBlock(keras.layers.Layer):
+    """Pre-norm transformer block: self-attention, then a two-layer MLP.
+
+    Encoder and predictor of an image world model are stacks of it. The kernels
+    that write to the residual stream start `sqrt(2 * block_index)` times smaller,
+    so that the stream's variance does not grow with depth (I-JEPA, arXiv
+    2301.08243).
+
+    Args:
+        num_heads: Integer, number of attention heads.
+        mlp_dim: Integer, width of the MLP.
+        block_index: Integer from 1, the block's place in its stack.
+        drop_path_rate: Float in [0, 1), probability with which each of the two
+            residual branches is left out for an image during training.
+        remat: Boolean. If `True`, activations are computed again in the backward
+            pass instead of being kept.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Call arguments:
+        tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        training: Boolean, whether to drop paths.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+
+    ```python
+    tokens = keras.random.normal((2, 16, 64))
+    block = keras_iwm.layers.TransformerBlock(num_heads=4, mlp_dim=256)
+    outputs = block(tokens)
+    ```
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        mlp_dim,
+        block_index=1,
+        drop_path_rate=0.0,
+        remat=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(
+                "`drop_path_rate` must be a float in [0, 1). Received: "
+                f"drop_path_rate={drop_path_rate}."
+            )
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.block_index = block_index
+        self.drop_path_rate = drop_path_rate
+        self.remat = remat
+
+    def build(self, tokens_shape):
+        """Create norms, attention and MLP."""
+        hidden_dim = tokens_shape[-1]
+        policy = self.dtype_policy
+        residual_initializer = keras.initializers.VarianceScaling(
+            1 / (2 * self.block_index), mode="fan_avg", distribution="uniform"
+        )
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, dtype=policy, name="attention_norm"
+        )
+        self.attention = SelfAttention(
+            self.num_heads, residual_initializer, dtype=policy, name="attention"
+        )
+        self.mlp_norm = keras.layers.LayerNormalization(
+            epsilon=1e-6, dtype=policy, name="mlp_norm"
+        )
+        self.mlp_hidden = TokenDense(self.mlp_dim, dtype=policy, name="mlp_hidden")
+        self.mlp_output = TokenDense(
+            hidden_dim,
+            kernel_initializer=residual_initializer,
+            dtype=policy,
+            name="mlp_output",
+        )
+        for layer in (self.attention_norm, self.attention, self.mlp_norm):
+            layer.build(tokens_shape)
+        self.mlp_hidden.build(tokens_shape)
+        self.mlp_output.build((*tokens_shape[:-1], self.mlp_dim))
+        if self.drop_path_rate:
+            self.drop_path = keras.layers.Dropout(
+                self.drop_path_rate, dtype=policy, name="drop_path"
+            )
+            self.drop_path.build((None, 2))
+
+    def call(self, tokens, training=None):
+        """Transform the tokens."""
+        paths = None
+        if self.drop_path_rate and training:
+            # Dropout of ones is the scaled mask of stochastic depth. It is drawn
+            # outside of what `keras.remat` runs twice, so that both runs agree.
+            ones = ops.ones((ops.shape(tokens)[0], 2), dtype=self.compute_dtype)
+            paths = self.drop_path(ones, training=True)[:, :, None, None]
+        branches = keras.remat(self._branches) if self.remat else self._branches
+        return branches(tokens, paths)
+
+    def _branches(self, tokens, paths):
+        """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
+        attended = self.attention(self.attention_norm(tokens))
+        if paths is not None:
+            attended = attended * paths[:, 0]
+        tokens = tokens + attended
+        # The exact form of GELU: the approximate one differs between backends.
+        hidden = keras.activations.gelu(
+            self.mlp_hidden(self.mlp_norm(tokens)), approximate=False
+        )
+        expanded = self.mlp_output(hidden)
+        if paths is not None:
+            expanded = expanded * paths[:, 1]
+        return tokens + expanded
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "block_index": self.block_index,
+            "drop_path_rate": self.drop_path_rate,
+            "remat": self.remat,
+        }
