@@ -1,0 +1,98 @@
+"""AdamW with a scheduled weight decay."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW whose weight decay may be a schedule, for the parameters that want it.
+
+    Biases, norms, tokens and all else with a single dimension are not decayed.
+    Both schedules count updates, so that accumulated gradients do not hurry them.
+    A file saved on one backend goes on training on the others.
+
+    Args:
+        learning_rate: Float or a `keras.optimizers.schedules` schedule.
+        weight_decay: Float or schedule. `CosineDecay(0.04, steps, alpha=10.0)`
+            rises from 0.04 to 0.4.
+        beta_1: Float in [0, 1), decay of the first moment.
+        beta_2: Float in [0, 1), decay of the second moment.
+        epsilon: Float, added to the root of the second moment.
+        **kwargs: Passed to `keras.optimizers.AdamW`.
+
+    Example:
+
+    ```python
+    optimizer = keras_iwm.optimizers.AdamW(
+        learning_rate=1e-3,
+        weight_decay=keras.optimizers.schedules.CosineDecay(0.04, 1000, alpha=10.0),
+    )
+    ```
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        weight_decay=0.04,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        **kwargs,
+    ):
+        super().__init__(
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            **kwargs,
+        )
+
+    def build(self, var_list):
+        """Create the moments and leave single-dimension parameters undecayed."""
+        if not self.built:
+            self.exclude_from_weight_decay(
+                var_list=[
+                    variable
+                    for variable in var_list
+                    if sum(side > 1 for side in variable.shape) < 2
+                ]
+            )
+        super().build(var_list)
+
+    def _apply_weight_decay(self, variables):
+        """Shrink the decayed parameters, the factor computed once for all."""
+        decay = self.weight_decay
+        if isinstance(decay, keras.optimizers.schedules.LearningRateSchedule):
+            decay = decay(self.iterations)
+        factor = 1.0 - ops.cast(self.learning_rate, "float32") * decay
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                variable.assign(variable.value * ops.cast(factor, variable.dtype))
+
+    def _get_current_learning_rate(self):
+        """Return the learning rate of this update; Keras's own counts micro-steps."""
+        schedule = self._learning_rate
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+            return schedule(self.iterations)
+        return super()._get_current_learning_rate()
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        config = super().get_config()
+        if not isinstance(self.weight_decay, (int, float)):
+            config["weight_decay"] = keras.saving.serialize_keras_object(
+                self.weight_decay
+            )
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Make an optimizer from its config."""
+        config = dict(config)
+        if isinstance(config["weight_decay"], dict):
+            config["weight_decay"] = keras.saving.deserialize_keras_object(
+                config["weight_decay"], custom_objects=custom_objects
+            )
+        return super().from_config(config, custom_objects)

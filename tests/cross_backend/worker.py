@@ -1,0 +1,129 @@
+"""What one backend does in a process of its own for the tests across backends.
+
+python worker.py train FOLDER OPTIMIZER   # three steps from given weights and views
+python worker.py save FOLDER              # train, save, and write outputs down
+python worker.py load FOLDER              # load, compare, and go on training
+"""
+
+import importlib.util
+import pathlib
+import sys
+import warnings
+
+if importlib.util.find_spec("torch"):
+    import torch  # noqa: F401
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_iwm
+from keras_iwm.layers import MultiBlockMask, ViewGenerator
+from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+
+STEPS = 3
+BATCH = 4
+
+
+def make_model():
+    """A small model with everything switched on that the views do not decide."""
+    encoder = ViTEncoder((16, 24), 4, 16, 2, 2)
+    views = ViewGenerator((16, 24), MultiBlockMask((4, 6)), seed=3)
+    predictor = WorldModelPredictor((4, 6), 16, 12, 2, 2, action_dim=7)
+    return ImageWorldModel(encoder, predictor, views, ema_momentum=0.9)
+
+
+def random_images(count):
+    """Images that are the same in every process."""
+    return np.random.default_rng(0).integers(0, 256, (count, 16, 24, 3)).astype("uint8")
+
+
+def train(folder, optimizer):
+    """Take three steps from the same weights on the same views."""
+    rng = np.random.default_rng(0)
+    model = make_model()
+    model.encoder.set_weights(
+        [
+            rng.normal(0, 0.2, w.shape) + (w.name == "gamma")
+            for w in model.encoder.weights
+        ]
+    )
+    model.predictor.set_weights(
+        [
+            rng.normal(0, 0.2, w.shape) + (w.name == "gamma")
+            for w in model.predictor.weights
+        ]
+    )
+    model.reset_target_encoder()
+    count = STEPS * BATCH
+    order = np.stack([rng.permutation(24) for _ in range(count)]).astype("int32")
+    views = {
+        "source": rng.uniform(0, 255, (count, 16, 24, 3)).astype("float32"),
+        "target": rng.uniform(0, 255, (count, 16, 24, 3)).astype("float32"),
+        "action": rng.uniform(-1, 1, (count, 7)).astype("float32"),
+        "context_ids": order[:, :10],
+        "target_ids": order[:, 14:],
+    }
+    if optimizer == "sgd":
+        model.compile(keras.optimizers.SGD(0.1))
+    else:
+        model.compile(keras_iwm.optimizers.AdamW(1e-3))
+    losses = []
+    for step in range(STEPS):
+        batch = {k: v[step * BATCH : (step + 1) * BATCH] for k, v in views.items()}
+        losses.append(float(model.train_on_batch(batch)))
+    np.savez(
+        folder / f"{optimizer}_{keras.backend.backend()}.npz",
+        np.array(losses),
+        *model.get_weights(),
+    )
+
+
+def save(folder):
+    """Train, save the model, and write its outputs down."""
+    model = make_model()
+    recipe = keras_iwm.optimizers.pretraining_recipe(10, BATCH, learning_rate=1e-3)
+    model.compile(recipe.optimizer)
+    model.fit(random_images(8), batch_size=BATCH, verbose=0)
+    name = keras.backend.backend()
+    model.save(folder / f"{name}.keras")
+    views = {
+        k: ops.convert_to_numpy(v)
+        for k, v in model.view_generator(random_images(4)).items()
+    }
+    np.savez(
+        folder / f"{name}.npz",
+        prediction=ops.convert_to_numpy(model(views)["prediction"]),
+        iterations=ops.convert_to_numpy(model.optimizer.iterations),
+        **views,
+    )
+
+
+def load(folder):
+    """Load every file, compare outputs, and go on training."""
+    for path in sorted(folder.glob("*.keras")):
+        # A resolved `jit_compile` or a foreign optimizer would warn.
+        warnings.simplefilter("error", UserWarning)
+        model = keras.models.load_model(path)
+        warnings.simplefilter("default")
+        with np.load(path.with_suffix(".npz")) as saved:
+            views = {
+                k: saved[k] for k in saved if k not in ("prediction", "iterations")
+            }
+            prediction = ops.convert_to_numpy(model(views)["prediction"])
+            np.testing.assert_allclose(prediction, saved["prediction"], atol=1e-5)
+            iterations = int(saved["iterations"])
+        assert int(ops.convert_to_numpy(model.optimizer.iterations)) == iterations
+        fresh = make_model()
+        fresh.compile(keras_iwm.optimizers.AdamW())
+        assert model.jit_compile == fresh.jit_compile
+        assert len(model.trainable_variables) == len(fresh.trainable_variables)
+        before = model.encoder.get_weights()[0]
+        model.fit(random_images(8), batch_size=BATCH, verbose=0)
+        assert np.abs(model.encoder.get_weights()[0] - before).max() > 0
+        assert int(ops.convert_to_numpy(model.optimizer.iterations)) == iterations + 2
+
+
+if __name__ == "__main__":
+    folder = pathlib.Path(sys.argv[2])
+    {"train": train, "save": save, "load": load}[sys.argv[1]](folder, *sys.argv[3:])

@@ -1,0 +1,144 @@
+"""An independent forward pass in NumPy, in float64, from a model's weights."""
+
+import math
+
+import numpy as np
+
+
+def weights_of(model):
+    """Weights by their path below the model."""
+    weights = {}
+    for weight in model.weights:
+        path = weight.path.split("/")
+        if path[0] == model.name:
+            path = path[1:]
+        key = "/".join(path)
+        assert key not in weights, key
+        weights[key] = np.asarray(weight.numpy(), "float64")
+    return weights
+
+
+def layer_norm(x, gamma, beta):
+    mean = x.mean(-1, keepdims=True)
+    variance = ((x - mean) ** 2).mean(-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-6) * gamma + beta
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def positions(rows, columns, dim):
+    """Sine and cosine positions, one loop per patch."""
+    table = np.zeros((rows * columns, dim))
+    quarter = dim // 4
+    for row in range(rows):
+        for column in range(columns):
+            for index in range(quarter):
+                frequency = 1 / 10000 ** (4 * index / dim)
+                out = table[row * columns + column]
+                out[index] = math.sin(row * frequency)
+                out[quarter + index] = math.cos(row * frequency)
+                out[2 * quarter + index] = math.sin(column * frequency)
+                out[3 * quarter + index] = math.cos(column * frequency)
+    return table
+
+
+def block(x, w, name, heads):
+    batch, tokens, dim = x.shape
+    h = layer_norm(
+        x, w[f"{name}/attention_norm/gamma"], w[f"{name}/attention_norm/beta"]
+    )
+    qkv = h @ w[f"{name}/attention/query_key_value/kernel"]
+    q, k, v = np.split(qkv, 3, axis=-1)
+    q = q + w[f"{name}/attention/query_bias"]
+    v = v + w[f"{name}/attention/value_bias"]
+    mixed = np.zeros_like(q)
+    size = dim // heads
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        scores = q[..., part] @ k[..., part].transpose(0, 2, 1) / math.sqrt(size)
+        mixed[..., part] = softmax(scores) @ v[..., part]
+    x = (
+        x
+        + mixed @ w[f"{name}/attention/output_projection/kernel"]
+        + w[f"{name}/attention/output_projection/bias"]
+    )
+    h = layer_norm(x, w[f"{name}/mlp_norm/gamma"], w[f"{name}/mlp_norm/beta"])
+    h = gelu(h @ w[f"{name}/mlp_hidden/kernel"] + w[f"{name}/mlp_hidden/bias"])
+    return x + h @ w[f"{name}/mlp_output/kernel"] + w[f"{name}/mlp_output/bias"]
+
+
+def encode(encoder, images, patch_ids=None):
+    """The encoder's latents; returns those after every block too."""
+    w = weights_of(encoder)
+    low, high = encoder.value_range
+    x = (np.asarray(images, "float64") - low) / (high - low)
+    x = (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    size = encoder.patch_size
+    batch, height, width, _ = x.shape
+    rows, columns = height // size, width // size
+    patches = np.zeros((batch, rows * columns, size * size * 3))
+    for row in range(rows):
+        for column in range(columns):
+            patch = x[
+                :,
+                row * size : (row + 1) * size,
+                column * size : (column + 1) * size,
+            ]
+            patches[:, row * columns + column] = patch.reshape(batch, -1)
+    table = np.broadcast_to(
+        positions(rows, columns, encoder.hidden_dim),
+        (batch, rows * columns, encoder.hidden_dim),
+    )
+    if patch_ids is not None:
+        patches = np.stack([p[i] for p, i in zip(patches, patch_ids, strict=True)])
+        table = np.stack([p[i] for p, i in zip(table, patch_ids, strict=True)])
+    x = (
+        patches @ w["patch_embedding/projection/kernel"]
+        + w["patch_embedding/projection/bias"]
+        + table
+    )
+    outputs = {"stem": x}
+    for index in range(encoder.num_layers):
+        x = block(x, w, f"block_{index:02d}", encoder.num_heads)
+        outputs[f"block_{index:02d}"] = x
+    outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
+    return outputs
+
+
+def predict(predictor, context_latents, context_ids, target_ids, action):
+    """The predictor's output for one set of targets an image."""
+    w = weights_of(predictor)
+    table = positions(*predictor.grid_size, predictor.predictor_dim)
+    context = (
+        np.asarray(context_latents, "float64") @ w["input_projection/kernel"]
+        + w["input_projection/bias"]
+        + table[context_ids]
+    )
+    targets = w["mask_token"] + table[target_ids]
+    tokens = [context, targets]
+    if predictor.conditioning == "feature":
+        h = np.concatenate(
+            [targets, np.repeat(action[:, None], targets.shape[1], axis=1)], axis=-1
+        )
+        for name in ("hidden_0", "hidden_1"):
+            h = h @ w[f"action_features/{name}/kernel"]
+            h = np.maximum(h + w[f"action_features/{name}/bias"], 0)
+        h = h @ w["action_features/output/kernel"]
+        tokens[1] = h + w["action_features/output/bias"]
+    if predictor.conditioning == "sequence":
+        tokens.append(
+            action[..., None] * w["action_tokens/kernel"] + w["action_tokens/bias"]
+        )
+    x = np.concatenate(tokens, axis=1)
+    for index in range(predictor.num_layers):
+        x = block(x, w, f"block_{index:02d}", predictor.num_heads)
+    x = x[:, context.shape[1] : context.shape[1] + targets.shape[1]]
+    x = layer_norm(x, w["norm/gamma"], w["norm/beta"])
+    return x @ w["output_projection/kernel"] + w["output_projection/bias"]
