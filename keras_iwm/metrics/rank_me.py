@@ -1,0 +1,78 @@
+"""Effective rank of a set of features."""
+
+import numpy as np
+from keras import ops
+
+
+def rank_me(features):
+    """Effective number of dimensions that a set of features uses (RankMe).
+
+    The exponential of the entropy of the singular values of the feature matrix,
+    normalised to sum to one. It needs no labels and falls when features collapse
+    to few dimensions. It lies between 1 (all features on one line through the
+    origin, or all zero) and `min(num_images, hidden_dim)`, so compare numbers from
+    the same number of images only. Computed on the host in float64.
+
+    Source: RankMe, arXiv 2210.02885. Features are not centred, as there.
+
+    Args:
+        features: Array or tensor of shape `(num_images, hidden_dim)`, such as the
+            average-pooled latents of `keras_iwm.evaluation.extract_features`.
+
+    Returns:
+        A float; NaN if any feature is not finite.
+
+    Raises:
+        ValueError: If `features` is not a matrix.
+
+    Example:
+
+    ```python
+    keras_iwm.metrics.rank_me(np.eye(8))  # 8.0
+    ```
+    """
+    features = _as_matrix(features)
+    if not np.all(np.isfinite(features)):
+        return float("nan")
+    values = np.linalg.svd(features, compute_uv=False)
+    # An epsilon keeps all-zero features at 1 instead of dividing by zero.
+    shares = values / (values.sum() + np.finfo("float64").tiny)
+    shares = shares[shares > 0]
+    return float(np.exp(-np.sum(shares * np.log(shares))))
+
+
+def feature_spread(features):
+    """Standard deviation of each feature over images, averaged over features.
+
+    Zero when the encoder gives every image the same features (full collapse).
+    Logged beside RankMe, which does not see the features' size. Computed on the
+    host in float64.
+
+    Args:
+        features: Array or tensor of shape `(num_images, hidden_dim)`.
+
+    Returns:
+        A float, 0 or more.
+
+    Raises:
+        ValueError: If `features` is not a matrix.
+
+    Example:
+
+    ```python
+    keras_iwm.metrics.feature_spread(np.ones((4, 8)))  # 0.0
+    ```
+    """
+    return float(np.mean(np.std(_as_matrix(features), axis=0)))
+
+
+def _as_matrix(features):
+    """Features as a float64 NumPy matrix."""
+    features = np.asarray(ops.convert_to_numpy(features)).astype("float64")
+    if features.ndim != 2 or features.size == 0:
+        raise ValueError(
+            "`features` must be a matrix of shape (num_images, hidden_dim). "
+            f"Received shape: {features.shape}. Average patch latents over their "
+            "patches first, as keras_iwm.evaluation.extract_features does."
+        )
+    return features
