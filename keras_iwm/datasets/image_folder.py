@@ -1,0 +1,238 @@
+"""Images in a folder, as batches for `fit`."""
+
+import concurrent.futures
+import copy
+import pathlib
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_iwm.datasets.epoch_ordered_dataset import (
+    EpochOrderedDataset,
+    check_integer,
+)
+from keras_iwm.datasets.pillow import fit_image, require_pillow
+
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+
+
+class ImageFolder(EpochOrderedDataset):
+    """Batches of the image files of a folder, decoded with Pillow.
+
+    The folder holds either the files themselves, or one folder per class; the class
+    names in alphabetical order give the labels 0, 1, 2 and so on (a class folder
+    without images keeps its number). JPEG, PNG, WebP and BMP files are read, turned
+    upright, made RGB, resized until the shorter side fits, and centre-cropped.
+
+    The order of the images is a pure function of `(seed, epoch)`. To resume, set
+    `epoch` and pass the same number as `initial_epoch` to `fit`. Decoding is the
+    slow part: batches are prepared ahead in threads, since Pillow leaves Python's
+    lock while it decodes.
+
+    Args:
+        folder: Path of the folder.
+        image_size: Tuple `(height, width)` of the images handed out.
+        batch_size: Positive integer.
+        shuffle: Boolean, whether every epoch has an order of its own.
+        seed: Non-negative integer from which the orders are drawn.
+        drop_remainder: Boolean, whether to leave out the images that do not fill a
+            last batch.
+        num_threads: Positive integer, threads that decode; as many batches are
+            prepared ahead.
+
+    Returns:
+        Each batch is `(images,)` for a flat folder, `(images, labels)` for class
+        folders: uint8 `(batch_size, height, width, 3)` and int32 `(batch_size,)`.
+
+    Raises:
+        ValueError: If the folder does not exist, holds no images, or holds images
+            both beside and inside class folders; later, if a file cannot be read.
+
+    Example:
+
+    ```python
+    import os, tempfile
+    import numpy as np
+    from PIL import Image
+    from keras_iwm.datasets import ImageFolder
+
+    folder = tempfile.mkdtemp()
+    for name in ("cat", "dog"):
+        os.mkdir(os.path.join(folder, name))
+        for i in range(4):
+            pixels = np.random.randint(0, 256, (40, 50, 3), dtype="uint8")
+            Image.fromarray(pixels).save(os.path.join(folder, name, f"{i}.png"))
+
+    dataset = ImageFolder(folder, image_size=(32, 32), batch_size=4)
+    images, labels = dataset[0]  # (4, 32, 32, 3), (4,)
+    train, held_out = dataset.split(0.25)  # 6 and 2 images
+    images, labels = held_out.load()
+    ```
+    """
+
+    def __init__(
+        self,
+        folder,
+        image_size,
+        batch_size=64,
+        shuffle=True,
+        seed=0,
+        drop_remainder=True,
+        num_threads=4,
+    ):
+        require_pillow()
+        if len(image_size) != 2 or min(image_size) < 1:
+            raise ValueError(
+                "`image_size` must be (height, width), both positive. "
+                f"Received: {image_size}"
+            )
+        paths, labels, class_names = _find_images(pathlib.Path(folder))
+        super().__init__(
+            len(paths),
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            drop_remainder=drop_remainder,
+        )
+        check_integer("num_threads", num_threads, 1)
+        self.image_size = tuple(image_size)
+        self.num_threads = num_threads
+        self.paths = paths
+        self.labels = labels
+        self.class_names = class_names
+        self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
+        self._batches = {}  # (epoch, index) -> future of the images
+
+    def load_batch(self, index):
+        """Returns batch `index` of the current epoch: `(images,)` or with labels."""
+        ahead = range(index, min(index + 1 + self.num_threads, self.num_batches))
+        wanted = [(self.epoch, batch) for batch in ahead]
+        # What was prepared for another epoch, or skipped, is let go.
+        self._batches = {
+            key: self._batches.get(key)
+            or self._threads.submit(self._read_all, self.batch_indices(key[1]))
+            for key in wanted
+        }
+        images = self._batches[wanted[0]].result()
+        if self.labels is None:
+            return (images,)
+        return images, self.labels[self.batch_indices(index)]
+
+    def load(self, indices=None):
+        """Reads images into memory, for an evaluation.
+
+        Args:
+            indices: Optional integers, which images; by default all, in file order.
+
+        Returns:
+            Tuple `(images, labels)`: uint8 `(n, height, width, 3)` and int32
+            `(n,)`, or `None` in place of the labels for a flat folder.
+        """
+        indices = np.arange(self.num_samples) if indices is None else indices
+        indices = np.asarray(indices, dtype="int64")
+        images = np.empty((len(indices), *self.image_size, 3), dtype="uint8")
+        pixels = tqdm(
+            self._threads.map(self._read, indices),
+            desc="Reading images",
+            total=len(indices),
+        )
+        for row, image in enumerate(pixels):
+            images[row] = image
+        return images, None if self.labels is None else self.labels[indices]
+
+    def split(self, fraction, seed=0):
+        """Sets a random part of every class aside.
+
+        Args:
+            fraction: Float between 0 and 1, the share to hold out.
+            seed: Non-negative integer that decides which images.
+
+        Returns:
+            Tuple `(train, held_out)` of two `ImageFolder`s without a common image.
+            The held-out one hands out every image, in file order.
+        """
+        rng = np.random.default_rng(seed)
+        labels = np.zeros(self.num_samples) if self.labels is None else self.labels
+        held_out = np.zeros(self.num_samples, dtype=bool)
+        for label in np.unique(labels):
+            members = rng.permutation(np.flatnonzero(labels == label))
+            held_out[members[: round(fraction * len(members))]] = True
+        if not 0 < fraction < 1 or held_out.all() or not held_out.any():
+            raise ValueError(
+                "`fraction` must be between 0 and 1 and leave images on both sides. "
+                f"Received: {fraction} of {self.num_samples} images, "
+                f"{held_out.sum()} of them held out"
+            )
+        train = self._subset(~held_out)
+        if train.num_batches == 0:
+            raise ValueError(
+                f"`fraction={fraction}` leaves {train.num_samples} images to train on, "
+                f"fewer than the batch size {self.batch_size}."
+            )
+        held_out = self._subset(held_out)
+        held_out.shuffle = held_out.drop_remainder = False
+        held_out.epoch = 0
+        return train, held_out
+
+    def _subset(self, chosen):
+        """Returns a copy with the images where the boolean array `chosen` is true."""
+        subset = copy.copy(self)
+        subset.paths = [self.paths[index] for index in np.flatnonzero(chosen)]
+        subset.labels = None if self.labels is None else self.labels[chosen]
+        subset.num_samples = len(subset.paths)
+        subset.epoch = 0
+        subset._batches = {}
+        return subset
+
+    def _read_all(self, indices):
+        """Returns images, uint8 `(n, height, width, 3)`."""
+        return np.stack([self._read(index) for index in indices])
+
+    def _read(self, index):
+        """Returns one image, uint8 `(height, width, 3)`."""
+        from PIL import Image
+
+        path = self.paths[index]
+        try:
+            with Image.open(path) as image:
+                return np.asarray(fit_image(image, self.image_size))
+        except Exception as error:  # Pillow raises many kinds for a broken file.
+            raise ValueError(
+                f"The image file {path} could not be read ({error}). "
+                "Repair or remove it."
+            ) from error
+
+
+def _find_images(folder):
+    """Returns the paths, the labels or `None`, and the class names of a folder."""
+    if not folder.is_dir():
+        raise ValueError(f"`folder` must be an existing folder. Received: {folder}")
+    flat = _image_files(folder.iterdir())
+    folders = sorted(
+        path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."
+    )
+    by_class = [_image_files(path.rglob("*")) for path in folders]
+    if flat and any(by_class):
+        raise ValueError(
+            f"`folder` must hold image files or class folders, not both. {folder} has "
+            f"{len(flat)} image files beside class folders: move them."
+        )
+    if flat:
+        return flat, None, None
+    paths = [path for paths in by_class for path in paths]
+    if not paths:
+        raise ValueError(
+            f"`folder` must hold images. {folder} has no file ending in "
+            f"{', '.join(_SUFFIXES)}, nor has a folder in it."
+        )
+    labels = np.repeat(np.arange(len(folders)), [len(paths) for paths in by_class])
+    return paths, labels.astype("int32"), [path.name for path in folders]
+
+
+def _image_files(paths):
+    """Returns the visible image files among `paths`, sorted."""
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
+    )

@@ -1,0 +1,87 @@
+"""Images and labels from an `.npz` file."""
+
+import pathlib
+
+import numpy as np
+
+from keras_iwm.datasets.image_array import check_images
+from keras_iwm.datasets.pillow import fit_image, require_pillow
+
+_IMAGE_KEYS = ("images", "x", "x_train")
+_LABEL_KEYS = ("labels", "y", "y_train")
+
+
+def load_images(path, image_size=None):
+    """Reads images, and labels if there are any, from an `.npz` file.
+
+    Args:
+        path: Path of a file made by `np.savez` or `np.savez_compressed`, with the
+            images under `images`, `x` or `x_train`, and optionally the labels under
+            `labels`, `y` or `y_train`.
+        image_size: Optional tuple `(height, width)`: uint8 images of another size
+            are resized until the shorter side fits, and centre-cropped.
+
+    Returns:
+        Tuple `(images, labels)`: uint8 or floating point `(n, height, width, 3)`,
+        and an array `(n,)` or `None`.
+
+    Raises:
+        ValueError: If the file is missing or no `.npz` file, if it lacks the images
+            (the message lists the keys it has), or if an array has a wrong shape.
+
+    Example:
+
+    ```python
+    import os, tempfile
+    import numpy as np
+    from keras_iwm.datasets import load_images
+
+    path = os.path.join(tempfile.mkdtemp(), "images.npz")
+    np.savez(path, images=np.zeros((4, 40, 48, 3), "uint8"), labels=np.arange(4))
+    images, labels = load_images(path, image_size=(32, 32))
+    images.shape  # (4, 32, 32, 3)
+    ```
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz" or not path.is_file():
+        raise ValueError(f"`path` must be an existing .npz file. Received: {path}")
+    # Unpickling could run code that a stranger put into the file.
+    with np.load(path, allow_pickle=False) as arrays:
+        image_key = next((key for key in _IMAGE_KEYS if key in arrays.files), None)
+        label_key = next((key for key in _LABEL_KEYS if key in arrays.files), None)
+        if image_key is None:
+            raise ValueError(
+                f"{path} must hold its images under one of the keys "
+                f"{', '.join(_IMAGE_KEYS)}. It has: {', '.join(arrays.files)}"
+            )
+        try:
+            images = arrays[image_key]
+            labels = None if label_key is None else arrays[label_key]
+        except ValueError as error:
+            raise ValueError(f"{path} holds no plain arrays ({error}).") from error
+    images = check_images(images, name=image_key)
+    if labels is not None:
+        labels = labels.squeeze(-1) if labels.shape[1:] == (1,) else labels
+        if labels.shape != (len(images),):
+            raise ValueError(
+                f"`{label_key}` in {path} must have one entry for each of the "
+                f"{len(images)} images. Received: shape {labels.shape}"
+            )
+    if image_size is not None and images.shape[1:3] != tuple(image_size):
+        images = _resize(images, image_size)
+    return images, labels
+
+
+def _resize(images, image_size):
+    """Resizes uint8 images to cover the size, and crops them."""
+    if images.dtype != np.uint8:
+        raise ValueError(
+            "`image_size` can only be changed for uint8 images. "
+            f"Received: {images.dtype} images of {images.shape[1:3]}. Resize them "
+            "before saving, or leave `image_size` out."
+        )
+    require_pillow()
+    from PIL import Image
+
+    resized = (fit_image(Image.fromarray(image), image_size) for image in images)
+    return np.stack([np.asarray(image) for image in resized])

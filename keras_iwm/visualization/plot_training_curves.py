@@ -1,0 +1,127 @@
+"""A run at a glance."""
+
+import csv
+import pathlib
+
+import numpy as np
+
+from keras_iwm.visualization.figure import (
+    PALETTE,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    new_figure,
+)
+
+# Title -> {logged name: label of its curve}
+_PANELS = {
+    "loss": {"loss": "training", "val_loss": "validation"},
+    "mean reciprocal rank": {
+        "mrr": "world model",
+        "mrr_shuffled_action": "shuffled actions",
+        "mrr_chance": "chance",
+    },
+    "hit rate at 1": {"hit_at_1": "world model"},
+    "RankMe": {"rankme": "pooled features"},
+    "feature spread": {"feature_std": "pooled features"},
+    "accuracy": {
+        "knn_accuracy": "nearest neighbours",
+        "probe_accuracy": "probe, training",
+        "val_probe_accuracy": "probe, validation",
+        "accuracy": "training",
+        "val_accuracy": "validation",
+    },
+}
+
+
+def plot_training_curves(history):
+    """Draws what a run logged, one panel for each kind of number.
+
+    Panels: loss, mean reciprocal rank with its chance line and the shuffled-action
+    control, hit rate at 1, RankMe, feature spread, accuracy. Only what was logged is
+    drawn. A loss that falls while RankMe or the feature spread falls too is
+    collapse, not progress.
+
+    Args:
+        history: What `fit` returned, its `history` dictionary, or the path of a file
+            that `keras.callbacks.CSVLogger` wrote.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If none of these numbers was logged.
+
+    Example:
+
+    ```python
+    from keras_iwm.visualization import plot_training_curves
+
+    figure = plot_training_curves(
+        {"loss": [0.9, 0.6, 0.5], "mrr": [0.03, 0.1, 0.2], "mrr_chance": [0.024] * 3}
+    )
+    figure.savefig("curves.png")
+    ```
+    """
+    epochs, columns = _read(history)
+    panels = {
+        title: {name: label for name, label in curves.items() if name in columns}
+        for title, curves in _PANELS.items()
+    }
+    panels = {title: curves for title, curves in panels.items() if curves}
+    if not panels:
+        known = [name for curves in _PANELS.values() for name in curves]
+        raise ValueError(
+            f"`history` must hold at least one of {', '.join(known)}. Received: "
+            f"{', '.join(columns) or 'nothing'}"
+        )
+
+    num_columns = min(3, len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    figure = new_figure(3.5 * num_columns, 2.6 * num_rows)
+    axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
+    for axis, (title, curves) in zip(axes, panels.items(), strict=False):
+        for color, (name, label) in zip(PALETTE, curves.items(), strict=False):
+            style = {"linewidth": 1.8, "color": color}
+            if name == "mrr_chance":
+                style = {"linewidth": 1.2, "color": "0.35", "linestyle": "--"}
+            if len(epochs) == 1:
+                style["marker"] = "o"
+            axis.plot(epochs, columns[name], label=label, **style)
+        axis.set_title(title, fontsize=TITLE_SIZE)
+        axis.set_xlabel("epoch", fontsize=TEXT_SIZE)
+        axis.tick_params(labelsize=TEXT_SIZE - 1)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+        if len(curves) > 1 or title == "accuracy":
+            axis.legend(fontsize=TEXT_SIZE - 1, frameon=False)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    return figure
+
+
+def _read(history):
+    """Returns the epochs, counted from 1, and `{name: values}` as float arrays."""
+    if isinstance(history, (str, pathlib.Path)):
+        with open(history, newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = {name: [row[name] for row in rows] for name in (rows or [{}])[0]}
+        epochs = [int(epoch) + 1 for epoch in columns.pop("epoch", [])]
+    else:
+        columns = getattr(history, "history", history)
+        start = next(iter(getattr(history, "epoch", [])), 0)
+        longest = max((len(values) for values in columns.values()), default=0)
+        epochs = [start + 1 + epoch for epoch in range(longest)]
+    return epochs, {name: _as_floats(values) for name, values in columns.items()}
+
+
+def _as_floats(values):
+    """Returns values as floats; what is no number, such as `NA`, becomes NaN."""
+    floats = []
+    for value in values:
+        try:
+            floats.append(float(value))
+        except (TypeError, ValueError):
+            floats.append(np.nan)
+    return np.array(floats)
