@@ -87,6 +87,8 @@ class MultiBlockMask(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.grid_size = as_size("grid_size", grid_size)
         _check_grid(self.grid_size)
+        if min(self.grid_size) == 4 and None in (num_context, num_targets):
+            _warn_of_coarse_blocks(self.grid_size)
         self.num_blocks = _as_count("num_blocks", num_blocks)
         self.num_candidates = _as_count("num_candidates", num_candidates)
         self.scale = as_interval("scale", scale, 1e-6, 1.0)
@@ -303,11 +305,14 @@ def _check_grid(grid_size):
             f"cannot have their share of it. Received: {grid_size}. Use larger "
             "images or smaller patches: the grid is image_size / patch_size."
         )
-    if min(grid_size) == 4:
-        warnings.warn(
-            f"A grid of {grid_size[0]} x {grid_size[1]} patches rounds blocks "
-            "coarsely: on 4 x 4 they can only be 12.5 to 25 % of the image, and may "
-            "hide all of it. Larger images or smaller patches mend this.",
-            UserWarning,
-            stacklevel=3,
-        )
+
+
+def _warn_of_coarse_blocks(grid_size):
+    """Say what the smallest grid does to blocks, where counts are left to the layer."""
+    warnings.warn(
+        f"A grid of {grid_size[0]} x {grid_size[1]} patches rounds blocks coarsely: on "
+        "4 x 4 they can only be 12.5 to 25 % of the image, and may hide all of it. "
+        "Larger images or smaller patches mend this.",
+        UserWarning,
+        stacklevel=4,
+    )

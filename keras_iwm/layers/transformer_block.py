@@ -91,8 +91,13 @@ class TransformerBlock(keras.layers.Layer):
         self.mlp_hidden.build(tokens_shape)
         self.mlp_output.build((*tokens_shape[:-1], self.mlp_dim))
         if self.drop_path_rate:
+            # With a noise shape Keras draws from the layer's own generator on Torch
+            # too, and not from a global state that no checkpoint holds.
             self.drop_path = keras.layers.Dropout(
-                self.drop_path_rate, dtype=policy, name="drop_path"
+                self.drop_path_rate,
+                noise_shape=(None, 2),
+                dtype=policy,
+                name="drop_path",
             )
             self.drop_path.build((None, 2))
 

@@ -105,9 +105,10 @@ class ImageWorldModel(TargetEncoderTrainer):
                 name="probe_accuracy"
             )
         self.built = True
-        # Explicitly: TensorFlow does not call a setter whose value stays the same.
+        # Not through the setter, which would also unfreeze an encoder that came frozen.
         self.target_encoder.trainable = False
-        self.trainable = trainable
+        if not trainable:
+            self.trainable = False
 
     @classmethod
     def from_preset(cls, preset, **overrides):

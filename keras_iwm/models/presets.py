@@ -1,5 +1,7 @@
 """Named sizes of image world models."""
 
+import warnings
+
 from keras_iwm.layers.multi_block_mask import MultiBlockMask
 from keras_iwm.layers.view_generator import ViewGenerator
 from keras_iwm.models.vit_encoder import ViTEncoder
@@ -119,9 +121,13 @@ def build_from_preset(
     }
     if is_ijepa:
         transforms = {"shared": (), "destructive": ()}
+    with warnings.catch_warnings():
+        if image_size is None and patch_size is None:
+            warnings.simplefilter("ignore")  # the preset's own grid is meant
+        mask = MultiBlockMask(encoder.grid_size, separate_blocks=is_ijepa)
     view_generator = ViewGenerator(
         encoder.image_size,
-        MultiBlockMask(encoder.grid_size, separate_blocks=is_ijepa),
+        mask,
         value_range=value_range,
         seed=seed,
         name="view_generator",

@@ -122,9 +122,12 @@ class ViTEncoder(keras.Model):
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-6, dtype=policy, name="norm"
         )
-        self.patch_embedding.build((None, *self.image_size, 3))
-        for block in (*self.blocks, self.norm):
-            block.build((None, None, hidden_dim))
+        # The model's name leads all paths: Keras on Torch knows weights by their path,
+        # and teacher and student would hide each other.
+        with keras.name_scope(self.name):
+            self.patch_embedding.build((None, *self.image_size, 3))
+            for block in (*self.blocks, self.norm):
+                block.build((None, None, hidden_dim))
         self.built = True
         self.trainable = trainable
 

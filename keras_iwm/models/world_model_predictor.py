@@ -119,7 +119,6 @@ class WorldModelPredictor(keras.Model):
         self.input_projection = TokenDense(
             predictor_dim, dtype=policy, name="input_projection"
         )
-        self.input_projection.build((None, None, hidden_dim))
         self.mask_token = self.add_weight(
             shape=(predictor_dim,),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
@@ -129,12 +128,10 @@ class WorldModelPredictor(keras.Model):
             self.action_tokens = ActionTokens(
                 predictor_dim, dtype=policy, name="action_tokens"
             )
-            self.action_tokens.build((None, action_dim))
         elif conditioning == "feature":
             self.action_features = ActionFeatures(
                 predictor_dim, dtype=policy, name="action_features"
             )
-            self.action_features.build((None, None, predictor_dim), (None, action_dim))
         self.blocks = [
             TransformerBlock(
                 num_heads,
@@ -150,12 +147,20 @@ class WorldModelPredictor(keras.Model):
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-6, dtype=policy, name="norm"
         )
-        for block in (*self.blocks, self.norm):
-            block.build((None, None, predictor_dim))
         self.output_projection = TokenDense(
             hidden_dim, dtype=policy, name="output_projection"
         )
-        self.output_projection.build((None, None, predictor_dim))
+        # The model's name leads all paths: Keras on Torch knows weights by their path,
+        # and those of encoder and predictor would hide each other.
+        with keras.name_scope(self.name):
+            self.input_projection.build((None, None, hidden_dim))
+            if conditioning == "sequence":
+                self.action_tokens.build((None, action_dim))
+            elif conditioning == "feature":
+                tokens_shape = (None, None, predictor_dim)
+                self.action_features.build(tokens_shape, (None, action_dim))
+            for block in (*self.blocks, self.norm, self.output_projection):
+                block.build((None, None, predictor_dim))
         self.built = True
         self.trainable = trainable
 

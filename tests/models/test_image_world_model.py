@@ -80,6 +80,16 @@ def test_teacher_starts_as_the_student_and_owns_no_trainable_weight():
     check()
 
 
+def test_every_weight_has_a_path_of_its_own():
+    # Keras on Torch clears the gradients of the weights that it knows by their path.
+    model = small_model(num_classes=3)
+    paths = [weight.path for weight in model.weights]
+    assert len(set(paths)) == len(paths)
+    if keras.backend.backend() == "torch":
+        known = {id(parameter) for parameter in model.parameters()}
+        assert all(id(weight.value) in known for weight in model.trainable_variables)
+
+
 def closed_form(teacher, students, momenta):
     for student, momentum in zip(students, momenta, strict=True):
         teacher = [

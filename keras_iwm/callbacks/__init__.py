@@ -1,0 +1,9 @@
+"""Callbacks that watch and save a run."""
+
+from keras_iwm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
+from keras_iwm.callbacks.tensor_board_scalars import (
+    TensorBoardScalars as TensorBoardScalars,
+)
+from keras_iwm.callbacks.world_model_quality import (
+    WorldModelQuality as WorldModelQuality,
+)

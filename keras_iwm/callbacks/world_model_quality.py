@@ -1,0 +1,172 @@
+"""World-model and representation quality in a run's log."""
+
+import keras
+import numpy as np
+
+from keras_iwm.evaluation.images import check_labels
+from keras_iwm.evaluation.probes import extract_features, knn_accuracy
+from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.metrics.rank_me import feature_spread, rank_me
+from keras_iwm.transforms.color_jitter import ColorJitter
+
+
+class WorldModelQuality(keras.callbacks.Callback):
+    """Log what the world model and its features are worth, while it is fitted.
+
+    The loss of a joint-embedding model says little: it may rise while the model
+    learns, and a collapsed one shows a small, stable loss. At the end of epochs this
+    adds to the logs, all of them of the target encoder (the teacher):
+
+    - `mrr`, `mrr_chance`, `hit_at_1`, `mrr_shuffled_action`: how well the model
+      applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for
+      models whose first shared transform is a `ColorJitter`; I-JEPA has none.
+    - `rankme` and `feature_std` of the average-pooled features of `images`.
+    - `knn_accuracy` with `labels`: of `images` among `train_images`, or without
+      those of each image among the other ones (leave one out).
+
+    It measures at epoch 0, at every `every`-th epoch and at the last one. The
+    epochs between repeat the last values, since some loggers fix their columns at
+    the first epoch and plots break at NaN. Put it before loggers such as
+    `keras.callbacks.CSVLogger` in the list of callbacks: they write what they find.
+
+    Sources: image world models, arXiv 2403.00504; RankMe, arXiv 2210.02885.
+
+    Args:
+        images: Array of shape `(num_images, height, width, 3)` of at least 2 images,
+            best held out from training, of the model's `image_size` and in its
+            `value_range`.
+        labels: Optional integers of shape `(num_images,)`, for kNN.
+        train_images: Optional array of images like `images`, kNN's neighbours.
+        train_labels: Integers, one for each of `train_images`.
+        bank: `RetrievalBank`. Defaults to the headline bank of 256 entries.
+        every: Positive integer, epochs between measurements.
+        num_retrieval_images: Integer, at least 2: on how many of `images`, evenly
+            spaced, actions are measured. They cost most: each is as much work as
+            encoding 256 images and predicting as many.
+        num_neighbors: Positive integer, the neighbours that vote in kNN.
+        batch_size: Positive integer, images or bank entries that pass through the
+            model at once.
+
+    Raises:
+        ValueError: If labels do not fit the images, or, when training begins, the
+            images do not fit the model.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
+    images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), "uint8")
+    quality = keras_iwm.callbacks.WorldModelQuality(images[16:])
+    history = model.fit(images[:16], batch_size=8, callbacks=[quality])
+    history.history["mrr"], history.history["rankme"]
+    ```
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        train_images=None,
+        train_labels=None,
+        bank=None,
+        every=1,
+        num_retrieval_images=20,
+        num_neighbors=10,
+        batch_size=64,
+    ):
+        super().__init__()
+        if int(every) != every or every < 1:
+            raise ValueError(
+                f"`every` must be a positive integer. Received: every={every}."
+            )
+        if num_retrieval_images < 2:
+            raise ValueError(
+                "`num_retrieval_images` must be at least 2. Received: "
+                f"num_retrieval_images={num_retrieval_images}."
+            )
+        if (train_images is None) != (train_labels is None) or (
+            train_images is not None and labels is None
+        ):
+            raise ValueError(
+                "kNN among `train_images` needs all of `labels`, `train_images` and "
+                "`train_labels`. Pass the missing ones, or `labels` alone for leave "
+                "one out."
+            )
+        if labels is not None:
+            labels = check_labels(labels, len(images))
+            num_others = len(images) - 1
+            if train_images is not None:
+                num_others = len(train_images)
+                train_labels = check_labels(train_labels, num_others, "train_labels")
+            if not 1 <= num_neighbors <= num_others:
+                raise ValueError(
+                    f"`num_neighbors` must be from 1 to {num_others}, the number of "
+                    f"images that can vote. Received: num_neighbors={num_neighbors}."
+                )
+        self.images = images
+        self.labels = labels
+        self.train_images = train_images
+        self.train_labels = train_labels
+        self.bank = bank
+        self.every = int(every)
+        self.num_retrieval_images = int(num_retrieval_images)
+        self.num_neighbors = int(num_neighbors)
+        self.batch_size = int(batch_size)
+        self._evaluator = None
+        self._values = None
+
+    def on_train_begin(self, logs=None):
+        """Check the images against the model before any time is spent."""
+        self._values = None
+        shared = self.model.view_generator.shared
+        if not shared or not isinstance(shared[0], ColorJitter):
+            self._evaluator = None
+        elif self._evaluator is None or self._evaluator.model is not self.model:
+            count = min(self.num_retrieval_images, len(self.images))
+            chosen = np.linspace(0, len(self.images) - 1, count).round().astype(int)
+            self._evaluator = WorldModelEvaluator(
+                self.model,
+                self.images[chosen],
+                self.bank,
+                self.batch_size,
+                swapped_image=False,
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Add the measured values, or the last ones, to the logs."""
+        is_last = epoch + 1 == self.params.get("epochs")
+        if self._values is None or epoch % self.every == 0 or is_last:
+            self._values = self._measure()
+        if logs is not None:
+            logs.update(self._values)
+
+    def _measure(self):
+        """Measure the model as it is now."""
+        values = {}
+        if self._evaluator is not None:
+            results = self._evaluator.evaluate(verbose=False)
+            for key in ("mrr", "mrr_chance", "hit_at_1", "mrr_shuffled_action"):
+                values[key] = results[key]
+        features = self._features(self.images)
+        values["rankme"] = rank_me(features)
+        values["feature_std"] = feature_spread(features)
+        if self.train_images is not None:
+            values["knn_accuracy"] = knn_accuracy(
+                self._features(self.train_images),
+                self.train_labels,
+                features,
+                self.labels,
+                self.num_neighbors,
+            )
+        elif self.labels is not None:
+            values["knn_accuracy"] = knn_accuracy(
+                features, self.labels, k=self.num_neighbors
+            )
+        return values
+
+    def _features(self, images):
+        """Pooled latents of the teacher."""
+        return extract_features(
+            self.model.target_encoder, images, self.batch_size, verbose=False
+        )

@@ -1,0 +1,134 @@
+"""Ranking of the predictions for one image in its bank, compiled once."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
+
+
+class BankRanking(keras.Model):
+    """One image's bank, the predictions for it, and their ranks.
+
+    It shares the target encoder and the predictor with the world model and owns no
+    weights. `predict_on_batch` compiles `call` at the first image and serves every
+    further one, also after the weights have changed. Chunks of `chunk_size` entries
+    pass through encoder and predictor one after the other, so memory holds one
+    chunk's activations and the bank's latents.
+
+    Args:
+        model: `ImageWorldModel`.
+        size: Integer, the number of entries of the bank.
+        batch_size: Integer, the most entries that are embedded at once.
+        shuffle: Integer array of shape `(size,)`: entry `shuffle[i]` is what the
+            shuffled-action control wants of prediction `i`.
+        swapped_image: Boolean, whether to predict from another image's context too.
+    """
+
+    def __init__(self, model, size, batch_size, shuffle, swapped_image):
+        super().__init__(dtype="float32", autocast=False)
+        self.target_encoder = model.target_encoder
+        self.predictor = model.predictor
+        # Methods, not the layer, which would be tracked and never be built.
+        self.apply_shared = model.view_generator.apply_shared
+        self.shared_action = model.view_generator.shared_action
+        self.shared_identity = np.array(
+            [model.view_generator.shared_identity], "float32"
+        )
+        self.size = size
+        self.num_chunks = -(-size // batch_size)
+        self.chunk_size = -(-size // self.num_chunks)
+        self.shuffle = np.array(shuffle, "int32")
+        self.swapped_image = swapped_image
+        self.ids = np.arange(model.num_patches, dtype="int32")[None]
+        self.built = True
+
+    def rank(self, image, other_image, parameters):
+        """Rank the predictions of one image.
+
+        Args:
+            image: NumPy array of shape `(height, width, 3)` in the value range.
+            other_image: NumPy array like it, for the swapped-image control.
+            parameters: NumPy array of shape `(size, k)`, the first k parameters of
+                the model's shared transforms; the others are left at identity.
+
+        Returns:
+            Dictionary of NumPy arrays, see `call`.
+        """
+        rows = np.repeat(
+            self.shared_identity, self.num_chunks * self.chunk_size, axis=0
+        )
+        rows[: self.size, : parameters.shape[1]] = parameters
+        return self.predict_on_batch(
+            {
+                "image": np.asarray(image, "float32"),
+                "other_image": np.asarray(other_image, "float32"),
+                "parameters": rows,
+            }
+        )
+
+    def call(self, inputs):
+        """Embed bank and clean image, predict every entry, and rank.
+
+        Returns:
+            Dictionary of `ranks`, `ranks_shuffled`, `ranks_pooled` and, if asked
+            for, `ranks_swapped`, all of shape `(size,)`; `nearest`, `(size,)`, the
+            entry that each prediction is nearest to; `clean_latents`,
+            `(num_patches * hidden_dim,)`; `bank_variance`, `()`, the mean squared
+            distance of the bank's latents from their mean.
+        """
+        parameters = ops.reshape(
+            inputs["parameters"],
+            (self.num_chunks, self.chunk_size, self.shared_identity.shape[1]),
+        )
+        images = ops.stack([inputs["image"], inputs["other_image"]])
+        clean = self.target_encoder(images, training=False)
+        image = ops.broadcast_to(images[:1], (self.chunk_size, *images.shape[1:]))
+
+        def embed(parameters):
+            views = self.apply_shared(image, parameters)
+            return normalize_latents(self.target_encoder(views, training=False))
+
+        bank = ops.map(embed, parameters)
+        bank = ops.reshape(bank, (-1, *bank.shape[2:]))[: self.size]
+
+        def measure(parameters):
+            prediction = self._predict(clean[:1], parameters)
+            distances = {
+                "ranks": retrieval_distances(prediction, bank),
+                "ranks_pooled": retrieval_distances(
+                    ops.mean(prediction, axis=1), ops.mean(bank, axis=1)
+                ),
+            }
+            if self.swapped_image:
+                prediction = self._predict(clean[1:], parameters)
+                distances["ranks_swapped"] = retrieval_distances(prediction, bank)
+            return distances
+
+        distances = {
+            key: ops.reshape(value, (-1, self.size))[: self.size]
+            for key, value in ops.map(measure, parameters).items()
+        }
+        results = {key: ranks_from_distances(value) for key, value in distances.items()}
+        results["ranks_shuffled"] = ranks_from_distances(
+            distances["ranks"], self.shuffle
+        )
+        results["nearest"] = ops.argmin(distances["ranks"], axis=1)
+        results["clean_latents"] = ops.reshape(normalize_latents(clean[:1]), (-1,))
+        deviations = bank - ops.mean(bank, axis=0, keepdims=True)
+        results["bank_variance"] = ops.sum(ops.square(deviations)) / self.size
+        return results
+
+    def _predict(self, clean, parameters):
+        """Normalised predictions of all positions, `clean` being one image's."""
+        shape = (self.chunk_size, *clean.shape[1:])
+        identity = ops.convert_to_tensor(self.shared_identity)
+        action = self.shared_action(
+            ops.broadcast_to(identity, (self.chunk_size, identity.shape[1])), parameters
+        )
+        ids = ops.broadcast_to(ops.convert_to_tensor(self.ids), shape[:2])
+        prediction = self.predictor(
+            ops.broadcast_to(clean, shape), ids, ids, action, training=False
+        )
+        return normalize_latents(prediction)

@@ -1,0 +1,79 @@
+"""Features of a trained encoder beside what they must rise above."""
+
+import numpy as np
+
+from keras_iwm.evaluation.controls import untrained_copy
+from keras_iwm.evaluation.probes import (
+    extract_features,
+    knn_accuracy,
+    ridge_accuracy,
+)
+from keras_iwm.metrics.rank_me import feature_spread, rank_me
+
+
+def compare_features(
+    model, train_images, train_labels, test_images, test_labels, num_neighbors=10
+):
+    """Probe the target encoder, an untrained encoder, and raw pixels.
+
+    A number for the features says something only beside the same number for an
+    encoder that has learned nothing and for the pixels themselves.
+
+    Args:
+        model: `ImageWorldModel`. Its target encoder (the teacher) is measured, by
+            average-pooled latents.
+        train_images: Array of shape `(num_images, height, width, 3)` of the model's
+            `image_size` and in its `value_range`; the probes are fitted on these.
+        train_labels: Integer array of shape `(num_images,)`.
+        test_images: Array of images like `train_images`, which the probes classify.
+        test_labels: Integer array of shape `(num_images,)`.
+        num_neighbors: Positive integer, the neighbours that vote in kNN.
+
+    Returns:
+        Dictionary of floats: `knn_accuracy`, `knn_untrained`, `knn_pixels`,
+        `ridge_accuracy`, `ridge_untrained`, `ridge_pixels`; and of the features of
+        `test_images` `rankme`, `rankme_untrained`, `feature_std`.
+
+    Raises:
+        ValueError: If images or labels do not fit.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 32, 32, 3), "uint8")
+    labels = generator.integers(0, 2, 40)
+    results = keras_iwm.evaluation.compare_features(
+        model, images[:30], labels[:30], images[30:], labels[30:]
+    )
+    ```
+    """
+    low, high = model.value_range
+
+    def pixels(images):
+        return (np.asarray(images, "float32").reshape(len(images), -1) - low) / (
+            high - low
+        )
+
+    features = {
+        "accuracy": [
+            extract_features(model.target_encoder, images)
+            for images in (train_images, test_images)
+        ],
+        "untrained": [
+            extract_features(encoder, images)
+            for encoder in [untrained_copy(model)]
+            for images in (train_images, test_images)
+        ],
+        "pixels": [pixels(train_images), pixels(test_images)],
+    }
+    results = {}
+    for name, (train, test) in features.items():
+        labelled = (train, train_labels, test, test_labels)
+        results[f"knn_{name}"] = knn_accuracy(*labelled, num_neighbors)
+        results[f"ridge_{name}"] = ridge_accuracy(*labelled)
+    results["rankme"] = rank_me(features["accuracy"][1])
+    results["rankme_untrained"] = rank_me(features["untrained"][1])
+    results["feature_std"] = feature_spread(features["accuracy"][1])
+    return results

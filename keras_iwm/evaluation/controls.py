@@ -1,0 +1,27 @@
+"""What a trained model has to be compared with."""
+
+
+def untrained_copy(model):
+    """Make an encoder of the same shape that has learned nothing.
+
+    Features of a randomly initialised encoder are far from useless, so kNN, ridge
+    and RankMe of a trained one mean something only beside its.
+
+    Args:
+        model: `ImageWorldModel`, or anything with an `encoder`.
+
+    Returns:
+        A freshly initialised encoder with the config of `model.encoder`.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
+    encoder = keras_iwm.evaluation.untrained_copy(model)
+    features = keras_iwm.evaluation.extract_features(encoder, images)
+    keras_iwm.metrics.rank_me(features)
+    ```
+    """
+    config = {**model.encoder.get_config(), "name": "untrained_encoder"}
+    return type(model.encoder).from_config(config)

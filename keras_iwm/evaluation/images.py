@@ -1,0 +1,78 @@
+"""Checks of images and labels before an evaluation."""
+
+import numpy as np
+from keras import ops
+
+
+def check_images(images, image_size, value_range, name="images"):
+    """Return images as a NumPy array, or say what is wrong with them.
+
+    Args:
+        images: Array or tensor of shape `(num_images, height, width, 3)`.
+        image_size: Pair of integers, the height and width that are needed.
+        value_range: Pair of numbers that pixels must lie in.
+        name: String, the argument's name in messages.
+
+    Returns:
+        NumPy array of the images, dtype unchanged.
+
+    Raises:
+        ValueError: If rank, channels, size or values are not as needed.
+    """
+    if not isinstance(images, np.ndarray):
+        images = np.asarray(ops.convert_to_numpy(images))
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[-1] != 3 or shape[0] == 0:
+        raise ValueError(
+            f"`{name}` must have shape (num_images, height, width, 3). Received shape: "
+            f"{shape}. Stack images of one size with np.stack, repeat a gray channel "
+            "three times, and drop an alpha channel."
+        )
+    if shape[1:3] != tuple(image_size):
+        raise ValueError(
+            f"`{name}` must be {tuple(image_size)} pixels (height, width), the size "
+            f"the model was made for. Received: {shape[1:3]}. Crop or resize them, "
+            "for instance with keras.ops.image.resize."
+        )
+    if images.dtype.kind not in "fiu":
+        raise ValueError(f"`{name}` must hold numbers. Received dtype: {images.dtype}.")
+    if images.dtype.kind == "f" and np.isnan(images).any():
+        raise ValueError(
+            f"`{name}` must not hold NaN. Received NaN in image "
+            f"{int(np.flatnonzero(np.isnan(images).any(axis=(1, 2, 3)))[0])}. Remove "
+            "or repair it."
+        )
+    low, high = value_range
+    smallest, largest = float(images.min()), float(images.max())
+    if smallest < low or largest > high:
+        raise ValueError(
+            f"`{name}` must lie in the model's value_range {tuple(value_range)}. "
+            f"Received values from {smallest:g} to {largest:g}. Rescale the images, or "
+            "make the model with their value_range."
+        )
+    return images
+
+
+def check_labels(labels, num_images, name="labels"):
+    """Return labels as a NumPy vector of integers, one for each image.
+
+    Args:
+        labels: Array or tensor of integers of shape `(num_images,)`.
+        num_images: Integer, how many labels are needed.
+        name: String, the argument's name in messages.
+
+    Returns:
+        NumPy array of shape `(num_images,)`.
+
+    Raises:
+        ValueError: If shape or dtype is not as needed.
+    """
+    if not isinstance(labels, np.ndarray):
+        labels = np.asarray(ops.convert_to_numpy(labels))
+    if labels.shape != (num_images,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"`{name}` must be integers of shape ({num_images},), one for each image. "
+            f"Received: shape {labels.shape}, dtype {labels.dtype}. Turn one-hot "
+            "labels into integers with np.argmax(labels, axis=-1)."
+        )
+    return labels

@@ -1,0 +1,184 @@
+"""Features of images, and classifiers on them that need no training loop."""
+
+import numpy as np
+from keras import ops
+from tqdm import tqdm
+
+from keras_iwm.evaluation.images import check_images, check_labels
+
+
+def extract_features(encoder, images, batch_size=64, verbose=True):
+    """Average-pooled patch latents of images.
+
+    Args:
+        encoder: `ViTEncoder`. Pass `model.target_encoder` (the teacher), which is
+            what is evaluated and reused, unless you want the student.
+        images: Array or tensor of shape `(num_images, height, width, 3)` of the
+            encoder's `image_size` and in its `value_range`.
+        batch_size: Positive integer. The last batch is filled up, so that only one
+            shape is compiled.
+        verbose: Boolean, whether to show progress once it takes over 3 seconds.
+
+    Returns:
+        Float32 NumPy array of shape `(num_images, hidden_dim)`.
+
+    Raises:
+        ValueError: If the images do not fit the encoder.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
+    keras_iwm.evaluation.extract_features(model.target_encoder, images).shape
+    # (8, 128)
+    ```
+    """
+    images = check_images(images, encoder.image_size, encoder.value_range)
+    batch_size = min(batch_size, len(images))
+    features = []
+    starts = range(0, len(images), batch_size)
+    for start in tqdm(starts, "Features", disable=not verbose, delay=3):
+        batch = images[start : start + batch_size]
+        count = len(batch)
+        padding = [(0, batch_size - count)] + [(0, 0)] * 3
+        latents = encoder.predict_on_batch(np.pad(batch, padding, mode="edge"))
+        features.append(np.mean(latents[:count].astype("float32"), axis=1))
+    return np.concatenate(features)
+
+
+def knn_accuracy(
+    train_features, train_labels, test_features=None, test_labels=None, k=10
+):
+    """Accuracy of a majority vote of the nearest features by cosine similarity.
+
+    Equals scikit-learn's `KNeighborsClassifier(k, metric="cosine")`: every
+    neighbour has one vote, and of classes with as many votes the smallest wins.
+
+    Args:
+        train_features: Array or tensor of shape `(num_train, hidden_dim)`.
+        train_labels: Integers of shape `(num_train,)`.
+        test_features: Array or tensor of shape `(num_test, hidden_dim)`. If `None`,
+            each of `train_features` is classified by the others (leave one out).
+        test_labels: Integers of shape `(num_test,)`, given with `test_features`.
+        k: Positive integer, the number of neighbours, of which there must be
+            enough.
+
+    Returns:
+        A float from 0 to 1. NaN if a feature is not finite.
+
+    Raises:
+        ValueError: If shapes do not fit or there are fewer than `k` neighbours.
+
+    Example:
+
+    ```python
+    generator = np.random.default_rng(0)
+    features, labels = generator.normal(size=(40, 8)), generator.integers(0, 3, 40)
+    keras_iwm.evaluation.knn_accuracy(features, labels, k=5)
+    ```
+    """
+    leave_one_out = test_features is None
+    if leave_one_out:
+        test_features, test_labels = train_features, train_labels
+    train, train_labels = _check_pair(train_features, train_labels, "train")
+    test, test_labels = _check_pair(test_features, test_labels, "test")
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(
+            "`train_features` and `test_features` must have as many features. "
+            f"Received: {train.shape[1]} and {test.shape[1]}."
+        )
+    if not 1 <= k <= len(train) - leave_one_out:
+        raise ValueError(
+            f"`k` must be from 1 to {len(train) - leave_one_out}, the number of "
+            f"neighbours there are. Received: k={k}. Lower it or pass more images."
+        )
+    if not (np.isfinite(train).all() and np.isfinite(test).all()):
+        return float("nan")
+    classes, codes = np.unique(train_labels, return_inverse=True)
+    train, test = _unit_length(train), _unit_length(test)
+    hits = 0
+    # Few rows at a time: all similarities of large sets do not fit into memory.
+    for start in range(0, len(test), 1024):
+        rows = np.arange(start, min(start + 1024, len(test)))
+        similarity = test[rows] @ train.T
+        if leave_one_out:
+            similarity[rows - start, rows] = -np.inf
+        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        votes = np.zeros((len(rows), len(classes)), "int64")
+        np.add.at(votes, (np.arange(len(rows))[:, None], codes[nearest]), 1)
+        hits += np.sum(classes[np.argmax(votes, axis=1)] == test_labels[rows])
+    return float(hits / len(test))
+
+
+def ridge_accuracy(train_features, train_labels, test_features, test_labels, alpha=1.0):
+    """Accuracy of a linear classifier by ridge regression, in closed form.
+
+    One regression a class, to +1 for its images and -1 for the others, on features
+    standardised by the training images, with an intercept that is not penalised;
+    the class with the largest output wins. Equals scikit-learn's
+    `RidgeClassifier(alpha)` on the same standardised features. A quick stand-in for
+    a linear probe: no learning rate and no epochs.
+
+    Args:
+        train_features: Array or tensor of shape `(num_train, hidden_dim)`.
+        train_labels: Integers of shape `(num_train,)`, of at least 2 classes.
+        test_features: Array or tensor of shape `(num_test, hidden_dim)`.
+        test_labels: Integers of shape `(num_test,)`.
+        alpha: Positive float, the penalty on the squared weights.
+
+    Returns:
+        A float from 0 to 1. NaN if a feature is not finite.
+
+    Raises:
+        ValueError: If shapes do not fit, there is one class only or `alpha` is not
+            positive.
+
+    Example:
+
+    ```python
+    generator = np.random.default_rng(0)
+    features, labels = generator.normal(size=(40, 8)), generator.integers(0, 3, 40)
+    keras_iwm.evaluation.ridge_accuracy(
+        features[:30], labels[:30], features[30:], labels[30:]
+    )
+    ```
+    """
+    train, train_labels = _check_pair(train_features, train_labels, "train")
+    test, test_labels = _check_pair(test_features, test_labels, "test")
+    classes = np.unique(train_labels)
+    if len(classes) < 2:
+        raise ValueError(
+            "`train_labels` must hold at least 2 classes. Received only: "
+            f"{classes.tolist()}."
+        )
+    if alpha <= 0:
+        raise ValueError(f"`alpha` must be positive. Received: alpha={alpha}.")
+    if not (np.isfinite(train).all() and np.isfinite(test).all()):
+        return float("nan")
+    mean, deviation = train.mean(axis=0), train.std(axis=0)
+    deviation[deviation == 0] = 1.0
+    train, test = (train - mean) / deviation, (test - mean) / deviation
+    wanted = np.where(train_labels[:, None] == classes, 1.0, -1.0)
+    # The training features have mean 0, so the intercept is the targets' mean.
+    gram = train.T @ train + alpha * np.eye(train.shape[1])
+    weights = np.linalg.solve(gram, train.T @ (wanted - wanted.mean(axis=0)))
+    outputs = test @ weights + wanted.mean(axis=0)
+    return float(np.mean(classes[np.argmax(outputs, axis=1)] == test_labels))
+
+
+def _check_pair(features, labels, name):
+    """Features as a float64 matrix and labels as a vector, of one length."""
+    features = np.asarray(ops.convert_to_numpy(features)).astype("float64")
+    if features.ndim != 2 or features.size == 0:
+        raise ValueError(
+            f"`{name}_features` must have shape (num_images, hidden_dim). Received "
+            f"shape: {features.shape}. extract_features makes such features."
+        )
+    return features, check_labels(labels, len(features), f"{name}_labels")
+
+
+def _unit_length(features):
+    """Rows divided by their length; rows of zeros stay."""
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length == 0, 1.0, length)

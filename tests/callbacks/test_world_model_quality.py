@@ -1,0 +1,137 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+
+from keras_iwm.callbacks import WorldModelQuality
+from keras_iwm.evaluation import (
+    RetrievalBank,
+    evaluate_world_model,
+    extract_features,
+    knn_accuracy,
+)
+from keras_iwm.layers import MultiBlockMask, ViewGenerator
+from keras_iwm.metrics import feature_spread, rank_me, reciprocal_rank_chance
+from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.optimizers import AdamW
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (12, 20, 20, 3)).astype("uint8")
+LABELS = GENERATOR.integers(0, 2, 12)
+
+
+def make_model(conditioning="feature", **view_arguments):
+    keras.utils.set_random_seed(0)
+    views = ViewGenerator(20, MultiBlockMask((5, 5)), seed=0, **view_arguments)
+    model = ImageWorldModel(
+        ViTEncoder(20, 4, 16, 1, 2),
+        WorldModelPredictor(
+            (5, 5), 16, 16, 1, 2, action_dim=views.action_dim, conditioning=conditioning
+        ),
+        views,
+        ema_momentum=0.5,
+    )
+    model.compile(AdamW(5e-3, weight_decay=0.04))
+    return model
+
+
+def fit(model, *callbacks, epochs=4):
+    return model.fit(
+        IMAGES, batch_size=6, epochs=epochs, verbose=0, callbacks=list(callbacks)
+    ).history
+
+
+def test_values_are_logged_at_epoch_0_every_nth_and_the_last(tmp_path):
+    quality = WorldModelQuality(
+        IMAGES[:4], LABELS[:4], bank=RetrievalBank(8), every=2, num_neighbors=2
+    )
+    log = tmp_path / "log.csv"
+    history = fit(make_model(), quality, keras.callbacks.CSVLogger(log))
+    names = {
+        "mrr", "mrr_chance", "hit_at_1", "mrr_shuffled_action", "rankme",
+        "feature_std", "knn_accuracy",
+    }  # fmt: skip
+    assert set(history) == names | {"loss"}
+    spread = history["feature_std"]
+    # Epochs 0, 2 and 3 are measured; epoch 1 repeats epoch 0.
+    assert len(spread) == 4
+    assert spread[1] == spread[0]
+    assert len(set(spread)) == 3
+    assert history["mrr_chance"] == [reciprocal_rank_chance(8)] * 4
+    rows = list(csv.DictReader(log.open()))
+    assert names < set(rows[0])
+    assert [float(row["feature_std"]) for row in rows] == pytest.approx(spread)
+
+
+def test_values_are_those_of_the_teacher_at_the_end():
+    model, bank = make_model(), RetrievalBank(8)
+    quality = WorldModelQuality(
+        IMAGES[:5], LABELS[:5], IMAGES[5:], LABELS[5:], bank, num_neighbors=3
+    )
+    history = fit(model, quality, epochs=2)
+    results = evaluate_world_model(model, IMAGES[:5], bank, verbose=False)
+    for key in ("mrr", "hit_at_1", "mrr_shuffled_action"):
+        assert history[key][-1] == pytest.approx(results[key], rel=1e-6)
+    features = extract_features(model.target_encoder, IMAGES[:5])
+    assert history["rankme"][-1] == pytest.approx(rank_me(features), rel=1e-5)
+    assert history["feature_std"][-1] == pytest.approx(
+        feature_spread(features), rel=1e-5
+    )
+    neighbours = extract_features(model.target_encoder, IMAGES[5:])
+    assert history["knn_accuracy"][-1] == knn_accuracy(
+        neighbours, LABELS[5:], features, LABELS[:5], k=3
+    )
+
+
+def test_training_is_the_same_with_and_without_it():
+    losses = []
+    for callbacks in ([], [WorldModelQuality(IMAGES[:2], bank=RetrievalBank(4))]):
+        losses.append(fit(make_model(), *callbacks, epochs=2)["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_few_evenly_spaced_images_are_ranked():
+    model = make_model()
+    quality = WorldModelQuality(IMAGES, bank=RetrievalBank(4), num_retrieval_images=3)
+    quality.set_model(model)
+    quality.on_train_begin()
+    assert np.array_equal(quality._evaluator.images, IMAGES[[0, 6, 11]])
+
+
+def test_evaluator_is_kept_over_fits():
+    model = make_model()
+    quality = WorldModelQuality(IMAGES[:2], bank=RetrievalBank(4))
+    quality.set_model(model)
+    quality.on_train_begin()
+    evaluator = quality._evaluator
+    quality.on_train_begin()
+    assert quality._evaluator is evaluator
+
+
+def test_model_without_actions_gets_feature_measures_alone():
+    model = make_model(conditioning="none", shared=(), destructive=())
+    history = fit(model, WorldModelQuality(IMAGES[:4]), epochs=1)
+    assert set(history) == {"loss", "rankme", "feature_std"}
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="every"):
+        WorldModelQuality(IMAGES, every=0)
+    with pytest.raises(ValueError, match="num_retrieval_images"):
+        WorldModelQuality(IMAGES, num_retrieval_images=1)
+    with pytest.raises(ValueError, match="train_labels"):
+        WorldModelQuality(IMAGES, LABELS, train_images=IMAGES)
+    with pytest.raises(ValueError, match="labels"):
+        WorldModelQuality(IMAGES, train_images=IMAGES, train_labels=LABELS)
+    with pytest.raises(ValueError, match="shape \\(12,\\)"):
+        WorldModelQuality(IMAGES, LABELS[:3])
+    with pytest.raises(ValueError, match="num_neighbors"):
+        WorldModelQuality(IMAGES, LABELS, num_neighbors=12)
+
+
+def test_images_that_do_not_fit_the_model_are_refused_before_training():
+    model = make_model()
+    with pytest.raises(ValueError, match="pixels"):
+        fit(model, WorldModelQuality(IMAGES[:, :16]))
+    assert int(model.optimizer.iterations) == 0

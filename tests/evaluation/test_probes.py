@@ -1,0 +1,158 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from keras_iwm.evaluation import (
+    compare_features,
+    extract_features,
+    knn_accuracy,
+    ridge_accuracy,
+    untrained_copy,
+)
+from keras_iwm.metrics import feature_spread, rank_me
+from keras_iwm.models import ViTEncoder
+
+
+def features_and_labels(num_images, num_classes, seed):
+    """Features with some signal: classes overlap, votes tie now and then."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, num_classes, num_images) * 3 + 1
+    features = generator.normal(size=(num_images, 12)).astype("float32")
+    features[:, 0] += 0.3 * labels
+    return 2 + features, labels
+
+
+@pytest.mark.parametrize(("num_classes", "k"), [(2, 4), (5, 10), (5, 1)])
+def test_knn_equals_scikit_learn(num_classes, k):
+    train, train_labels = features_and_labels(80, num_classes, 0)
+    test, test_labels = features_and_labels(60, num_classes, 1)
+    classifier = KNeighborsClassifier(k, metric="cosine").fit(train, train_labels)
+    expected = classifier.score(test, test_labels)
+    assert 0.2 < expected < 0.95
+    accuracy = knn_accuracy(train, train_labels, test, test_labels, k)
+    assert accuracy == pytest.approx(expected, abs=1e-12)
+
+
+def test_knn_without_test_images_leaves_one_out():
+    features, labels = features_and_labels(50, 4, 2)
+    classifier = KNeighborsClassifier(7, metric="cosine")
+    scores = cross_val_score(classifier, features, labels, cv=LeaveOneOut())
+    assert knn_accuracy(features, labels, k=7) == pytest.approx(scores.mean())
+
+
+@pytest.mark.parametrize("num_classes", [2, 4])
+@pytest.mark.parametrize("alpha", [0.1, 30.0])
+def test_ridge_equals_scikit_learn(num_classes, alpha):
+    train, train_labels = features_and_labels(70, num_classes, 3)
+    test, test_labels = features_and_labels(60, num_classes, 4)
+    train[:, 5] = test[:, 5] = 1.0  # a constant feature is left alone
+    scaler = StandardScaler().fit(train.astype("float64"))
+    classifier = RidgeClassifier(alpha=alpha)
+    classifier.fit(scaler.transform(train), train_labels)
+    expected = classifier.score(scaler.transform(test), test_labels)
+    accuracy = ridge_accuracy(train, train_labels, test, test_labels, alpha)
+    assert accuracy == pytest.approx(expected, abs=1e-12)
+
+
+def test_features_that_are_not_finite_score_nan():
+    features, labels = features_and_labels(20, 2, 5)
+    features[3, 2] = np.inf
+    assert np.isnan(knn_accuracy(features, labels, k=3))
+    assert np.isnan(ridge_accuracy(features, labels, features, labels))
+
+
+def test_bad_features_labels_and_counts_are_refused():
+    features, labels = features_and_labels(20, 2, 6)
+    with pytest.raises(ValueError, match="`k` must be from 1 to 19"):
+        knn_accuracy(features, labels, k=20)
+    with pytest.raises(ValueError, match="train_labels.*shape \\(20,\\)"):
+        knn_accuracy(features, labels[:5], k=2)
+    with pytest.raises(ValueError, match="as many features"):
+        knn_accuracy(features, labels, features[:, :3], labels, k=2)
+    with pytest.raises(ValueError, match="train_features"):
+        ridge_accuracy(features[:, 0], labels, features, labels)
+    with pytest.raises(ValueError, match="2 classes"):
+        ridge_accuracy(features, np.ones(20, int), features, labels)
+    with pytest.raises(ValueError, match="alpha"):
+        ridge_accuracy(features, labels, features, labels, alpha=0)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return ViTEncoder(20, 4, hidden_dim=16, num_layers=1, num_heads=2)
+
+
+def test_features_are_latents_averaged_over_patches(encoder):
+    images = np.random.default_rng(7).integers(0, 256, (5, 20, 20, 3)).astype("uint8")
+    features = extract_features(encoder, images, batch_size=2)
+    latents = keras.ops.convert_to_numpy(encoder(images, training=False))
+    assert features.shape == (5, 16)
+    assert features.dtype == np.float32
+    assert np.allclose(features, latents.mean(axis=1), atol=1e-5)
+    one_batch = extract_features(encoder, images, batch_size=64)
+    assert np.allclose(features, one_batch, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((20, 20, 3)), "num_images, height, width, 3"),
+        (np.zeros((2, 20, 20, 1)), "num_images, height, width, 3"),
+        (np.zeros((0, 20, 20, 3)), "num_images, height, width, 3"),
+        (np.zeros((2, 24, 20, 3)), r"\(20, 20\) pixels"),
+        (np.full((2, 20, 20, 3), np.nan), "NaN in image 0"),
+        (np.full((2, 20, 20, 3), 255.5), r"value_range \(0, 255\)"),
+        (np.full((2, 20, 20, 3), -1), r"value_range \(0, 255\)"),
+        (np.full((2, 20, 20, 3), "a"), "numbers"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(encoder, images, message):
+    with pytest.raises(ValueError, match=message):
+        extract_features(encoder, images)
+
+
+def test_untrained_copy_has_the_shape_and_not_the_weights(encoder):
+    model = SimpleNamespace(encoder=encoder)
+    before = encoder.get_weights()
+    keras.utils.set_random_seed(1)
+    copy = untrained_copy(model)
+    after = copy.get_weights()
+    assert [w.shape for w in after] == [w.shape for w in before]
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(after, before, strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(before, encoder.get_weights(), strict=True)
+    )
+
+
+def test_features_are_compared_with_untrained_ones_and_with_pixels(encoder):
+    generator = np.random.default_rng(8)
+    images = generator.integers(0, 256, (30, 20, 20, 3)).astype("uint8")
+    labels = generator.integers(0, 2, 30)
+    model = SimpleNamespace(
+        encoder=encoder, target_encoder=encoder, value_range=encoder.value_range
+    )
+    results = compare_features(
+        model, images[:20], labels[:20], images[20:], labels[20:], num_neighbors=3
+    )
+    features = extract_features(encoder, images)
+    probed = (features[:20], labels[:20], features[20:], labels[20:])
+    pixels = images.reshape(30, -1) / 255.0
+    pixels = (pixels[:20], labels[:20], pixels[20:], labels[20:])
+    expected = {
+        "knn_accuracy": knn_accuracy(*probed, k=3),
+        "ridge_accuracy": ridge_accuracy(*probed),
+        "knn_pixels": knn_accuracy(*pixels, k=3),
+        "ridge_pixels": ridge_accuracy(*pixels),
+        "rankme": rank_me(features[20:]),
+        "feature_std": feature_spread(features[20:]),
+    }
+    for key, value in expected.items():
+        assert results[key] == pytest.approx(value, rel=1e-4), key
+    controls = {"knn_untrained", "ridge_untrained", "rankme_untrained"}
+    assert set(results) == set(expected) | controls

@@ -1,0 +1,285 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_iwm.evaluation import (
+    RetrievalBank,
+    WorldModelEvaluator,
+    evaluate_world_model,
+)
+from keras_iwm.evaluation.bank_ranking import BankRanking
+from keras_iwm.layers import MultiBlockMask, ViewGenerator
+from keras_iwm.metrics import reciprocal_rank_chance
+from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.optimizers import AdamW
+from keras_iwm.transforms import ColorJitter, Transform
+
+SIZE, PATCH, GRID = 20, 4, (5, 5)
+
+
+def make_model(conditioning="feature", dtype="float32", **view_arguments):
+    """A tiny world model whose predictor's action matters from the start."""
+    keras.utils.set_random_seed(0)
+    views = ViewGenerator(SIZE, MultiBlockMask(GRID), seed=0, **view_arguments)
+    encoder = ViTEncoder(SIZE, PATCH, 16, 1, 2, dtype=dtype, name="encoder")
+    predictor = WorldModelPredictor(
+        GRID, 16, 16, 1, 2, action_dim=views.action_dim, conditioning=conditioning,
+        dtype=dtype, name="predictor",
+    )  # fmt: skip
+    return ImageWorldModel(encoder, predictor, views)
+
+
+def some_images(num_images=3):
+    generator = np.random.default_rng(1)
+    return generator.integers(0, 256, (num_images, SIZE, SIZE, 3)).astype("uint8")
+
+
+def numbers(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), "float64")
+
+
+def normalized(latents):
+    latents = numbers(latents)
+    deviation = np.sqrt(latents.var(axis=-1, keepdims=True) + 1e-6)
+    return (latents - latents.mean(axis=-1, keepdims=True)) / deviation
+
+
+def reference(model, images, bank):
+    """The headline definition, written out with eager calls and plain loops."""
+    scores = {"mrr": [], "mrr_pooled": [], "mrr_swapped_image": []}
+    hits, bank_variances, clean_latents = [], [], []
+    all_parameters = bank.parameters(len(images))
+    ids = np.repeat(np.arange(25, dtype="int32")[None], bank.size, axis=0)
+    for index, image in enumerate(images):
+        parameters = ops.convert_to_tensor(all_parameters[index])
+        repeated = np.repeat(image[None], bank.size, axis=0).astype("float32")
+        views = model.view_generator.apply_shared(
+            ops.convert_to_tensor(repeated), parameters
+        )
+        entries = normalized(model.target_encoder(views, training=False))
+        identity = ops.convert_to_tensor([[1.0, 1.0, 1.0, 0.0]] * bank.size)
+        action = model.view_generator.shared_action(identity, parameters)
+        other = images[(index + 1) % len(images)]
+        clean_latents.append(normalized(model.target_encoder(image[None])).ravel())
+        for key, context_image in (("mrr", image), ("mrr_swapped_image", other)):
+            context = model.target_encoder(
+                np.repeat(context_image[None], bank.size, axis=0), training=False
+            )
+            prediction = normalized(model.predictor(context, ids, ids, action))
+            distances = np.sqrt(
+                np.square(prediction[:, None] - entries[None]).sum(axis=(2, 3))
+            )
+            ranks = 1 + np.sum(distances < np.diag(distances)[:, None], axis=1)
+            scores[key].append(1 / ranks)
+            if key == "mrr":
+                hits.append(ranks <= 5)
+                pooled = prediction.mean(axis=1)[:, None] - entries.mean(axis=1)[None]
+                distances = np.sqrt(np.square(pooled).sum(axis=2))
+                ranks = 1 + np.sum(distances < np.diag(distances)[:, None], axis=1)
+                scores["mrr_pooled"].append(1 / ranks)
+        entries = entries.reshape(bank.size, -1)
+        bank_variances.append(np.square(entries - entries.mean(0)).sum(1).mean())
+    results = {key: np.mean(values) for key, values in scores.items()}
+    results["hit_at_5"] = np.mean(hits)
+    clean = np.array(clean_latents)
+    image_variance = np.square(clean - clean.mean(0)).sum(1).mean()
+    results["bank_spread_ratio"] = np.sqrt(np.mean(bank_variances) / image_variance)
+    return results
+
+
+def test_result_equals_the_definition_written_out():
+    model, images, bank = make_model(), some_images(), RetrievalBank(24, seed=5)
+    results = evaluate_world_model(model, images, bank, batch_size=10, verbose=False)
+    assert set(results) == {
+        "mrr", "mrr_chance", "hit_at_1", "hit_at_5", "hit_at_10", "mrr_pooled",
+        "mrr_shuffled_action", "mrr_swapped_image", "bank_spread_ratio",
+    }  # fmt: skip
+    expected = reference(model, images, bank)
+    for key, value in expected.items():
+        # Room for one swap of far neighbours by rounding, not for more.
+        assert results[key] == pytest.approx(value, rel=2e-3), key
+    assert results["bank_spread_ratio"] == pytest.approx(
+        expected["bank_spread_ratio"], rel=1e-4
+    )
+
+
+def test_model_that_ignores_the_action_is_exactly_at_chance():
+    model = make_model(conditioning="none")
+    results = evaluate_world_model(
+        model, some_images(2), RetrievalBank(32), by_slot=True, verbose=False
+    )
+    chance = reciprocal_rank_chance(32)
+    assert results["mrr_chance"] == chance
+    for key in ("mrr", "mrr_shuffled_action", "mrr_swapped_image", "mrr_pooled"):
+        assert results[key] == pytest.approx(chance, rel=1e-6), key
+    assert results["hit_at_1"] == pytest.approx(1 / 32, rel=1e-6)
+    assert results["hit_at_10"] == pytest.approx(10 / 32, rel=1e-6)
+    # Two entries that tie share their ranks, which is a little less than chance.
+    assert results["mrr_hue"] == pytest.approx(reciprocal_rank_chance(33), rel=3e-2)
+
+
+def test_collapsed_model_takes_the_middle_rank():
+    model = make_model()
+    for part in (model.target_encoder, model.predictor):
+        part.set_weights([np.zeros_like(weight) for weight in part.get_weights()])
+    results = evaluate_world_model(model, some_images(2), verbose=False)
+    assert results["mrr"] == pytest.approx(2 / 257, rel=1e-6)
+    assert results["hit_at_10"] == 0
+    assert np.isnan(results["bank_spread_ratio"])
+
+
+class PixelEncoder(keras.Model):
+    """Latents are a patch's pixels and one constant, which keeps their scale."""
+
+    image_size, value_range = (SIZE, SIZE), (0, 255)
+
+    def call(self, images, training=None):
+        images = ops.cast(images, "float32") / 255.0
+        patches = ops.reshape(images, (-1, 5, PATCH, 5, PATCH * 3))
+        patches = ops.reshape(ops.transpose(patches, (0, 1, 3, 2, 4)), (-1, 25, 48))
+        return ops.concatenate([patches, ops.ones_like(patches[..., :1])], axis=-1)
+
+
+class BrightnessPredictor(keras.Model):
+    """A perfect world model of brightness: it multiplies the pixels."""
+
+    def call(self, context_latents, context_ids, target_ids, action, training=None):
+        factor = 1.0 + 0.8 * action[:, None, :1]
+        changed = context_latents[..., :-1] * factor
+        return ops.concatenate([changed, context_latents[..., -1:]], axis=-1)
+
+
+def test_perfect_world_model_has_mrr_one():
+    jitter = ColorJitter(contrast=0.0, saturation=0.0, hue=0.0, probability=1.0)
+    encoder = PixelEncoder()
+    model = SimpleNamespace(
+        target_encoder=encoder,
+        predictor=BrightnessPredictor(),
+        view_generator=ViewGenerator(SIZE, MultiBlockMask(GRID), shared=(jitter,)),
+        image_size=encoder.image_size,
+        value_range=encoder.value_range,
+        num_patches=25,
+    )
+    images = some_images() // 2  # dark enough to be clipped nowhere
+    bank = RetrievalBank(32, jitter)
+    results = evaluate_world_model(model, images, bank, by_slot=True, verbose=False)
+    for key in ("mrr", "hit_at_1", "hit_at_10", "mrr_brightness"):
+        assert results[key] == 1.0, key
+    assert results["parameter_error_brightness"] == 0.0
+    assert results["mrr_by_slot_chance"] == reciprocal_rank_chance(33)
+    found = WorldModelEvaluator(model, images, bank).retrieve(1)
+    assert np.array_equal(found["parameters"], bank.parameters(2)[1])
+    assert np.array_equal(found["ranks"], np.ones(32))
+    assert np.array_equal(found["nearest"], np.arange(32))
+    # The wanted entry is never the one whose action was given.
+    assert results["mrr_shuffled_action"] < 0.25
+    assert results["mrr_swapped_image"] < 0.5
+    assert not any("hue" in key for key in results)
+
+
+def test_batch_size_does_not_change_the_result():
+    model, images, bank = make_model(), some_images(2), RetrievalBank(9)
+    results = [
+        evaluate_world_model(model, images, bank, batch_size, verbose=False)
+        for batch_size in (64, 4)
+    ]
+    assert results[1] == pytest.approx(results[0], rel=1e-2)
+
+
+def test_model_is_left_as_it_was_and_can_be_fitted_on():
+    model, images = make_model(), some_images(4)
+    model.compile(AdamW(1e-3, weight_decay=0.04))
+    model.fit(images, batch_size=4, epochs=2, verbose=0)
+    state = [numbers(variable) for variable in model.variables]
+    flags = [layer.trainable for layer in model._flatten_layers()]
+    names = [metric.name for metric in model.metrics]
+    evaluator = WorldModelEvaluator(model, images, RetrievalBank(8))
+    evaluator.evaluate(verbose=False)
+    assert all(
+        np.array_equal(before, numbers(variable))
+        for before, variable in zip(state, model.variables, strict=True)
+    )
+    assert flags == [layer.trainable for layer in model._flatten_layers()]
+    assert names == [metric.name for metric in model.metrics]
+    model.fit(images, batch_size=4, verbose=0)
+    assert any(
+        np.abs(before - numbers(variable)).max() > 0
+        for before, variable in zip(state, model.variables, strict=True)
+    )
+
+
+def test_evaluator_follows_the_weights_without_compiling_again(monkeypatch):
+    calls = []
+    call = BankRanking.call
+    monkeypatch.setattr(
+        BankRanking, "call", lambda self, inputs: calls.append(1) or call(self, inputs)
+    )
+    model, images = make_model(), some_images(3)
+    evaluator = WorldModelEvaluator(model, images, RetrievalBank(8))
+    first = evaluator.evaluate(verbose=False)
+    traces = len(calls)
+    generator = np.random.default_rng(2)
+    model.set_weights(
+        [
+            weight + generator.normal(scale=0.3, size=weight.shape)
+            for weight in model.get_weights()
+        ]
+    )
+    second = evaluator.evaluate(verbose=False)
+    again = len(calls) - traces
+    # Torch runs eagerly: one call an image.
+    assert again == (3 if keras.backend.backend() == "torch" else 0)
+    assert second["bank_spread_ratio"] != first["bank_spread_ratio"]
+    fresh = evaluate_world_model(model, images, RetrievalBank(8), verbose=False)
+    assert second == pytest.approx(fresh, rel=1e-6)
+
+
+def test_mixed_precision_model_is_measured():
+    results = evaluate_world_model(
+        make_model(dtype="mixed_bfloat16"), some_images(2), RetrievalBank(8),
+        verbose=False,
+    )  # fmt: skip
+    assert all(np.isfinite(value) for value in results.values())
+
+
+@keras.saving.register_keras_serializable(package="test")
+class Gamma(Transform):
+    parameters, identity, scales = ("gamma",), (1.0,), (1.0,)
+
+    def draw(self, uniforms):
+        return 0.5 + uniforms
+
+    def apply(self, images, parameters):
+        return ops.power(images, ops.reshape(parameters, (-1, 1, 1, 1)))
+
+
+def test_further_shared_transforms_stay_at_identity():
+    bank = RetrievalBank(8)
+    model = make_model(shared=(ColorJitter(), Gamma()))
+    evaluator = WorldModelEvaluator(model, some_images(2), bank)
+    rows = bank.parameters(1)[0]
+    sent = {}
+    evaluator._ranking.predict_on_batch = sent.update
+    evaluator._ranking.rank(some_images()[0], some_images()[1], rows)
+    assert np.array_equal(sent["parameters"][:, :4], rows)
+    assert np.array_equal(sent["parameters"][:, 4], np.ones(8))
+
+
+@pytest.mark.parametrize("shared", [(), (Gamma(),), (Gamma(), ColorJitter())])
+def test_model_without_jitter_first_is_refused(shared):
+    model = SimpleNamespace(view_generator=SimpleNamespace(shared=shared))
+    with pytest.raises(ValueError, match="ColorJitter"):
+        WorldModelEvaluator(model, some_images())
+
+
+def test_images_that_do_not_fit_are_refused():
+    model = make_model()
+    with pytest.raises(ValueError, match="at least 2"):
+        WorldModelEvaluator(model, some_images(1))
+    with pytest.raises(ValueError, match="pixels"):
+        WorldModelEvaluator(model, some_images()[:, :16])
+    with pytest.raises(ValueError, match="batch_size"):
+        WorldModelEvaluator(model, some_images(), batch_size=0)

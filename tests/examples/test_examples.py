@@ -1,0 +1,101 @@
+"""The example programs do what their text says, on tiny data."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+SUMMARY = (
+    *("seconds", "images_per_second", "mrr", "mrr_doubled", "mrr_shuffled_action"),
+    *("mrr_swapped_image", "hit_at_1", "rankme", "rankme_untrained", "feature_std"),
+    *("knn_accuracy", "knn_untrained", "knn_pixels"),
+)
+
+
+def run(script, *arguments, cwd, check=True):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / script), *map(str, arguments)],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.backend.backend(),
+            "MPLBACKEND": "Agg",
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+    )
+    if check:
+        assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def test_quickstart_writes_everything_it_promises(tmp_path):
+    arguments = ("--epochs", 1, "--num-crops", 256, "--num-evaluation", 4)
+    run("quickstart.py", *arguments, cwd=tmp_path)
+    folder = tmp_path / "runs" / "quickstart"
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["backend"] == keras.backend.backend()
+    assert summary["steps"] == 2
+    assert summary["conditioning"] == "feature"
+    assert summary["encoder"] == "trained"
+    np.testing.assert_allclose(summary["mrr_chance"], 0.023924, atol=1e-6)
+    for name in SUMMARY:
+        assert np.isfinite(summary[name]), name
+    header = (folder / "history.csv").read_text().splitlines()[0].split(",")
+    logged = {"loss", "mrr", "mrr_chance", "hit_at_1", "rankme", "feature_std"}
+    assert logged | {"knn_accuracy"} <= set(header)
+    for name in ("views", "retrieval", "patch_pca", "curves"):
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+    model = keras.models.load_model(folder / "model.keras")
+    assert model.encoder.image_size == (32, 32)
+
+
+def test_stopped_pretraining_resumes_exactly(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "images.npz",
+        images=rng.integers(0, 256, (60, 32, 32, 3)).astype("uint8"),
+        labels=np.arange(60) % 3,
+    )
+    options = ("--data", "images.npz", "--batch-size", 16, "--eval-limit", 12)
+    options += ("--retrieval-images", 2, "--drop-path-rate", 0.2, "--evaluate-every", 9)
+    run("pretrain.py", *options, "--epochs", 2, "--output", "whole", cwd=tmp_path)
+
+    # The same run, stopped after its first epoch: what the second one wrote is undone.
+    run(
+        "pretrain.py", *options, "--epochs", 2, "--output", "part",
+        "--stop-after", 1, cwd=tmp_path,
+    )  # fmt: skip
+    refused = run(
+        "pretrain.py", *options, "--output", "part", cwd=tmp_path, check=False
+    )
+    assert refused.returncode != 0
+    assert "--resume" in refused.stderr
+    run("pretrain.py", "--resume", "part", "--tensorboard", cwd=tmp_path)
+
+    models = [
+        keras.models.load_model(tmp_path / name / "model.keras")
+        for name in ("whole", "part")
+    ]
+    for one, two in zip(
+        models[0].get_weights() + [v.numpy() for v in models[0].optimizer.variables],
+        models[1].get_weights() + [v.numpy() for v in models[1].optimizer.variables],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+    histories = [
+        (tmp_path / name / "history.csv").read_text() for name in ("whole", "part")
+    ]
+    assert [line.split(",")[0] for line in histories[1].splitlines()] == [
+        "epoch",
+        "0",
+        "1",
+    ]
+    summary = json.loads((tmp_path / "part" / "summary.json").read_text())
+    assert {"mrr", "mrr_doubled", "ridge_accuracy", "knn_pixels"} <= set(summary)
