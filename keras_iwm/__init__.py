@@ -1,8 +1,12 @@
 """Image world models in Keras 3, on JAX, TensorFlow and Torch."""
 
+from keras_iwm import callbacks as callbacks
+from keras_iwm import datasets as datasets
+from keras_iwm import evaluation as evaluation
 from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics
 from keras_iwm import models as models
 from keras_iwm import optimizers as optimizers
 from keras_iwm import transforms as transforms
+from keras_iwm import visualization as visualization
 from keras_iwm.version import __version__ as __version__

@@ -31,7 +31,7 @@ def extract_features(encoder, images, batch_size=64, verbose=True):
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), "uint8")
     keras_iwm.evaluation.extract_features(model.target_encoder, images).shape
-    # (8, 128)
+    # (8, 96)
     ```
     """
     images = check_images(images, encoder.image_size, encoder.value_range)

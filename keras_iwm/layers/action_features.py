@@ -12,8 +12,10 @@ class ActionFeatures(keras.layers.Layer):
 
     The action stands beside the token's features, and three layers with ReLU in
     between map both back to a token (image world models, arXiv 2403.00504,
-    section 3). The initialisation preserves the variance: with a ViT's small
-    normal one, three layers would shrink position and action to almost nothing.
+    section 3). The first layer is written as the sum of a map of the token and a map
+    of the action, which is the same function. Each starts with a variance of its own
+    number of inputs: in a joint one, the few slots of an action would hardly be heard
+    beside the token's features, and learning to use them would take far longer.
 
     Args:
         hidden_dim: Integer, features of a token.
@@ -38,40 +40,40 @@ class ActionFeatures(keras.layers.Layer):
     def __init__(self, hidden_dim, **kwargs):
         super().__init__(**kwargs)
         self.hidden_dim = hidden_dim
-        self.hidden_layers = [
-            TokenDense(
-                hidden_dim,
-                activation="relu",
-                kernel_initializer="he_normal",
-                dtype=self.dtype_policy,
-                name=f"hidden_{index}",
-            )
-            for index in range(2)
-        ]
-        self.output_layer = TokenDense(
+        policy = self.dtype_policy
+        self.token_layer = TokenDense(
+            hidden_dim, kernel_initializer="he_normal", dtype=policy, name="token"
+        )
+        self.action_layer = keras.layers.Dense(
             hidden_dim,
-            kernel_initializer="lecun_normal",
-            dtype=self.dtype_policy,
-            name="output",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            dtype=policy,
+            name="action",
+        )
+        self.hidden_layer = TokenDense(
+            hidden_dim,
+            activation="relu",
+            kernel_initializer="he_normal",
+            dtype=policy,
+            name="hidden",
+        )
+        self.output_layer = TokenDense(
+            hidden_dim, kernel_initializer="lecun_normal", dtype=policy, name="output"
         )
 
     def build(self, tokens_shape, action_shape):
-        """Create the three layers."""
-        self.hidden_layers[0].build((None, None, tokens_shape[-1] + action_shape[-1]))
-        self.hidden_layers[1].build((None, None, self.hidden_dim))
+        """Create the layers."""
+        self.token_layer.build(tokens_shape)
+        self.action_layer.build(action_shape)
+        self.hidden_layer.build((None, None, self.hidden_dim))
         self.output_layer.build((None, None, self.hidden_dim))
 
     def call(self, tokens, action):
         """Condition every token on the action."""
-        num_tokens, action_dim = tokens.shape[1], action.shape[-1]
-        action = ops.broadcast_to(
-            ops.cast(action, tokens.dtype)[:, None],
-            (ops.shape(tokens)[0], num_tokens, action_dim),
-        )
-        tokens = ops.concatenate([tokens, action], axis=-1)
-        for layer in self.hidden_layers:
-            tokens = layer(tokens)
-        return self.output_layer(tokens)
+        from_action = self.action_layer(ops.cast(action, self.compute_dtype))
+        tokens = ops.relu(self.token_layer(tokens) + from_action[:, None])
+        return self.output_layer(self.hidden_layer(tokens))
 
     def get_config(self):
         """Return the constructor's arguments."""

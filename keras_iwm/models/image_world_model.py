@@ -59,7 +59,7 @@ class ImageWorldModel(TargetEncoderTrainer):
     model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), "uint8")
     model.fit(images, batch_size=8)
-    latents = model.encoder.predict(images)  # (16, 16, 128)
+    latents = model.encoder.predict(images)  # (16, 16, 96)
     ```
     """
 

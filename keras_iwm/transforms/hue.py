@@ -48,12 +48,14 @@ class Hue(RangedTransform):
         value = ops.max(images, axis=-1, keepdims=True)
         chroma = value - ops.min(images, axis=-1, keepdims=True)
         divisor = ops.where(chroma > 0.0, chroma, 1.0)
-        # In sixths of a turn, from red at 0 over green at 2 to blue at 4.
+        # In sixths of a turn, from red at 0 over green at 2 to blue at 4. Channels are
+        # compared with each other and not with `value`: a compiler may compute both
+        # sides of an equality with different rounding.
         hue = ops.where(
-            value == red,
+            ops.logical_and(red >= green, red >= blue),
             (green - blue) / divisor,
             ops.where(
-                value == green,
+                green >= blue,
                 (blue - red) / divisor + 2.0,
                 (red - green) / divisor + 4.0,
             ),

@@ -124,12 +124,14 @@ def predict(predictor, context_latents, context_ids, target_ids, action):
     targets = w["mask_token"] + table[target_ids]
     tokens = [context, targets]
     if predictor.conditioning == "feature":
+        # Joined along the features, then three layers.
         h = np.concatenate(
             [targets, np.repeat(action[:, None], targets.shape[1], axis=1)], axis=-1
         )
-        for name in ("hidden_0", "hidden_1"):
-            h = h @ w[f"action_features/{name}/kernel"]
-            h = np.maximum(h + w[f"action_features/{name}/bias"], 0)
+        joint = [w[f"action_features/{name}/kernel"] for name in ("token", "action")]
+        h = h @ np.concatenate(joint) + w["action_features/token/bias"]
+        h = np.maximum(h, 0) @ w["action_features/hidden/kernel"]
+        h = np.maximum(h + w["action_features/hidden/bias"], 0)
         h = h @ w["action_features/output/kernel"]
         tokens[1] = h + w["action_features/output/bias"]
     if predictor.conditioning == "sequence":

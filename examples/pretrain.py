@@ -1,0 +1,261 @@
+"""Pretrain an image world model, or I-JEPA, on your own images.
+
+    python examples/pretrain.py --data photos/ --preset iwm_tiny_96 --epochs 100
+    python examples/pretrain.py --data cifar10 --preset iwm_tiny_32
+    python examples/pretrain.py --resume runs/pretrain
+
+`--data` is a folder of images (flat, or one folder per class), an `.npz` file, or
+`cifar10`. The backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow.
+Labels, if there are any, are used for kNN and ridge regression alone.
+
+The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch,
+and at the end `model.keras` and `summary.json`. `--resume` goes on from the last
+finished epoch exactly as if nothing had happened, with the options of config.json.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import keras
+import numpy as np
+
+import keras_iwm
+from keras_iwm import callbacks, datasets, evaluation
+
+MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
+
+
+def parse_arguments():
+    """Read the command line; with --resume, the options of the stopped run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", help="folder, .npz file, or cifar10")
+    add("--eval-data", help="the same, held out; by default a tenth of --data")
+    add("--limit", type=int, help="train on so many images, chosen at random")
+    add("--eval-limit", type=int, default=2000, help="the same for --eval-data")
+    add("--preset", default="iwm_tiny_32", choices=keras_iwm.models.PRESETS)
+    add("--image-size", type=int, help="pixels; by default the preset's")
+    add("--patch-size", type=int, help="pixels; by default the preset's")
+    add("--conditioning", choices=("feature", "sequence", "none"))
+    add("--jitter-strength", type=float, default=1.0, help="2 is the strong jitter")
+    add("--jitter-probability", type=float, default=0.8)
+    add("--encoder", choices=("trained", "frozen-random"), default="trained")
+    add("--epochs", type=int, default=100)
+    add("--batch-size", type=int, default=128)
+    add("--learning-rate", type=float, help="peak; by default scaled by batch size")
+    add("--ema-momentum", type=float, default=0.996, help="at the start; 1 at the end")
+    add("--drop-path-rate", type=float, default=0.0)
+    add("--remat", action="store_true", help="gradient checkpointing")
+    add(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+    )
+    add("--jit-compile", action="store_true", help="XLA where it is not the default")
+    add("--evaluate-every", type=int, default=5, help="epochs between measurements")
+    add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
+    add("--seed", type=int, default=0)
+    add("--output", default="runs/pretrain")
+    add("--tensorboard", action="store_true", help="write TensorBoard events")
+    add("--resume", metavar="FOLDER", help="go on with the run in this folder")
+    add("--stop-after", type=int, help="epochs to run now; --resume runs the others")
+    arguments = parser.parse_args()
+    if arguments.resume:
+        path = pathlib.Path(arguments.resume, "config.json")
+        if not path.is_file():
+            parser.error(f"--resume {arguments.resume}: there is no {path}")
+        saved = json.loads(path.read_text())
+        saved.update(
+            resume=arguments.resume,
+            output=arguments.resume,
+            stop_after=arguments.stop_after,
+            tensorboard=saved["tensorboard"] or arguments.tensorboard,
+        )
+        return argparse.Namespace(**saved)
+    if not arguments.data:
+        parser.error("--data is needed, or --resume")
+    return arguments
+
+
+def read_images(data, image_size, limit, seed):
+    """Read images and labels (or None) into memory, at most `limit` at random."""
+    rng = np.random.default_rng(seed)
+    if pathlib.Path(data).is_dir():
+        folder = datasets.ImageFolder(data, image_size, batch_size=1)
+        chosen = rng.permutation(folder.num_samples)[:limit]
+        return folder.load(chosen)
+    images, labels = datasets.load_images(data, image_size)
+    chosen = rng.permutation(len(images))[:limit]
+    return images[chosen], None if labels is None else labels[chosen]
+
+
+def load_data(arguments, image_size):
+    """Return the training dataset and held-out images with labels (or None)."""
+    batch_size, seed = arguments.batch_size, arguments.seed
+    if arguments.data == "cifar10":
+        (images, labels), held_out = keras.datasets.cifar10.load_data()
+        labels, held_out = labels[:, 0], (held_out[0], held_out[1][:, 0])
+        chosen = np.random.default_rng(seed).permutation(len(images))
+        images, labels = (part[chosen[: arguments.limit]] for part in (images, labels))
+    else:
+        if pathlib.Path(arguments.data).is_dir() and not arguments.limit:
+            folder = datasets.ImageFolder(
+                arguments.data, image_size, batch_size, seed=seed
+            )
+            if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
+                return stream_folder(folder, arguments, image_size)
+        images, labels = read_images(arguments.data, image_size, arguments.limit, seed)
+        if arguments.eval_data:
+            held_out = read_images(
+                arguments.eval_data, image_size, arguments.eval_limit, seed
+            )
+        else:  # they are in random order
+            count = max(2, len(images) // 10)
+            held_out = images[:count], None if labels is None else labels[:count]
+            images = images[count:]
+            labels = None if labels is None else labels[count:]
+    held_out = tuple(
+        None if part is None else part[: arguments.eval_limit] for part in held_out
+    )
+    dataset = datasets.ImageArray(images, batch_size=batch_size, seed=seed)
+    return dataset, (images, labels), held_out
+
+
+def stream_folder(folder, arguments, image_size):
+    """Decode a large folder while training; keep a sample of it for the probes."""
+    if arguments.eval_data:
+        held_out = read_images(
+            arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
+        )
+    else:
+        folder, other = folder.split(0.1, seed=arguments.seed)
+        chosen = np.random.default_rng(arguments.seed).permutation(other.num_samples)
+        held_out = other.load(chosen[: arguments.eval_limit])
+    chosen = np.random.default_rng(arguments.seed).permutation(folder.num_samples)
+    return folder, folder.load(chosen[:10_000]), held_out
+
+
+def make_model(arguments, steps):
+    """Make and compile a new model."""
+    recipe = keras_iwm.optimizers.pretraining_recipe(
+        steps,
+        arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        ema_momentum=arguments.ema_momentum,
+    )
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        arguments.preset,
+        conditioning=arguments.conditioning,
+        jitter_strength=arguments.jitter_strength,
+        jitter_probability=arguments.jitter_probability,
+        image_size=arguments.image_size,
+        patch_size=arguments.patch_size,
+        drop_path_rate=arguments.drop_path_rate,
+        remat=arguments.remat,
+        ema_momentum=recipe.ema_momentum,
+        seed=arguments.seed,
+    )
+    if arguments.encoder == "frozen-random":
+        model.encoder.trainable = False
+    jit_compile = True if arguments.jit_compile else "auto"
+    model.compile(recipe.optimizer, jit_compile=jit_compile)
+    return model
+
+
+def trim_history(path, epochs):
+    """Drop what a crash may have left behind of an epoch that will run again."""
+    if path.is_file():
+        header, *lines = path.read_text().splitlines()
+        kept = [line for line in lines if int(line.split(",")[0]) < epochs]
+        path.write_text("\n".join([header, *kept]) + "\n")
+
+
+def measure(model, arguments, train, held_out):
+    """Measure the finished model on the held-out images."""
+    results = {}
+    if model.view_generator.shared:
+        images = held_out[0][: 5 * arguments.retrieval_images]
+        results = evaluation.evaluate_world_model(model, images)
+        results["mrr_doubled"] = evaluation.evaluate_world_model(
+            model, images, evaluation.RetrievalBank.doubled()
+        )["mrr"]
+    if held_out[1] is not None:
+        train = [part[:10_000] for part in train]
+        results.update(evaluation.compare_features(model, *train, *held_out))
+    return results
+
+
+def main():
+    """Pretrain, with checkpoints, and measure."""
+    arguments = parse_arguments()
+    output = pathlib.Path(arguments.output)
+    checkpoints = output / "checkpoints"
+    found = callbacks.RunCheckpoint.latest(checkpoints)
+    if found and not arguments.resume:
+        sys.exit(
+            f"{output} holds a run already: --resume {output}, or another --output"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    if not arguments.resume:
+        (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
+    keras.config.set_dtype_policy(arguments.precision)
+    keras.utils.set_random_seed(arguments.seed)
+
+    side = (
+        arguments.image_size or keras_iwm.models.PRESETS[arguments.preset]["image_size"]
+    )
+    dataset, train, held_out = load_data(arguments, (side, side))
+    epoch = 0
+    if found:
+        path, epoch = found
+        model = keras.models.load_model(path)
+        dataset.epoch = epoch
+        print(f"Resuming after epoch {epoch} from {path}")
+    else:
+        model = make_model(arguments, arguments.epochs * dataset.num_batches)
+    history = output / "history.csv"
+    trim_history(history, epoch)
+    quality = callbacks.WorldModelQuality(
+        *held_out,
+        every=arguments.evaluate_every,
+        num_retrieval_images=arguments.retrieval_images,
+    )
+    loggers = [keras.callbacks.CSVLogger(history, append=epoch > 0)]
+    if arguments.tensorboard:
+        loggers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
+    last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
+    start = time.perf_counter()
+    model.fit(
+        dataset,
+        initial_epoch=epoch,
+        epochs=last,
+        callbacks=[quality, *loggers, callbacks.RunCheckpoint(checkpoints)],
+        verbose=2,
+    )
+    seconds = time.perf_counter() - start
+    if last < arguments.epochs:
+        print(f"Stopped after epoch {last}; --resume {output} runs the others")
+        return
+    model.save(output / "model.keras")
+    steps = (last - epoch) * dataset.num_batches
+    summary = {
+        "backend": keras.backend.backend(),
+        "seconds": seconds,
+        "steps": steps,
+        "images_per_second": steps * arguments.batch_size / seconds,
+        **measure(model, arguments, train, held_out),
+    }
+    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    print(json.dumps(summary, indent=2))
+
+
+if __name__ == "__main__":
+    main()
