@@ -20,6 +20,7 @@ from keras import ops
 import keras_iwm
 from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.transforms import ColorJitter
 
 STEPS = 3
 BATCH = 4
@@ -124,6 +125,32 @@ def load(folder):
         assert int(ops.convert_to_numpy(model.optimizer.iterations)) == iterations + 2
 
 
+def jitter(folder):
+    """Compare the compiled jitter, fused and rounded otherwise, with the eager one."""
+    transform = ColorJitter(probability=1.0, strength=2.0)
+    rng = np.random.default_rng(0)
+    images = (rng.integers(0, 256, (16, 32, 32, 3)) / 255).astype("float32")
+    uniforms = rng.random((16, transform.num_draws), "float32")
+    parameters = transform.sample(ops.convert_to_tensor(uniforms))
+    parameters = ops.convert_to_numpy(parameters)
+    inputs = [keras.Input((32, 32, 3)), keras.Input((4,))]
+    layer = keras.layers.Lambda(
+        lambda values: transform.apply(*values), output_shape=(32, 32, 3)
+    )
+    model = keras.Model(inputs, layer(inputs))
+    # Torch runs eagerly, here as for users.
+    model.compile(jit_compile=keras.backend.backend() != "torch")
+    compiled = model.predict_on_batch([images, parameters])
+    eager = transform.apply(*map(ops.convert_to_tensor, (images, parameters)))
+    np.testing.assert_allclose(compiled, ops.convert_to_numpy(eager), atol=1e-4)
+    np.savez(folder / f"colors_{keras.backend.backend()}.npz", compiled)
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[2])
-    {"train": train, "save": save, "load": load}[sys.argv[1]](folder, *sys.argv[3:])
+    if sys.argv[1] == "compute":
+        train(folder, "sgd")
+        train(folder, "adamw")
+        jitter(folder)
+    else:
+        {"save": save, "load": load}[sys.argv[1]](folder)

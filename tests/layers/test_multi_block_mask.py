@@ -98,7 +98,6 @@ def test_area_and_aspect_ratio_are_independent_and_cover_their_ranges():
 @pytest.mark.parametrize(
     ("grid_size", "num_context", "num_targets"),
     [(14, 83, 76), (8, 26, 25), (6, 14, 14)],
-    [(14, 83, 76), (8, 26, 25), (6, 14, 14)],
 )
 def test_default_counts_are_the_tenth_percentiles(grid_size, num_context, num_targets):
     mask = MultiBlockMask(grid_size)

@@ -5,7 +5,6 @@ import inspect
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from PIL import Image, ImageEnhance, ImageOps
 from skimage.color import hsv2rgb, rgb2hsv
 
@@ -282,23 +281,3 @@ def test_configuration_comes_back(transform):
 def test_wrong_arguments_are_named(make, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         make()
-
-
-def test_compiled_jitter_equals_the_eager_one():
-    # Compilers fuse and round differently: no branch may hang on an exact equality.
-    jitter = ColorJitter(probability=1.0, strength=2.0)
-    rng = np.random.default_rng(0)
-    images = (rng.integers(0, 256, (16, 32, 32, 3)) / 255).astype("float32")
-    uniforms = rng.random((16, jitter.num_draws), "float32")
-    parameters = ops.convert_to_numpy(jitter.sample(ops.convert_to_tensor(uniforms)))
-    image_input = keras.Input((32, 32, 3))
-    parameter_input = keras.Input((4,))
-    outputs = keras.layers.Lambda(
-        lambda inputs: jitter.apply(*inputs), output_shape=(32, 32, 3)
-    )([image_input, parameter_input])
-    model = keras.Model([image_input, parameter_input], outputs)
-    # `torch.compile` takes minutes and is not how models run on Torch.
-    model.compile(jit_compile=keras.backend.backend() != "torch")
-    compiled = model.predict_on_batch([images, parameters])
-    eager = ops.convert_to_numpy(jitter.apply(images, parameters))
-    np.testing.assert_allclose(compiled, eager, atol=1e-4)
