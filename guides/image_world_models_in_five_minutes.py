@@ -36,7 +36,6 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
 
 import keras_iwm
@@ -109,7 +108,8 @@ figure = visualization.plot_views(
     num_images=4,
     action_slots=model.view_generator.action_slots,
 )
-plt.show()
+figure.savefig("views.png")
+figure
 
 """
 ## Training
@@ -138,7 +138,8 @@ teacher's latents become richer and so harder to predict.
 """
 
 figure = visualization.plot_training_curves(history.history)
-plt.show()
+figure.savefig("curves.png")
+figure
 
 """
 ## What the world model imagines
@@ -163,7 +164,8 @@ for index, image in enumerate(test_images[:4]):
 figure = visualization.plot_retrieval(
     test_images[:4], **{name: np.stack(value) for name, value in rows.items()}
 )
-plt.show()
+figure.savefig("retrieval.png")
+figure
 
 """
 ## How far can the number be trusted?
