@@ -64,8 +64,10 @@ def plot_training_curves(history):
     ```
     """
     epochs, columns = _read(history)
+    # `CSVLogger` writes columns of a validation that there was not, full of NA.
+    logged = {name for name, values in columns.items() if np.isfinite(values).any()}
     panels = {
-        title: {name: label for name, label in curves.items() if name in columns}
+        title: {name: label for name, label in curves.items() if name in logged}
         for title, curves in _PANELS.items()
     }
     panels = {title: curves for title, curves in panels.items() if curves}
