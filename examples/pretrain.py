@@ -189,7 +189,10 @@ def measure(model, arguments, train, held_out):
         )["mrr"]
     if held_out[1] is not None:
         train = [part[:10_000] for part in train]
-        results.update(evaluation.compare_features(model, *train, *held_out))
+        num_neighbors = min(10, len(train[0]))
+        results.update(
+            evaluation.compare_features(model, *train, *held_out, num_neighbors)
+        )
     return results
 
 
@@ -227,6 +230,7 @@ def main():
         *held_out,
         every=arguments.evaluate_every,
         num_retrieval_images=arguments.retrieval_images,
+        num_neighbors=min(10, len(held_out[0]) - 1),
     )
     loggers = [keras.callbacks.CSVLogger(history, append=epoch > 0)]
     if arguments.tensorboard:

@@ -45,7 +45,7 @@ def parse_arguments():
         default="trained",
         help="frozen-random trains the predictor alone: the control for MRR",
     )
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=28)
     parser.add_argument("--num-crops", type=int, default=12_800)
     parser.add_argument("--num-evaluation", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
@@ -88,7 +88,7 @@ def make_data(num_crops, num_evaluation, seed):
 def make_model(arguments, steps):
     """Make and compile the model."""
     recipe = keras_iwm.optimizers.pretraining_recipe(
-        steps, BATCH_SIZE, learning_rate=1.5e-3, ema_momentum=0.99
+        steps, BATCH_SIZE, learning_rate=2e-3, ema_momentum=0.98
     )
     model = keras_iwm.models.ImageWorldModel.from_preset(
         "iwm_tiny_32",

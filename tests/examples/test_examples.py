@@ -41,7 +41,7 @@ def test_quickstart_writes_everything_it_promises(tmp_path):
     folder = tmp_path / "runs" / "quickstart"
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["backend"] == keras.backend.backend()
-    assert summary["steps"] == 2
+    assert summary["steps"] == 4
     assert summary["conditioning"] == "feature"
     assert summary["encoder"] == "trained"
     np.testing.assert_allclose(summary["mrr_chance"], 0.023924, atol=1e-6)

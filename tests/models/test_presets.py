@@ -86,5 +86,5 @@ def test_unknown_presets_and_impossible_conditioning_are_refused():
         ImageWorldModel.from_preset("iwm_huge")
     with pytest.raises(ValueError, match="no action"):
         ImageWorldModel.from_preset("ijepa_tiny_32", conditioning="feature")
-    with pytest.raises(TypeError, match="sed"):
+    with pytest.raises(ValueError, match="sed"):
         ImageWorldModel.from_preset("iwm_tiny_32", sed=3)

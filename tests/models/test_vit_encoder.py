@@ -127,13 +127,13 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
 
 def test_frozen_encoder_stays_frozen_through_its_config():
     encoder = small_encoder(drop_path_rate=0.1)
-    assert len(encoder.trainable_variables) == len(encoder.weights) == 2 * 12 + 4
+    assert len(encoder.trainable_variables) == len(encoder.weights) == 2 * 13 + 4
     encoder.trainable = False
     rebuilt = ViTEncoder.from_config(encoder.get_config())
     assert encoder.trainable_variables == rebuilt.trainable_variables == []
     assert all(not weight.trainable for weight in rebuilt.weights)
     rebuilt.trainable = True
-    assert len(rebuilt.trainable_variables) == 28
+    assert len(rebuilt.trainable_variables) == 30
 
 
 def test_config_holds_every_argument():
