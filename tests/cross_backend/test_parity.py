@@ -1,6 +1,6 @@
 """The three backends agree, each in a process of its own.
 
-The tests run in the session of one backend alone (JAX if it is installed): they would
+The tests run under one backend alone (JAX if it is installed): they would
 do the same work in the others.
 """
 
