@@ -103,16 +103,17 @@ class TransformerBlock(keras.layers.Layer):
 
     def call(self, tokens, training=None):
         """Transform the tokens."""
-        paths = None
+        inputs = [tokens]
         if self.drop_path_rate and training:
             # Dropout of ones is the scaled mask of stochastic depth. It is drawn
             # outside of what `keras.remat` runs twice, so that both runs agree.
             ones = ops.ones((ops.shape(tokens)[0], 2), dtype=self.compute_dtype)
-            paths = self.drop_path(ones, training=True)[:, :, None, None]
+            inputs.append(self.drop_path(ones, training=True)[:, :, None, None])
+        # `keras.remat` takes tensors only on TensorFlow: no `None` for absent paths.
         branches = keras.remat(self._branches) if self.remat else self._branches
-        return branches(tokens, paths)
+        return branches(*inputs)
 
-    def _branches(self, tokens, paths):
+    def _branches(self, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
         attended = self.attention(self.attention_norm(tokens))
         if paths is not None:
