@@ -9,6 +9,8 @@ import sys
 import keras
 import numpy as np
 
+import keras_iwm  # noqa: F401  (registers what is loaded)
+
 ROOT = pathlib.Path(__file__).parents[2]
 SUMMARY = (
     *("seconds", "images_per_second", "mrr", "mrr_doubled", "mrr_shuffled_action"),
