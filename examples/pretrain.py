@@ -229,7 +229,7 @@ def main():
     quality = callbacks.WorldModelQuality(
         *held_out,
         every=arguments.evaluate_every,
-        num_retrieval_images=arguments.retrieval_images,
+        retrieval_images=held_out[0][: arguments.retrieval_images],
         num_neighbors=min(10, len(held_out[0]) - 1),
     )
     loggers = [keras.callbacks.CSVLogger(history, append=epoch > 0)]

@@ -179,7 +179,7 @@ def main():
         callbacks=[
             timer,
             callbacks.WorldModelQuality(
-                *queries, *neighbors, every=2, num_retrieval_images=8
+                *queries, *neighbors, every=2, retrieval_images=retrieval[:12]
             ),
             keras.callbacks.CSVLogger(output / "history.csv"),
         ],

@@ -126,7 +126,10 @@ the held-out crops:
 
 model.compile(recipe.optimizer)
 quality = callbacks.WorldModelQuality(
-    test_images, test_labels, num_retrieval_images=4 if REDUCED else 10, every=2
+    test_images,
+    test_labels,
+    retrieval_images=test_images[: 4 if REDUCED else 10],
+    every=2,
 )
 history = model.fit(dataset, epochs=EPOCHS, callbacks=[quality], verbose=2)
 

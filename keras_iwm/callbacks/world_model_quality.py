@@ -40,9 +40,11 @@ class WorldModelQuality(keras.callbacks.Callback):
         train_labels: Integers, one for each of `train_images`.
         bank: `RetrievalBank`. Defaults to the headline bank of 256 entries.
         every: Positive integer, epochs between measurements.
-        num_retrieval_images: Integer, at least 2: on how many of `images`, evenly
-            spaced, actions are measured. They cost most: each is as much work as
-            encoding 256 images and predicting as many.
+        retrieval_images: Optional array of images like `images`, at least 2, on
+            which actions are measured. Defaults to 20 of `images`, evenly spaced.
+            They cost most: each is as much work as encoding 256 images and
+            predicting as many. With a part of the images that a final measurement
+            takes, the log and that measurement agree but for the sample's size.
         num_neighbors: Positive integer, the neighbours that vote in kNN.
         batch_size: Positive integer, images or bank entries that pass through the
             model at once.
@@ -71,7 +73,7 @@ class WorldModelQuality(keras.callbacks.Callback):
         train_labels=None,
         bank=None,
         every=1,
-        num_retrieval_images=20,
+        retrieval_images=None,
         num_neighbors=10,
         batch_size=64,
     ):
@@ -79,11 +81,6 @@ class WorldModelQuality(keras.callbacks.Callback):
         if int(every) != every or every < 1:
             raise ValueError(
                 f"`every` must be a positive integer. Received: every={every}."
-            )
-        if num_retrieval_images < 2:
-            raise ValueError(
-                "`num_retrieval_images` must be at least 2. Received: "
-                f"num_retrieval_images={num_retrieval_images}."
             )
         if (train_images is None) != (train_labels is None) or (
             train_images is not None and labels is None
@@ -104,13 +101,17 @@ class WorldModelQuality(keras.callbacks.Callback):
                     f"`num_neighbors` must be from 1 to {num_others}, the number of "
                     f"images that can vote. Received: num_neighbors={num_neighbors}."
                 )
+        if retrieval_images is None:
+            count = min(20, len(images))
+            chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
+            retrieval_images = images[chosen]
         self.images = images
+        self.retrieval_images = retrieval_images
         self.labels = labels
         self.train_images = train_images
         self.train_labels = train_labels
         self.bank = bank
         self.every = int(every)
-        self.num_retrieval_images = int(num_retrieval_images)
         self.num_neighbors = int(num_neighbors)
         self.batch_size = int(batch_size)
         self._evaluator = None
@@ -123,11 +124,9 @@ class WorldModelQuality(keras.callbacks.Callback):
         if not shared or not isinstance(shared[0], ColorJitter):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:
-            count = min(self.num_retrieval_images, len(self.images))
-            chosen = np.linspace(0, len(self.images) - 1, count).round().astype(int)
             self._evaluator = WorldModelEvaluator(
                 self.model,
-                self.images[chosen],
+                self.retrieval_images,
                 self.bank,
                 self.batch_size,
                 swapped_image=False,

@@ -138,3 +138,25 @@ class TransformerBlock(keras.layers.Layer):
             "drop_path_rate": self.drop_path_rate,
             "remat": self.remat,
         }
+
+
+def transformer_blocks(num_layers, drop_path_rate=0.0, **arguments):
+    """Make a stack of blocks whose drop path rises linearly from 0.
+
+    Args:
+        num_layers: Integer, number of blocks.
+        drop_path_rate: Float in [0, 1), the last block's rate.
+        **arguments: Passed to every `TransformerBlock`.
+
+    Returns:
+        List of `TransformerBlock`, named `block_00`, `block_01`, ...
+    """
+    return [
+        TransformerBlock(
+            block_index=index + 1,
+            drop_path_rate=drop_path_rate * index / max(1, num_layers - 1),
+            name=f"block_{index:02d}",
+            **arguments,
+        )
+        for index in range(num_layers)
+    ]

@@ -7,7 +7,7 @@ from keras import ops
 from keras_iwm.arguments import as_size
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
-from keras_iwm.layers.transformer_block import TransformerBlock
+from keras_iwm.layers.transformer_block import transformer_blocks
 
 IMAGE_MEAN = np.array([0.485, 0.456, 0.406], "float32")
 IMAGE_STD = np.array([0.229, 0.224, 0.225], "float32")
@@ -107,18 +107,14 @@ class ViTEncoder(keras.Model):
         self.patch_embedding = PatchEmbedding(
             self.patch_size, hidden_dim, dtype=policy, name="patch_embedding"
         )
-        self.blocks = [
-            TransformerBlock(
-                num_heads,
-                self.mlp_dim,
-                block_index=index + 1,
-                drop_path_rate=drop_path_rate * index / max(1, num_layers - 1),
-                remat=remat,
-                dtype=policy,
-                name=f"block_{index:02d}",
-            )
-            for index in range(num_layers)
-        ]
+        self.blocks = transformer_blocks(
+            num_layers,
+            drop_path_rate,
+            num_heads=num_heads,
+            mlp_dim=self.mlp_dim,
+            remat=remat,
+            dtype=policy,
+        )
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-6, dtype=policy, name="norm"
         )

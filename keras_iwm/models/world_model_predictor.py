@@ -7,7 +7,7 @@ from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
-from keras_iwm.layers.transformer_block import TransformerBlock
+from keras_iwm.layers.transformer_block import transformer_blocks
 
 CONDITIONINGS = ("none", "sequence", "feature")
 
@@ -132,18 +132,14 @@ class WorldModelPredictor(keras.Model):
             self.action_features = ActionFeatures(
                 predictor_dim, dtype=policy, name="action_features"
             )
-        self.blocks = [
-            TransformerBlock(
-                num_heads,
-                self.mlp_dim,
-                block_index=index + 1,
-                drop_path_rate=drop_path_rate * index / max(1, num_layers - 1),
-                remat=remat,
-                dtype=policy,
-                name=f"block_{index:02d}",
-            )
-            for index in range(num_layers)
-        ]
+        self.blocks = transformer_blocks(
+            num_layers,
+            drop_path_rate,
+            num_heads=num_heads,
+            mlp_dim=self.mlp_dim,
+            remat=remat,
+            dtype=policy,
+        )
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-6, dtype=policy, name="norm"
         )

@@ -91,12 +91,23 @@ def test_training_is_the_same_with_and_without_it():
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
-def test_few_evenly_spaced_images_are_ranked():
+def test_twenty_evenly_spaced_images_are_ranked_by_default():
     model = make_model()
-    quality = WorldModelQuality(IMAGES, bank=RetrievalBank(4), num_retrieval_images=3)
+    images = np.tile(IMAGES, (4, 1, 1, 1))[:39]
+    quality = WorldModelQuality(images, bank=RetrievalBank(4))
     quality.set_model(model)
     quality.on_train_begin()
-    assert np.array_equal(quality._evaluator.images, IMAGES[[0, 6, 11]])
+    assert np.array_equal(quality._evaluator.images, images[::2])
+
+
+def test_log_agrees_with_an_evaluation_of_the_same_images():
+    model = make_model()
+    bank = RetrievalBank(8)
+    quality = WorldModelQuality(IMAGES, bank=bank, retrieval_images=IMAGES[:3])
+    history = fit(model, quality, epochs=1)
+    results = evaluate_world_model(model, IMAGES[:3], bank, verbose=False)
+    for key in ("mrr", "hit_at_1", "mrr_shuffled_action"):
+        assert history[key][-1] == pytest.approx(results[key], rel=1e-5)
 
 
 def test_evaluator_is_kept_over_fits():
@@ -118,8 +129,6 @@ def test_model_without_actions_gets_feature_measures_alone():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="every"):
         WorldModelQuality(IMAGES, every=0)
-    with pytest.raises(ValueError, match="num_retrieval_images"):
-        WorldModelQuality(IMAGES, num_retrieval_images=1)
     with pytest.raises(ValueError, match="train_labels"):
         WorldModelQuality(IMAGES, LABELS, train_images=IMAGES)
     with pytest.raises(ValueError, match="labels"):
