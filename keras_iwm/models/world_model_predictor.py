@@ -69,8 +69,8 @@ class WorldModelPredictor(keras.Model):
         num_heads=2, action_dim=7,
     )
     latents = keras.random.normal((2, 5, 64))
-    context_ids = [[0, 1, 2, 3, 4]] * 2
-    target_ids = [[10, 11, 12]] * 2
+    context_ids = keras.ops.array([[0, 1, 2, 3, 4]] * 2)
+    target_ids = keras.ops.array([[10, 11, 12]] * 2)
     action = keras.ops.zeros((2, 7))
     prediction = predictor(latents, context_ids, target_ids, action)  # (2, 3, 64)
     ```

@@ -3,6 +3,9 @@
 import keras
 from keras import ops
 
+if keras.backend.backend() == "torch":
+    from keras_iwm.optimizers import torch_update
+
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class AdamW(keras.optimizers.AdamW):
@@ -67,9 +70,33 @@ class AdamW(keras.optimizers.AdamW):
         if isinstance(decay, keras.optimizers.schedules.LearningRateSchedule):
             decay = decay(self.iterations)
         factor = 1.0 - ops.cast(self.learning_rate, "float32") * decay
-        for variable in variables:
-            if self._use_weight_decay(variable):
-                variable.assign(variable.value * ops.cast(factor, variable.dtype))
+        decayed = [v for v in variables if self._use_weight_decay(v)]
+        if keras.backend.backend() == "torch":
+            torch_update.scale([variable.value for variable in decayed], factor)
+            return
+        for variable in decayed:
+            variable.assign(variable.value * ops.cast(factor, variable.dtype))
+
+    if keras.backend.backend() == "torch":
+
+        def _backend_update_step(self, grads, trainable_variables, learning_rate):
+            """Update all variables in one call."""
+            if self.amsgrad:
+                super()._backend_update_step(grads, trainable_variables, learning_rate)
+                return
+            step = ops.cast(self.iterations + 1, "float32")
+            unbias_1 = 1.0 - ops.power(self.beta_1, step)
+            unbias_2 = 1.0 - ops.power(self.beta_2, step)
+            indices = [self._get_variable_index(v) for v in trainable_variables]
+            torch_update.update(
+                [variable.value for variable in trainable_variables],
+                grads,
+                [self._momentums[index].value for index in indices],
+                [self._velocities[index].value for index in indices],
+                ops.cast(learning_rate, "float32") * ops.sqrt(unbias_2) / unbias_1,
+                (self.beta_1, self.beta_2),
+                self.epsilon,
+            )
 
     def _get_current_learning_rate(self):
         """Return the learning rate of this update; Keras's own counts micro-steps."""

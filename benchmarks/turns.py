@@ -1,0 +1,116 @@
+"""Processes that take turns, so that a noisy machine disturbs them alike."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+import tqdm
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+class Worker:
+    """A process that runs a block of work each time it is asked.
+
+    Args:
+        script: Path of the program; it is started with `arguments` and calls `serve`.
+        arguments: List of strings.
+        backend: String, its `KERAS_BACKEND`.
+        environment: Optional dictionary of further environment variables.
+    """
+
+    def __init__(self, script, arguments, backend="torch", environment=None):
+        environment = {
+            **os.environ,
+            **(environment or {}),
+            "KERAS_BACKEND": backend,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, script, *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.facts = self._answer()
+        self.blocks = []
+
+    def run_block(self):
+        """Ask for a block and keep its seconds."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self.blocks.append(self._answer()["seconds"])
+
+    def close(self):
+        """Let the process end, and return what it says last."""
+        self.process.stdin.close()
+        facts = self._answer()
+        self.process.wait()
+        return facts
+
+    def _answer(self):
+        for line in self.process.stdout:
+            if line.startswith("ANSWER "):
+                return json.loads(line.removeprefix("ANSWER "))
+        raise RuntimeError("A worker stopped; its error is above.")
+
+
+def serve(facts, run_block, last=dict):
+    """In a worker: say `facts`, then run a block for each line that comes in.
+
+    Args:
+        facts: Dictionary, told once everything is warm.
+        run_block: Function that does the work and returns its seconds.
+        last: Function that returns a dictionary to be told at the end.
+    """
+    print("ANSWER", json.dumps(facts), flush=True)
+    for _ in sys.stdin:
+        print("ANSWER", json.dumps({"seconds": run_block()}), flush=True)
+    print("ANSWER", json.dumps(last()), flush=True)
+
+
+def take_turns(workers, num_blocks):
+    """Run `num_blocks` blocks of each worker, in turns.
+
+    Args:
+        workers: Dictionary of `Worker` by name.
+        num_blocks: Integer.
+    """
+    for _ in tqdm.tqdm(range(num_blocks), "Rounds"):
+        for worker in workers.values():
+            worker.run_block()
+
+
+def rates_of(worker, work):
+    """Median, lowest and highest of `work` per second over a worker's blocks."""
+    rates = [work / seconds for seconds in worker.blocks]
+    return {
+        "median": statistics.median(rates),
+        "lowest": min(rates),
+        "highest": max(rates),
+    }
+
+
+def versions():
+    """Say what was measured on: machine and versions."""
+    import importlib.metadata
+    import platform
+
+    packages = ("keras", "jax", "tensorflow", "tensorflow-cpu", "torch", "numpy")
+    found = {"python": platform.python_version(), "cores": os.cpu_count()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write(path, results):
+    """Write results as JSON if a path was given."""
+    if path:
+        with open(path, "w") as file:
+            json.dump({"machine": versions(), **results}, file, indent=2)
