@@ -6,6 +6,8 @@ PYTHON ?= python3
 BACKEND ?= jax
 VENV := .venv
 BIN := $(VENV)/bin
+# Memory that a step frees stays with the process (glibc): see docs/performance.md.
+KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: quickstart test test-jax test-tensorflow test-torch lint clean
@@ -20,7 +22,7 @@ $(VENV)/%.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 # ARGS passes options on: make quickstart ARGS="--conditioning none"
 quickstart: $(VENV)/$(BACKEND),quickstart.installed
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/quickstart.py $(ARGS)
+	$(KEEP_MEMORY) KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/quickstart.py $(ARGS)
 
 test: test-jax test-tensorflow test-torch
 
