@@ -11,9 +11,17 @@ Labels, if there are any, are used for kNN and ridge regression alone.
 The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch,
 and at the end `model.keras` and `summary.json`. `--resume` goes on from the last
 finished epoch exactly as if nothing had happened, with the options of config.json.
+
+    python examples/pretrain.py --data photos/ --devices 4
+    python examples/pretrain.py --data photos/ --devices 8 --model-parallel 2
+    torchrun --nproc-per-node 4 examples/pretrain.py --data photos/
+
+train on several devices: JAX (both), TensorFlow (the first), Torch (the last). The
+batch is split among them. A run may be resumed on another number of devices.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -62,6 +70,8 @@ def parse_arguments():
     add("--jit-compile", action="store_true", help="XLA where it is not the default")
     add("--evaluate-every", type=int, default=5, help="epochs between measurements")
     add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
+    add("--devices", type=int, default=1, help="train on so many; not with torchrun")
+    add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
     add("--seed", type=int, default=0)
     add("--output", default="runs/pretrain")
     add("--tensorboard", action="store_true", help="write TensorBoard events")
@@ -77,12 +87,81 @@ def parse_arguments():
             resume=arguments.resume,
             output=arguments.resume,
             stop_after=arguments.stop_after,
+            devices=arguments.devices,
+            model_parallel=arguments.model_parallel,
             tensorboard=saved["tensorboard"] or arguments.tensorboard,
         )
         return argparse.Namespace(**saved)
     if not arguments.data:
         parser.error("--data is needed, or --resume")
     return arguments
+
+
+def use_devices(arguments, side):
+    """Return the scope in which to make models, and on how many devices they learn."""
+    backend, count = keras.backend.backend(), arguments.devices
+    parts = arguments.model_parallel
+    if backend == "torch":
+        if count > 1:
+            sys.exit(f"--devices {count}: on Torch, torchrun --nproc-per-node {count}")
+        count = int(os.environ.get("WORLD_SIZE", 1))
+    if count % parts or parts > 1 and backend != "jax":
+        sys.exit(f"--model-parallel {parts} must divide --devices {count}, on JAX only")
+    replicas = count // parts
+    if arguments.batch_size % replicas:
+        sys.exit(f"--batch-size must be a multiple of {replicas}, one part a device")
+    scope = contextlib.nullcontext()
+    if count > 1:
+        start = {"jax": start_jax, "tensorflow": start_tensorflow, "torch": start_torch}
+        scope = start[backend](count, parts, side) or scope
+    return scope, replicas
+
+
+def start_jax(count, parts, side):
+    """Split batches over the devices, and models over groups of `parts` of them."""
+    devices = keras.distribution.list_devices()
+    replicas = count // parts
+    if len(devices) < count:
+        sys.exit(f"--devices {count}: there are {len(devices)}")
+    if 64 % replicas or side % replicas:
+        sys.exit(f"{replicas} parts of a batch: evaluation needs a divisor of 64")
+    if parts == 1:
+        distribution = keras.distribution.DataParallel(devices=devices[:count])
+    else:
+        mesh = keras.distribution.DeviceMesh(
+            (replicas, parts), ("batch", "model"), devices[:count]
+        )
+        distribution = keras.distribution.ModelParallel(
+            layout_map=keras_iwm.distribution.tensor_parallel_layout(mesh),
+            batch_dim_name="batch",
+        )
+    keras.distribution.set_distribution(distribution)
+
+
+def start_tensorflow(count, parts, side):
+    """Return the scope of a strategy for the first GPUs, or for virtual CPUs."""
+    import tensorflow as tf
+
+    kind = "GPU"
+    if not tf.config.list_physical_devices("GPU"):
+        kind = "CPU"
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * count,
+        )
+    devices = tf.config.list_logical_devices(kind)
+    if len(devices) < count:
+        sys.exit(f"--devices {count}: there are {len(devices)}")
+    return tf.distribute.MirroredStrategy([d.name for d in devices[:count]]).scope()
+
+
+def start_torch(count, parts, side):
+    """Join the other processes that torchrun started."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group()
 
 
 def read_images(data, image_size, limit, seed):
@@ -206,52 +285,69 @@ def main():
         sys.exit(
             f"{output} holds a run already: --resume {output}, or another --output"
         )
-    output.mkdir(parents=True, exist_ok=True)
-    if not arguments.resume:
-        (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
-    keras.config.set_dtype_policy(arguments.precision)
-    keras.utils.set_random_seed(arguments.seed)
-
+    rank = int(os.environ.get("RANK", 0))  # of the processes that torchrun started
+    if rank == 0:
+        output.mkdir(parents=True, exist_ok=True)
+        if not arguments.resume:
+            (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
     side = (
         arguments.image_size or keras_iwm.models.PRESETS[arguments.preset]["image_size"]
     )
+    scope, replicas = use_devices(arguments, side)
+    keras.config.set_dtype_policy(arguments.precision)
+    keras.utils.set_random_seed(arguments.seed)
+
     dataset, train, held_out = load_data(arguments, (side, side))
+    count = len(held_out[0]) // replicas * replicas
+    held_out = tuple(None if part is None else part[:count] for part in held_out)
+    if keras.backend.backend() == "torch":
+        dataset.share = (rank, replicas)
     epoch = 0
-    if found:
-        path, epoch = found
-        model = keras.models.load_model(path)
-        dataset.epoch = epoch
-        print(f"Resuming after epoch {epoch} from {path}")
-    else:
-        model = make_model(arguments, arguments.epochs * dataset.num_batches)
-    history = output / "history.csv"
-    trim_history(history, epoch)
+    with scope:
+        if found:
+            path, epoch = found
+            model = keras.models.load_model(path)
+            dataset.epoch = epoch
+            print(f"Resuming after epoch {epoch} from {path}")
+        else:
+            model = make_model(arguments, arguments.epochs * dataset.num_batches)
     quality = callbacks.WorldModelQuality(
         *held_out,
         every=arguments.evaluate_every,
         retrieval_images=held_out[0][: arguments.retrieval_images],
         num_neighbors=min(10, len(held_out[0]) - 1),
     )
-    loggers = [keras.callbacks.CSVLogger(history, append=epoch > 0)]
-    if arguments.tensorboard:
-        loggers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
+    writers = []
+    if rank == 0:
+        history = output / "history.csv"
+        trim_history(history, epoch)
+        writers.append(keras.callbacks.CSVLogger(history, append=epoch > 0))
+        if arguments.tensorboard:
+            writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
+        writers.append(callbacks.RunCheckpoint(checkpoints))
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
     model.fit(
         dataset,
         initial_epoch=epoch,
         epochs=last,
-        callbacks=[quality, *loggers, callbacks.RunCheckpoint(checkpoints)],
-        verbose=2,
+        callbacks=[quality, *writers],
+        verbose=0 if rank else 2,
     )
     seconds = time.perf_counter() - start
+    if rank:
+        return
     if last < arguments.epochs:
         print(f"Stopped after epoch {last}; --resume {output} runs the others")
         return
     model.save(output / "model.keras")
+    if replicas > 1:  # measured on one device, which takes batches of any size
+        keras.distribution.set_distribution(None)
+        model = keras.models.load_model(output / "model.keras")
     steps = (last - epoch) * dataset.num_batches
     summary = {
         "backend": keras.backend.backend(),
+        "devices": replicas * arguments.model_parallel,
         "seconds": seconds,
         "steps": steps,
         "images_per_second": steps * arguments.batch_size / seconds,

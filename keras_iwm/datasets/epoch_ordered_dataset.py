@@ -15,6 +15,13 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     model.fit(dataset, initial_epoch=12, epochs=300)
     ```
 
+    Where several processes train one model, each sets its `share` and gets that part
+    of every batch; `batch_size` stays the size of the whole one:
+
+    ```python
+    dataset.share = (rank, num_processes)
+    ```
+
     A subclass implements `load_batch`. Two habits of Keras are handled here:
 
     - `fit(shuffle=True)`, its default, asks for the batches in an order drawn from
@@ -55,6 +62,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.seed = seed
         self.drop_remainder = drop_remainder
+        self.share = (0, 1)
         self.epoch = 0
 
     @property
@@ -70,6 +78,25 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self._count_next_end = False
 
     @property
+    def share(self):
+        """Which part of every batch is handed out, `(rank, num_processes)`."""
+        return self._share
+
+    @share.setter
+    def share(self, share):
+        rank, num_processes = share
+        check_integer("num_processes", num_processes, 1)
+        check_integer("rank", rank, 0)
+        if rank >= num_processes or self.batch_size % num_processes:
+            raise ValueError(
+                "`share` must be (rank, num_processes) with rank < num_processes, and "
+                f"the batch size {self.batch_size} a multiple of num_processes. "
+                f"Received: share={share}. Change the batch size or start as many "
+                "processes as divide it."
+            )
+        self._share = (int(rank), int(num_processes))
+
+    @property
     def num_batches(self):
         """Number of batches in an epoch."""
         if self.drop_remainder:
@@ -83,9 +110,10 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         return np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
 
     def batch_indices(self, index):
-        """Returns the sample indices of batch `index` of the current epoch."""
+        """Returns the sample indices of batch `index`, or of this process's share."""
         start = index * self.batch_size
-        return self._order[start : start + self.batch_size]
+        rank, num_processes = self.share
+        return self._order[start : start + self.batch_size][rank::num_processes]
 
     def load_batch(self, index):
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_iwm.arguments import as_size
+from keras_iwm.seeds import hash_seed
 from keras_iwm.transforms.color_jitter import ColorJitter
 from keras_iwm.transforms.gaussian_blur import GaussianBlur
 from keras_iwm.transforms.grayscale import Grayscale
@@ -115,12 +116,10 @@ class ViewGenerator(keras.layers.Layer):
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
             raise ValueError(f"`seed` must be an integer or None. Received: {seed!r}.")
         self.seed = seed
-        # Hashed, because on some backends the draws of seed 1 are those of seed 0
-        # one step later.
         self.seed_generator = keras.random.SeedGenerator(
-            None if seed is None else _hash(seed, 0)
+            None if seed is None else hash_seed(seed, 0)
         )
-        self._evaluation_seed = _hash(seed or 0, 1)
+        self._evaluation_seed = hash_seed(seed or 0, 1)
         self.built = True
 
     @property
@@ -383,14 +382,3 @@ def _as_value_range(value_range):
             f"as (0, 255). Received: {value_range!r}."
         )
     return low, high
-
-
-def _hash(seed, index):
-    """A seed of 31 bits from two integers: splitmix64, twice."""
-    state = seed
-    for number in (0, index):
-        state = (state + (number + 1) * 0x9E3779B97F4A7C15) % 2**64
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) % 2**64
-        state ^= state >> 31
-    return state % 2**31

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.distribution.own_draws import seed_states
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.models.presets import build_from_preset
 from keras_iwm.models.target_encoder_trainer import TargetEncoderTrainer
@@ -252,21 +253,13 @@ class ImageWorldModel(TargetEncoderTrainer):
     def save_own_variables(self, store):
         """Store the seeds beside the weights, so that a run resumes exactly."""
         super().save_own_variables(store)
-        for index, seed in enumerate(self._seed_states()):
+        for index, seed in enumerate(seed_states(self)):
             store[f"seed_{index}"] = ops.convert_to_numpy(seed).astype("int64")
 
     def load_own_variables(self, store):
         """Load the seeds along with the weights."""
-        for index, seed in enumerate(self._seed_states()):
+        for index, seed in enumerate(seed_states(self)):
             seed.assign(store[f"seed_{index}"])
-
-    def _seed_states(self):
-        """All seed generators' states, in a fixed order."""
-        return [
-            variable
-            for variable in self.variables
-            if variable.path.endswith("seed_generator_state")
-        ]
 
 
 def check_parts(encoder, predictor, view_generator):

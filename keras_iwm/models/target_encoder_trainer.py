@@ -1,7 +1,9 @@
-"""The train step that moves a target encoder; the one module that knows the backend."""
+"""The train step that moves a target encoder, on one device or many."""
 
 import keras
 from keras import ops
+
+from keras_iwm.distribution.replicas import make_replicas
 
 
 class TargetEncoderTrainer(keras.Model):
@@ -9,8 +11,22 @@ class TargetEncoderTrainer(keras.Model):
 
     Subclasses have `encoder`, `target_encoder` and `ema_momentum`. Keras's own
     step does everything else, so gradients, mixed precision, loss scaling,
-    accumulation and distribution stay Keras's.
+    accumulation and distribution stay Keras's. Where Keras leaves copies of a model
+    to themselves, `replicas` makes them agree.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.replicas = make_replicas()
+
+    def make_train_function(self, force=False):
+        """Make the function that `fit` runs, once the replicas are ready for it."""
+        self.replicas.prepare(self)
+        return super().make_train_function(force)
+
+    def get_metrics_result(self):
+        """Return the metrics' results, of all replicas together."""
+        return self.replicas.average(super().get_metrics_result())
 
     if keras.backend.backend() == "jax":
 
@@ -40,7 +56,8 @@ class TargetEncoderTrainer(keras.Model):
         def train_step(self, data):
             """Take Keras's step, then move the target encoder."""
             iterations = self._count_updates()
-            logs = super().train_step(data)
+            with self.replicas.step(self):
+                logs = super().train_step(data)
             self._move_target_encoder(iterations)
             return logs
 

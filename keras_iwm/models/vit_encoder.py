@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_size
+from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.transformer_block import transformer_blocks
@@ -102,6 +103,7 @@ class ViTEncoder(keras.Model):
         self.value_range = tuple(value_range)
         self.remat = remat
         sincos_positions(self.grid_size, hidden_dim)  # refuses a wrong width early
+        check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
         self.patch_embedding = PatchEmbedding(

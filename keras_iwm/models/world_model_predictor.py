@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.sincos_positions import sincos_positions
@@ -114,6 +115,7 @@ class WorldModelPredictor(keras.Model):
         self.drop_path_rate = drop_path_rate
         self.remat = remat
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
+        check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
         self.input_projection = TokenDense(

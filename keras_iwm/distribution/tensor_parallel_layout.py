@@ -1,0 +1,86 @@
+"""Which weights tensor parallelism splits, and how."""
+
+import keras
+
+# Split by outputs, then by inputs, so that activations are summed twice a block.
+_LAYOUTS = {
+    r".*block_\d+/attention/query_key_value/kernel": (None, "model"),
+    r".*block_\d+/attention/(query|value)_bias": ("model",),
+    r".*block_\d+/attention/output_projection/kernel": ("model", None),
+    r".*block_\d+/mlp_hidden/kernel": (None, "model"),
+    r".*block_\d+/mlp_hidden/bias": ("model",),
+    r".*block_\d+/mlp_output/kernel": ("model", None),
+}
+
+
+def tensor_parallel_layout(device_mesh):
+    """Make the layout map that splits the blocks of any of our models.
+
+    For models too large for one device, on JAX. Attention and the MLP are split by
+    their inner features, in encoder, target encoder and predictor alike, and the
+    optimizer's slots like their weights. All else is held by every device.
+
+    Args:
+        device_mesh: `keras.distribution.DeviceMesh` with an axis `"model"`, over
+            which weights are split, beside the one over which batches are.
+
+    Returns:
+        A `keras.distribution.LayoutMap`, for `keras.distribution.ModelParallel`.
+        Set the distribution before the model is made or loaded. A model whose
+        heads or MLP do not divide over the axis then raises a ValueError.
+
+    Raises:
+        ValueError: If the mesh has no axis `"model"`.
+
+    Example:
+
+    ```python
+    devices = keras.distribution.list_devices()
+    mesh = keras.distribution.DeviceMesh(
+        (len(devices), 1), ("batch", "model"), devices
+    )
+    layout_map = keras_iwm.distribution.tensor_parallel_layout(mesh)
+    distribution = keras.distribution.ModelParallel(
+        layout_map=layout_map, batch_dim_name="batch"
+    )
+    keras.distribution.set_distribution(distribution)  # then make the model
+    ```
+    """
+    if "model" not in device_mesh.axis_names:
+        raise ValueError(
+            '`device_mesh` must have an axis "model". Received: axis_names='
+            f'{tuple(device_mesh.axis_names)}. Name its axes ("batch", "model").'
+        )
+    layout_map = keras.distribution.LayoutMap(device_mesh)
+    for path, axes in _LAYOUTS.items():
+        layout_map[path] = axes
+    return layout_map
+
+
+def check_splits(name, num_heads, mlp_dim):
+    """Refuse a stack of blocks that the current distribution cannot split.
+
+    Args:
+        name: String, the name of the model, with which its weights' paths begin.
+        num_heads: Integer, attention heads of each block.
+        mlp_dim: Integer, hidden features of each block's MLP.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return
+    sizes = (
+        ("num_heads", num_heads, "attention/query_key_value/kernel"),
+        ("mlp_dim", mlp_dim, "mlp_hidden/kernel"),
+    )
+    for argument, size, path in sizes:
+        layout = distribution.get_tensor_layout(f"{name}/block_00/{path}")
+        if layout is None or layout.axes[1] is None:
+            continue
+        mesh = layout.device_mesh
+        count = mesh.shape[mesh.axis_names.index(layout.axes[1])]
+        if size % count:
+            raise ValueError(
+                f"`{argument}` must be a multiple of the {count} devices of the axis "
+                f"{layout.axes[1]!r} that split it. Received: {argument}={size} in "
+                f"{name!r}. Use a mesh whose axis divides it, or another size."
+            )
