@@ -21,6 +21,7 @@ batch is split among them. A run may be resumed on another number of devices.
 """
 
 import argparse
+import atexit
 import contextlib
 import json
 import os
@@ -111,16 +112,18 @@ def use_devices(arguments, side):
     if arguments.batch_size % replicas:
         sys.exit(f"--batch-size must be a multiple of {replicas}, one part a device")
     scope = contextlib.nullcontext()
-    if count > 1:
-        start = {"jax": start_jax, "tensorflow": start_tensorflow, "torch": start_torch}
-        scope = start[backend](count, parts, side) or scope
+    if count > 1 and backend == "jax":
+        start_jax(replicas, parts, side)
+    elif count > 1 and backend == "tensorflow":
+        scope = start_tensorflow(count)
+    elif count > 1:
+        start_torch()
     return scope, replicas
 
 
-def start_jax(count, parts, side):
-    """Split batches over the devices, and models over groups of `parts` of them."""
-    devices = keras.distribution.list_devices()
-    replicas = count // parts
+def start_jax(replicas, parts, side):
+    """Split batches in `replicas`, and each model in `parts`."""
+    devices, count = keras.distribution.list_devices(), replicas * parts
     if len(devices) < count:
         sys.exit(f"--devices {count}: there are {len(devices)}")
     if 64 % replicas or side % replicas:
@@ -138,7 +141,7 @@ def start_jax(count, parts, side):
     keras.distribution.set_distribution(distribution)
 
 
-def start_tensorflow(count, parts, side):
+def start_tensorflow(count):
     """Return the scope of a strategy for the first GPUs, or for virtual CPUs."""
     import tensorflow as tf
 
@@ -155,13 +158,14 @@ def start_tensorflow(count, parts, side):
     return tf.distribute.MirroredStrategy([d.name for d in devices[:count]]).scope()
 
 
-def start_torch(count, parts, side):
+def start_torch():
     """Join the other processes that torchrun started."""
     import torch
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     torch.distributed.init_process_group()
+    atexit.register(torch.distributed.destroy_process_group)
 
 
 def read_images(data, image_size, limit, seed):

@@ -1,0 +1,281 @@
+"""What one backend does on several devices, in processes of its own.
+
+python worker.py FOLDER                                        # JAX, TensorFlow
+python -m torch.distributed.run --nproc-per-node 2 worker.py FOLDER     # Torch
+
+Every number that the tests look at goes into FOLDER/results.npz.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import sys
+
+if importlib.util.find_spec("torch"):
+    import torch
+
+import keras
+import numpy as np
+from keras import ops
+
+import keras_iwm
+from keras_iwm.distribution.own_draws import seed_states
+from keras_iwm.layers import MultiBlockMask, ViewGenerator
+from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+
+BACKEND = keras.backend.backend()
+COUNTS = {"jax": (1, 2, 4, 8)}.get(BACKEND, (1, 2))
+BATCH, STEPS, STEPS_BEFORE = 8, 5, 2
+FOLDER = pathlib.Path(sys.argv[1])
+
+
+@keras.saving.register_keras_serializable(package="test")
+class RecordingModel(ImageWorldModel):
+    """Keeps what the last train step drew: actions, positions, and predictions."""
+
+    def call(self, inputs, training=None):
+        views = inputs
+        if not isinstance(inputs, dict):
+            views = self.view_generator(inputs, training=training)
+        outputs = super().call(views, training=training)
+        if training:
+            row = [ops.cast(views[k], "float32") for k in ("action", "target_ids")]
+            row.append(ops.mean(outputs["prediction"], axis=1))
+            row = ops.stop_gradient(ops.concatenate(row, axis=-1))
+            self.record.assign(ops.reshape(row, self.record.shape))
+        return outputs
+
+
+def make_model(drop_path_rate=0.0, record=None):
+    """A small model; one that records `record` rows in each copy of it."""
+    encoder = ViTEncoder(16, 4, 16, 2, 2, drop_path_rate=drop_path_rate, name="encoder")
+    mask = MultiBlockMask(4, num_context=5, num_targets=4)
+    views = ViewGenerator(16, mask, seed=3)
+    predictor = WorldModelPredictor((4, 4), 16, 16, 1, 2, name="predictor")
+    model_class = RecordingModel if record else ImageWorldModel
+    model = model_class(encoder, predictor, views, ema_momentum=0.9)
+    if record:
+        model.record = model.add_weight(
+            shape=(record, 7 + 4 + 16), trainable=False, name="record"
+        )
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    return model
+
+
+def make_views(count):
+    """Views that are the same in every process."""
+    rng = np.random.default_rng(0)
+    order = np.stack([rng.permutation(16) for _ in range(count)]).astype("int32")
+    return {
+        "source": rng.uniform(0, 255, (count, 16, 16, 3)).astype("float32"),
+        "target": rng.uniform(0, 255, (count, 16, 16, 3)).astype("float32"),
+        "action": rng.uniform(-1, 1, (count, 7)).astype("float32"),
+        "context_ids": order[:, :5],
+        "target_ids": order[:, 12:],
+    }
+
+
+def part(views, start, stop):
+    """Some rows of the views."""
+    return {key: value[start:stop] for key, value in views.items()}
+
+
+def processes():
+    """Rank of this process, and how many there are."""
+    if BACKEND == "torch" and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def run(method, data, writers=()):
+    """Loss of `model.fit` or `model.evaluate` on this process's share of the data."""
+    rank, count = processes()
+    data = keras.tree.map_structure(lambda rows: rows[rank::count], data)
+    arguments = {"batch_size": BATCH // count, "verbose": 0}
+    if method.__name__ == "evaluate":
+        return method(data, **arguments)
+    arguments["callbacks"] = [] if rank else list(writers)
+    return method(data, shuffle=False, **arguments).history["loss"][0]
+
+
+def flat_weights(model):
+    """All weights of student, predictor and teacher as one vector."""
+    parts = (model.encoder, model.predictor, model.target_encoder)
+    return np.concatenate([np.ravel(w) for p in parts for w in p.get_weights()])
+
+
+def copies(variable):
+    """A variable's value on every device, the first axis being theirs."""
+    if BACKEND == "tensorflow":
+        return np.stack([value.numpy() for value in variable.value.values])
+    if BACKEND == "torch":
+        gathered = [None] * processes()[1]
+        torch.distributed.all_gather_object(gathered, ops.convert_to_numpy(variable))
+        return np.stack(gathered)
+    return np.stack([np.asarray(s.data) for s in variable.value.addressable_shards])
+
+
+def on_devices(count):
+    """The scope in which models for so many devices are made."""
+    if BACKEND == "tensorflow" and count > 1:
+        import tensorflow as tf
+
+        return tf.distribute.MirroredStrategy(
+            [f"CPU:{i}" for i in range(count)]
+        ).scope()
+    if BACKEND == "jax":
+        devices = keras.distribution.list_devices()[:count]
+        keras.distribution.set_distribution(
+            keras.distribution.DataParallel(devices=devices) if count > 1 else None
+        )
+    return contextlib.nullcontext()
+
+
+def train(count, results):
+    """Five steps on the same views, with a checkpoint on the way."""
+    views = make_views(BATCH * STEPS)
+    with on_devices(count):
+        model = make_model()
+    rank, _ = processes()
+    if rank:  # a process that starts otherwise, and must be put right
+        model.encoder.set_weights([w + 1 for w in model.encoder.get_weights()])
+    checkpoint = keras_iwm.callbacks.RunCheckpoint(FOLDER / f"after_{count}")
+    losses = [
+        run(model.fit, part(views, 0, BATCH * STEPS_BEFORE), [checkpoint]),
+        run(model.fit, part(views, BATCH * STEPS_BEFORE, None)),
+    ]
+    results[f"loss_{count}"] = losses
+    results[f"weights_{count}"] = flat_weights(model)
+    if BACKEND == "torch":
+        results[f"evaluated_{count}"] = run(model.evaluate, views)
+    if count > 1:
+        results[f"apart_{count}"] = max(
+            np.ptp(copies(variable), axis=0).max() for variable in model.variables
+        )
+
+
+def move(count, destination, results):
+    """The last three steps, from a checkpoint, on other devices."""
+    with on_devices(destination):
+        path, _ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
+        model = keras.models.load_model(path)
+    run(model.fit, part(make_views(BATCH * STEPS), BATCH * STEPS_BEFORE, None))
+    results[f"weights_moved_to_{destination}"] = flat_weights(model)
+
+
+def draws(count, data, **arguments):
+    """What each of so many devices draws in a train step: (count, rows, slots)."""
+    rows = BATCH if BACKEND == "jax" else BATCH // count
+    with on_devices(count):
+        model = make_model(record=rows, **arguments)
+    run(model.fit, data)
+    record = copies(model.record)
+    if BACKEND == "jax":  # every device holds the record of the whole batch
+        record = record[0].reshape(count, BATCH // count, -1)
+    return record, model
+
+
+def draw(count, results):
+    """What devices draw for the same image, and then for the same views."""
+    image = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3)).astype("uint8")
+    record, model = draws(count, np.repeat(image, BATCH, axis=0))
+    results["actions"], results["target_ids"] = record[..., :7], record[..., 7:11]
+    results["seeds"] = np.stack([ops.convert_to_numpy(s) for s in seed_states(model)])
+    views = {key: np.repeat(row, BATCH, axis=0) for key, row in make_views(1).items()}
+    # On two devices: few paths can be dropped in a row, and four rows seldom agree.
+    record, _ = draws(2, views, drop_path_rate=0.5)
+    results["dropped"] = record[..., 11:]
+
+
+def split_model(results):
+    """The same five steps with every model split over two of four devices."""
+    mesh = keras.distribution.DeviceMesh(
+        (2, 2), ("batch", "model"), keras.distribution.list_devices()[:4]
+    )
+    layout_map = keras_iwm.distribution.tensor_parallel_layout(mesh)
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(layout_map=layout_map, batch_dim_name="batch")
+    )
+    model = make_model()
+    run(model.fit, make_views(BATCH * STEPS))
+    results["weights_split"] = flat_weights(model)
+    variables = (*model.variables, *model.optimizer.variables)
+    results["split_paths"] = [variable.path for variable in variables]
+    results["split_shares"] = [
+        np.prod(v.value.sharding.shard_shape(v.value.shape)) / np.prod(v.shape)
+        for v in variables
+    ]
+    for name, sizes in (("heads", (24, 1, 3)), ("mlp", (24, 1, 2, 7))):
+        try:
+            ViTEncoder(16, 4, *sizes, name="encoder")
+        except ValueError as error:
+            results[f"refused_{name}"] = str(error)
+    mesh = keras.distribution.DeviceMesh((4,), ("batch",), mesh.devices.ravel())
+    try:
+        keras_iwm.distribution.tensor_parallel_layout(mesh)
+    except ValueError as error:
+        results["refused_mesh"] = str(error)
+
+
+def refuse_accumulation(results):
+    """What `fit` says, and what it has changed by then."""
+    with on_devices(2):
+        model = make_model()
+        model.compile(keras_iwm.optimizers.AdamW(gradient_accumulation_steps=2))
+    before = flat_weights(model)
+    try:
+        run(model.fit, make_views(BATCH))
+    except ValueError as error:
+        results["refused_accumulation"] = str(error)
+    results["changed_by_refusal"] = np.abs(flat_weights(model) - before).max()
+
+
+def main():
+    """Do everything that this backend can."""
+    results = {}
+    keras.utils.set_random_seed(0)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * 2,
+        )
+
+    def seeded(function, *arguments):
+        keras.utils.set_random_seed(0)
+        function(*arguments)
+
+    last = COUNTS[-1]
+    if BACKEND == "torch":
+        first = os.environ["RANK"] == "0"
+        if first:
+            seeded(train, 1, results)
+        torch.distributed.init_process_group("gloo")
+        torch.distributed.barrier()
+        seeded(train, last, results)
+        seeded(move, 1, last, results)
+        seeded(draw, last, results)
+        results["losses_of_ranks"] = [None] * last
+        torch.distributed.all_gather_object(
+            results["losses_of_ranks"], results[f"loss_{last}"]
+        )
+        torch.distributed.destroy_process_group()
+        if not first:
+            return
+    else:
+        for count in COUNTS:
+            seeded(train, count, results)
+        seeded(move, 1, last, results)
+        seeded(draw, last, results)
+    seeded(move, last, 1, results)
+    if BACKEND == "jax":
+        seeded(split_model, results)
+    if BACKEND == "tensorflow":
+        seeded(refuse_accumulation, results)
+    np.savez(FOLDER / "results.npz", **results)
+
+
+if __name__ == "__main__":
+    main()
