@@ -302,10 +302,11 @@ def main():
     keras.utils.set_random_seed(arguments.seed)
 
     dataset, train, held_out = load_data(arguments, (side, side))
-    count = len(held_out[0]) // replicas * replicas
-    held_out = tuple(None if part is None else part[:count] for part in held_out)
     if keras.backend.backend() == "torch":
         dataset.share = (rank, replicas)
+    elif keras.backend.backend() == "jax":  # splits evenly whatever it is given
+        count = len(held_out[0]) // replicas * replicas
+        held_out = tuple(None if part is None else part[:count] for part in held_out)
     epoch = 0
     with scope:
         if found:

@@ -19,12 +19,14 @@ SUMMARY = (
 )
 
 
-def run(script, *arguments, cwd, check=True):
+def run(script, *arguments, cwd, check=True, launcher=(), **variables):
+    program = [*launcher, str(ROOT / "examples" / script)]
     result = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / script), *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
         cwd=cwd,
         env={
             **os.environ,
+            **variables,
             "KERAS_BACKEND": keras.backend.backend(),
             "MPLBACKEND": "Agg",
             "PYTHONPATH": str(ROOT),
@@ -101,3 +103,36 @@ def test_stopped_pretraining_resumes_exactly(tmp_path):
     ]
     summary = json.loads((tmp_path / "part" / "summary.json").read_text())
     assert {"mrr", "mrr_doubled", "ridge_accuracy", "knn_pixels"} <= set(summary)
+
+
+def test_pretraining_moves_from_two_devices_to_one(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (54, 32, 32, 3)).astype("uint8")
+    np.savez(tmp_path / "images.npz", images=images)
+    options = ("--data", "images.npz", "--batch-size", 16, "--epochs", 3)
+    options += ("--preset", "ijepa_tiny_32", "--output", "run", "--stop-after", 1)
+    on_two, launcher = ("--devices", 2), ()
+    if keras.backend.backend() == "torch":
+        refused = run("pretrain.py", *options, *on_two, cwd=tmp_path, check=False)
+        assert "torchrun --nproc-per-node 2" in refused.stderr
+        on_two, launcher = (), ("-m", "torch.distributed.run", "--standalone")
+        launcher += ("--nproc-per-node", "2")
+    flags = os.environ.get("XLA_FLAGS", "")
+    run(
+        "pretrain.py",
+        *options,
+        *on_two,
+        cwd=tmp_path,
+        launcher=launcher,
+        XLA_FLAGS=f"{flags} --xla_force_host_platform_device_count=2",
+    )
+    run("pretrain.py", "--resume", "run", "--stop-after", 1, cwd=tmp_path)
+    lines = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    for name in ("loss", "rankme", "feature_std"):
+        assert np.isfinite([float(row[name]) for row in rows]).all()
+    (path,) = (tmp_path / "run" / "checkpoints").iterdir()
+    assert path.name == "epoch_0002.keras"
+    assert int(keras.models.load_model(path).optimizer.iterations) == 6
