@@ -113,8 +113,6 @@ def test_pretraining_moves_from_two_devices_to_one(tmp_path):
     options += ("--preset", "ijepa_tiny_32", "--output", "run", "--stop-after", 1)
     on_two, launcher = ("--devices", 2), ()
     if keras.backend.backend() == "torch":
-        refused = run("pretrain.py", *options, *on_two, cwd=tmp_path, check=False)
-        assert "torchrun --nproc-per-node 2" in refused.stderr
         on_two, launcher = (), ("-m", "torch.distributed.run", "--standalone")
         launcher += ("--nproc-per-node", "2")
     flags = os.environ.get("XLA_FLAGS", "")
