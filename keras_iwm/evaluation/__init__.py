@@ -5,6 +5,7 @@ from keras_iwm.evaluation.controls import untrained_copy as untrained_copy
 from keras_iwm.evaluation.evaluate_world_model import (
     evaluate_world_model as evaluate_world_model,
 )
+from keras_iwm.evaluation.flops_per_image import flops_per_image as flops_per_image
 from keras_iwm.evaluation.probes import extract_features as extract_features
 from keras_iwm.evaluation.probes import knn_accuracy as knn_accuracy
 from keras_iwm.evaluation.probes import ridge_accuracy as ridge_accuracy
