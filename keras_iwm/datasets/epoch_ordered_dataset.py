@@ -109,11 +109,15 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             return np.arange(self.num_samples)
         return np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
 
-    def batch_indices(self, index):
-        """Returns the sample indices of batch `index`, or of this process's share."""
+    def batch_indices(self, index, epoch=None):
+        """Returns the sample indices of a batch, or of this process's share of it.
+
+        The batch is number `index` of the current epoch, or of `epoch`.
+        """
+        order = self._order if epoch in (None, self.epoch) else self.order(epoch)
         start = index * self.batch_size
         rank, num_processes = self.share
-        return self._order[start : start + self.batch_size][rank::num_processes]
+        return order[start : start + self.batch_size][rank::num_processes]
 
     def load_batch(self, index):
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""

@@ -3,6 +3,7 @@
 import concurrent.futures
 import copy
 import pathlib
+import queue
 
 import numpy as np
 from tqdm import tqdm
@@ -11,7 +12,8 @@ from keras_iwm.datasets.epoch_ordered_dataset import (
     EpochOrderedDataset,
     check_integer,
 )
-from keras_iwm.datasets.pillow import fit_image, require_pillow
+from keras_iwm.datasets.image_reader import ImageReader
+from keras_iwm.datasets.pillow import read_image, require_pillow
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 
@@ -25,9 +27,15 @@ class ImageFolder(EpochOrderedDataset):
     upright, made RGB, resized until the shorter side fits, and centre-cropped.
 
     The order of the images is a pure function of `(seed, epoch)`. To resume, set
-    `epoch` and pass the same number as `initial_epoch` to `fit`. Decoding is the
-    slow part: batches are prepared ahead in threads, since Pillow leaves Python's
-    lock while it decodes.
+    `epoch` and pass the same number as `initial_epoch` to `fit`.
+
+    Decoding is the slow part, so batches are prepared ahead, also across the end of an
+    epoch. Threads do it by default, since Pillow leaves Python's lock while it decodes.
+    The rest of an image's way needs that lock, and so does the train step: where many
+    cores must feed a fast accelerator, set `num_processes`. Each process takes some 20
+    MB besides its batch, and needs no `if __name__ == "__main__"` in your script; but
+    Pillow's settings, such as `ImageFile.LOAD_TRUNCATED_IMAGES`, do not reach it.
+    Which is faster, `benchmarks/input_pipeline.py` measures.
 
     Args:
         folder: Path of the folder.
@@ -39,6 +47,8 @@ class ImageFolder(EpochOrderedDataset):
             last batch.
         num_threads: Positive integer, threads that decode; as many batches are
             prepared ahead.
+        num_processes: Non-negative integer. If positive, so many processes decode
+            instead of the threads, and as many batches are prepared ahead.
 
     Returns:
         Each batch is `(images,)` for a flat folder, `(images, labels)` for class
@@ -79,6 +89,7 @@ class ImageFolder(EpochOrderedDataset):
         seed=0,
         drop_remainder=True,
         num_threads=4,
+        num_processes=0,
     ):
         require_pillow()
         if len(image_size) != 2 or min(image_size) < 1:
@@ -95,23 +106,29 @@ class ImageFolder(EpochOrderedDataset):
             drop_remainder=drop_remainder,
         )
         check_integer("num_threads", num_threads, 1)
+        check_integer("num_processes", num_processes, 0)
         self.image_size = tuple(image_size)
         self.num_threads = num_threads
+        self.num_processes = num_processes
         self.paths = paths
         self.labels = labels
         self.class_names = class_names
-        self._threads = concurrent.futures.ThreadPoolExecutor(num_threads)
+        # With processes, a thread sends a request to one of them and waits for it.
+        self._num_workers = num_processes or num_threads
+        self._threads = concurrent.futures.ThreadPoolExecutor(self._num_workers)
+        self._idle_readers = queue.SimpleQueue()
+        for _ in range(num_processes):
+            self._idle_readers.put(ImageReader())
         self._batches = {}  # (epoch, index) -> future of the images
 
     def load_batch(self, index):
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
-        ahead = range(index, min(index + 1 + self.num_threads, self.num_batches))
-        wanted = [(self.epoch, batch) for batch in ahead]
+        wanted = self._batches_from(index)
         # What was prepared for another epoch, or skipped, is let go.
         self._batches = {
-            key: self._batches.get(key)
-            or self._threads.submit(self._read_all, self.batch_indices(key[1]))
-            for key in wanted
+            (epoch, batch): self._batches.get((epoch, batch))
+            or self._threads.submit(self._read_all, self.batch_indices(batch, epoch))
+            for epoch, batch in wanted
         }
         images = self._batches[wanted[0]].result()
         if self.labels is None:
@@ -132,12 +149,12 @@ class ImageFolder(EpochOrderedDataset):
         indices = np.asarray(indices, dtype="int64")
         images = np.empty((len(indices), *self.image_size, 3), dtype="uint8")
         pixels = tqdm(
-            self._threads.map(self._read, indices),
+            self._threads.map(self._read_all, indices[:, None]),
             desc="Reading images",
             total=len(indices),
         )
         for row, image in enumerate(pixels):
-            images[row] = image
+            images[row] = image[0]
         return images, None if self.labels is None else self.labels[indices]
 
     def split(self, fraction, seed=0):
@@ -184,23 +201,24 @@ class ImageFolder(EpochOrderedDataset):
         subset._batches = {}
         return subset
 
+    def _batches_from(self, index):
+        """Returns (epoch, index) of a batch and of those to prepare behind it."""
+        numbers = range(index, index + 1 + self._num_workers)
+        return [
+            (self.epoch + number // self.num_batches, number % self.num_batches)
+            for number in numbers
+        ]
+
     def _read_all(self, indices):
         """Returns images, uint8 `(n, height, width, 3)`."""
-        return np.stack([self._read(index) for index in indices])
-
-    def _read(self, index):
-        """Returns one image, uint8 `(height, width, 3)`."""
-        from PIL import Image
-
-        path = self.paths[index]
+        paths = [self.paths[index] for index in indices]
+        if not self.num_processes:
+            return np.stack([read_image(path, self.image_size) for path in paths])
+        reader = self._idle_readers.get()
         try:
-            with Image.open(path) as image:
-                return np.asarray(fit_image(image, self.image_size))
-        except Exception as error:  # Pillow raises many kinds for a broken file.
-            raise ValueError(
-                f"The image file {path} could not be read ({error}). "
-                "Repair or remove it."
-            ) from error
+            return reader.read(paths, self.image_size)
+        finally:
+            self._idle_readers.put(reader)
 
 
 def _find_images(folder):
