@@ -1,0 +1,250 @@
+"""Images per second from a folder of JPEGs, and how long training waits for them.
+
+    python benchmarks/input_pipeline.py --preset iwm_small_224 --batch-size 8
+    python benchmarks/input_pipeline.py --workers 1 2 4 8 --step-workers 8
+
+Makes a temporary folder of JPEG files: random parts of the photos that scikit-image
+and scikit-learn ship, enlarged or shrunk to --photo-size. Two tables are printed, and
+written as JSON with --output:
+
+1. The loader alone (decode, resize, batch), with threads and with processes.
+2. On each backend, one epoch of `fit` from memory, with threads and with processes.
+   `waiting` is the share of the epoch that passes in the call for the next batch. On
+   TensorFlow, which calls ahead of time from a thread of its own, that is an upper
+   bound. `extra` is how much longer the epoch takes than the same one from memory:
+   where decoding and training share their cores, it is what decoding takes from them.
+   On a fast accelerator give --batch-size and --step-images as in a real run.
+
+All take turns, one block at a time, so that a noisy machine disturbs them alike;
+medians over the blocks are shown.
+"""
+
+import argparse
+import gc
+import importlib.util
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+BACKENDS = ("jax", "tensorflow", "torch")
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--images", type=int, default=512, help="files in the folder")
+    add("--photo-size", type=int, nargs=2, default=(500, 375), help="width, height")
+    add("--preset", default="iwm_small_224")
+    add("--batch-size", type=int, default=8)
+    add("--workers", type=int, nargs="+", default=[1, 2], help="of the loader alone")
+    add("--step-workers", type=int, default=1, help="threads or processes during fit")
+    add("--step-images", type=int, default=32, help="images in an epoch of fit")
+    add("--blocks", type=int, default=3, help="turns of each kind")
+    add("--backends", nargs="*", choices=BACKENDS, default=BACKENDS)
+    add("--output", help="path of the JSON file")
+    add("--folder", help=argparse.SUPPRESS)  # makes this process a worker
+    return parser.parse_args()
+
+
+def make_folder(folder, count, size):
+    """Write `count` JPEG files of this width and height, random parts of photos."""
+    import numpy as np
+    from PIL import Image
+
+    from keras_iwm.datasets import load_sample_photos
+
+    os.mkdir(folder)
+    photos = [Image.fromarray(photo) for photo in load_sample_photos().values()]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        largest = min(photo.width / size[0], photo.height / size[1])
+        scale = largest * rng.uniform(0.6, 1.0)
+        width, height = scale * size[0], scale * size[1]
+        left = rng.uniform(0, photo.width - width)
+        top = rng.uniform(0, photo.height - height)
+        box = (left, top, left + width, top + height)
+        photo.resize(size, Image.Resampling.BICUBIC, box=box).save(
+            pathlib.Path(folder, f"{number:05d}.jpg"), quality=90
+        )
+
+
+def open_folder(folder, image_size, batch_size, kind, workers):
+    """Return the dataset of a kind, `threads` or `processes`."""
+    from keras_iwm.datasets import ImageFolder
+
+    return ImageFolder(folder, image_size, batch_size, **{f"num_{kind}": workers})
+
+
+def measure_loader(arguments, folder):
+    """Return images per second of the loader alone, by kind and number of workers."""
+    from keras_iwm.models import PRESETS
+
+    size = (PRESETS[arguments.preset]["image_size"],) * 2
+    rates = {
+        (kind, workers): []
+        for workers in arguments.workers
+        for kind in ("threads", "processes")
+    }
+    for _ in range(arguments.blocks):
+        for (kind, workers), measured in rates.items():
+            dataset = open_folder(folder, size, arguments.batch_size, kind, workers)
+            dataset[0]  # the processes have started
+            dataset.epoch = 1  # none of whose batches has been prepared
+            start = time.perf_counter()
+            for index in range(dataset.num_batches):
+                dataset[index]
+            seconds = time.perf_counter() - start
+            measured.append(dataset.num_batches * arguments.batch_size / seconds)
+            del dataset
+            gc.collect()
+    return rates
+
+
+def work(arguments):
+    """Run an epoch for each line, which names a kind; answer with seconds and waits."""
+    import keras_iwm
+
+    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    model.compile(keras_iwm.optimizers.AdamW(1e-4, weight_decay=0.04))
+    options = (arguments.folder, model.image_size, arguments.batch_size)
+    datasets = {
+        kind: open_folder(*options, kind, arguments.step_workers)
+        for kind in ("threads", "processes")
+    }
+    images, _ = datasets["threads"].load()
+    datasets["memory"] = keras_iwm.datasets.ImageArray(images, None, options[2])
+    waited = [0.0]
+    # The step compiles, and every dataset starts its workers.
+    for dataset in datasets.values():
+        dataset.load_batch = timed(dataset.load_batch, waited)
+        model.fit(dataset, verbose=0)
+    print("answer", flush=True)
+    for line in sys.stdin:
+        dataset = datasets[line.strip()]
+        # As after an epoch that has just ended, one batch is there and no more.
+        dataset.epoch += 2
+        dataset[0]
+        waited[0] = 0.0
+        start = time.perf_counter()
+        model.fit(dataset, verbose=0)
+        seconds = time.perf_counter() - start
+        print("answer", seconds, waited[0], dataset.num_batches, flush=True)
+
+
+def timed(function, seconds):
+    """Return `function` that adds the seconds it takes to `seconds[0]`."""
+
+    def wrapper(*args):
+        start = time.perf_counter()
+        result = function(*args)
+        seconds[0] += time.perf_counter() - start
+        return result
+
+    return wrapper
+
+
+def answer_of(process):
+    """Wait for a worker's next answer."""
+    for line in process.stdout:
+        if line.startswith("answer"):
+            return [float(number) for number in line.split()[1:]]
+    raise RuntimeError("A worker stopped; its error is above.")
+
+
+def measure_training(arguments, folder):
+    """Return the answers of a worker on each backend, by kind of dataset."""
+    workers = {}
+    for backend in arguments.backends:
+        if importlib.util.find_spec(backend) is None:
+            print(f"{backend} is not installed: left out")
+            continue
+        workers[backend] = subprocess.Popen(
+            [sys.executable, __file__, *sys.argv[1:], "--folder", folder],
+            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        answer_of(workers[backend])
+    answers = {
+        (backend, kind): []
+        for backend in workers
+        for kind in ("memory", "threads", "processes")
+    }
+    for _ in range(arguments.blocks):
+        for (backend, kind), measured in answers.items():
+            workers[backend].stdin.write(kind + "\n")
+            workers[backend].stdin.flush()
+            measured.append(answer_of(workers[backend]))
+    for process in workers.values():
+        process.stdin.close()
+        process.wait()
+    return answers
+
+
+def main():
+    """Make the folder, measure, and report."""
+    arguments = parse_arguments()
+    if arguments.folder:
+        work(arguments)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [os.path.join(folder, part) for part in ("loader", "training")]
+        counts = (arguments.images, arguments.step_images)
+        for part, count in zip(parts, counts, strict=True):
+            make_folder(part, count, tuple(arguments.photo_size))
+        rates = measure_loader(arguments, parts[0])
+        answers = measure_training(arguments, parts[1])
+    width, height = arguments.photo_size
+    print(
+        f"\nJPEG of {width} x {height} for {arguments.preset}, {os.cpu_count()} cores"
+    )
+    print("workers    images/s: threads  processes")
+    loader = []
+    for workers in arguments.workers:
+        blocks = {kind: rates[kind, workers] for kind in ("threads", "processes")}
+        medians = {kind: statistics.median(part) for kind, part in blocks.items()}
+        loader.append({"workers": workers, **medians, "blocks": blocks})
+        print(f"{workers:7d} {medians['threads']:18.1f} {medians['processes']:10.1f}")
+    training = []
+    if answers:
+        print(f"\nfit, batch {arguments.batch_size}, {arguments.step_workers} workers")
+        print("backend     images from  seconds/step  waiting  extra")
+    for (backend, kind), measured in answers.items():
+        seconds = [epoch / steps for epoch, _, steps in measured]
+        waiting = statistics.median(wait / epoch for epoch, wait, _ in measured)
+        memory = [epoch / steps for epoch, _, steps in answers[backend, "memory"]]
+        extra = statistics.median(
+            mine / plain - 1 for mine, plain in zip(seconds, memory, strict=True)
+        )
+        training.append(
+            {
+                "backend": backend,
+                "images_from": kind,
+                "seconds_per_step": statistics.median(seconds),
+                "waiting": waiting,
+                "extra": extra,
+                "blocks": measured,
+            }
+        )
+        print(
+            f"{backend:11s} {kind:11s} {statistics.median(seconds):13.3f} "
+            f"{waiting:8.1%} {extra:6.1%}"
+        )
+    if arguments.output:
+        results = {"loader": loader, "training": training}
+        with open(arguments.output, "w") as file:
+            json.dump({**vars(arguments), **results}, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
