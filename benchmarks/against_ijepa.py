@@ -257,7 +257,7 @@ def work_with_keras(arguments):
     facts = {
         "first_step_seconds": first,
         "device": device_name(),
-        "flops_per_image": keras_iwm.evaluation.training_flops(model),
+        "flops_per_image": keras_iwm.evaluation.flops_per_image(model, training=True),
     }
     if arguments.kernels and backend == "torch":
         facts["kernels"] = torch_kernels(lambda: fit(batch_size))

@@ -9,14 +9,10 @@ blocks is printed, with the spread, and written as JSON with --output.
 
 import argparse
 import importlib.util
-import json
-import os
-import statistics
-import subprocess
 import sys
 import time
 
-BACKENDS = ("jax", "tensorflow", "torch")
+import turns
 
 
 def parse_arguments():
@@ -29,7 +25,9 @@ def parse_arguments():
     parser.add_argument("--blocks", type=int, default=5, help="turns of each backend")
     parser.add_argument("--steps", type=int, default=10, help="steps in a block")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
+    parser.add_argument(
+        "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
+    )
     parser.add_argument("--output", help="path of the JSON file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -59,19 +57,9 @@ def work(arguments):
         model.fit(images, batch_size=arguments.batch_size, verbose=0)
         return time.perf_counter() - start
 
-    print("seconds", seconds_of(images[: arguments.batch_size]), flush=True)
+    first = seconds_of(images[: arguments.batch_size])
     seconds_of(images)  # the loop around the steps warms up too
-    print("seconds", 0, flush=True)
-    for _ in sys.stdin:
-        print("seconds", seconds_of(images), flush=True)
-
-
-def answer_of(process):
-    """Wait for a worker's next answer."""
-    for line in process.stdout:
-        if line.startswith("seconds"):
-            return float(line.split()[1])
-    raise RuntimeError("A worker stopped; its error is above.")
+    turns.serve({"first_step_seconds": first}, lambda: seconds_of(images))
 
 
 def main():
@@ -80,47 +68,27 @@ def main():
     if arguments.worker:
         work(arguments)
         return
-    workers, first = {}, {}
+    workers = {}
     for backend in arguments.backends:
         if importlib.util.find_spec(backend) is None:
             print(f"{backend} is not installed: left out")
             continue
-        workers[backend] = subprocess.Popen(
-            [sys.executable, __file__, *sys.argv[1:], "--worker"],
-            env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        first[backend] = answer_of(workers[backend])
-        answer_of(workers[backend])
-    blocks = {backend: [] for backend in workers}
-    for _ in range(arguments.blocks):
-        for backend, process in workers.items():
-            process.stdin.write("\n")
-            process.stdin.flush()
-            blocks[backend].append(answer_of(process))
+        command = [*sys.argv[1:], "--worker"]
+        workers[backend] = turns.Worker(__file__, command, backend)
+    turns.take_turns(workers, arguments.blocks)
     results = {}
-    images = arguments.steps * arguments.batch_size
     print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
     print("backend      images/s   lowest  highest  first step")
-    for backend, process in workers.items():
-        process.stdin.close()
-        process.wait()
-        rates = [images / seconds for seconds in blocks[backend]]
-        results[backend] = {
-            "images_per_second": statistics.median(rates),
-            "lowest": min(rates),
-            "highest": max(rates),
-            "first_step_seconds": first[backend],
-        }
+    for backend, worker in workers.items():
+        worker.close()
+        row = turns.rates_of(worker, arguments.steps * arguments.batch_size)
+        row.update(worker.facts)
+        results[backend] = row
         print(
-            f"{backend:11s} {statistics.median(rates):9.1f} {min(rates):8.1f} "
-            f"{max(rates):8.1f} {first[backend]:9.1f} s"
+            f"{backend:11s} {row['median']:9.1f} {row['lowest']:8.1f} "
+            f"{row['highest']:8.1f} {row['first_step_seconds']:9.1f} s"
         )
-    if arguments.output:
-        with open(arguments.output, "w") as file:
-            json.dump({**vars(arguments), "results": results}, file, indent=2)
+    turns.write(arguments.output, {"arguments": vars(arguments), "results": results})
 
 
 if __name__ == "__main__":

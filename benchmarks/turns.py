@@ -9,6 +9,12 @@ import sys
 import tqdm
 
 BACKENDS = ("jax", "tensorflow", "torch")
+# With these a process keeps the memory that a step frees: docs/performance.md.
+KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "1000000000000",
+}
 
 
 class Worker:
@@ -23,6 +29,7 @@ class Worker:
 
     def __init__(self, script, arguments, backend="torch", environment=None):
         environment = {
+            **KEEP_MEMORY,
             **os.environ,
             **(environment or {}),
             "KERAS_BACKEND": backend,
