@@ -1,0 +1,107 @@
+"""What the making of views and masks costs within a training step.
+
+    python benchmarks/views.py --preset iwm_small_224 --batch-size 8
+
+For each backend, one process trains on plain images, from which the views are made in
+the step, and one on the same number of views that are given. They take turns; what is
+printed is the share of the step that the views take.
+"""
+
+import argparse
+import importlib.util
+import statistics
+import sys
+import time
+
+import turns
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--preset", default="iwm_small_224")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--blocks", type=int, default=5, help="turns of each process")
+    parser.add_argument("--steps", type=int, default=4, help="steps in a block")
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument(
+        "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
+    )
+    parser.add_argument("--output", help="path of the JSON file")
+    parser.add_argument("--worker", choices=("made", "given"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def work(arguments):
+    """Train whenever asked, on images or on views."""
+    import keras
+    import numpy as np
+
+    import keras_iwm
+
+    keras.config.set_dtype_policy(arguments.precision)
+    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
+    jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
+    model.compile(
+        keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04), jit_compile=jit_compile
+    )
+    count = arguments.batch_size * arguments.steps
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (count, *model.image_size, 3)).astype("float32")
+    if arguments.worker == "given":
+        views = model.view_generator(data, training=True)
+        data = {key: keras.ops.convert_to_numpy(view) for key, view in views.items()}
+
+    def run_block():
+        start = time.perf_counter()
+        model.fit(data, batch_size=arguments.batch_size, verbose=0)
+        return time.perf_counter() - start
+
+    run_block()
+    run_block()
+    turns.serve({}, run_block)
+
+
+def main():
+    """Start two workers for each backend and compare them."""
+    arguments = parse_arguments()
+    if arguments.worker:
+        work(arguments)
+        return
+    workers = {}
+    for backend in arguments.backends:
+        if importlib.util.find_spec(backend) is None:
+            print(f"{backend} is not installed: left out")
+            continue
+        for kind in ("made", "given"):
+            command = [*sys.argv[1:], "--worker", kind]
+            workers[backend, kind] = turns.Worker(__file__, command, backend)
+    turns.take_turns(workers, arguments.blocks)
+    results = {}
+    print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
+    print("backend      ms a step  with views given  share of the views")
+    for backend in dict.fromkeys(backend for backend, _ in workers):
+        made, given = (workers[backend, kind] for kind in ("made", "given"))
+        row = {
+            "made_seconds": statistics.median(made.blocks) / arguments.steps,
+            "given_seconds": statistics.median(given.blocks) / arguments.steps,
+            "share": statistics.median(
+                1 - without / whole
+                for whole, without in zip(made.blocks, given.blocks, strict=True)
+            ),
+        }
+        results[backend] = row
+        print(
+            f"{backend:11s} {1e3 * row['made_seconds']:10.1f} "
+            f"{1e3 * row['given_seconds']:17.1f} {row['share']:19.1%}"
+        )
+    for worker in workers.values():
+        worker.close()
+    turns.write(arguments.output, {"arguments": vars(arguments), "results": results})
+
+
+if __name__ == "__main__":
+    main()
