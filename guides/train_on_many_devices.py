@@ -254,11 +254,12 @@ alike, the second device would teach the model nothing that the first does not.
 
 losses[f"{NUM_DEVICES} devices"] = distributed
 sources, actions = (np.asarray(part) for part in drawn)
-figure = matplotlib.figure.Figure((10, 3.2), layout="constrained")
+figure = matplotlib.figure.Figure((10, 3.8), layout="constrained")
 axes = figure.subplots(1, 2 + NUM_DEVICES, width_ratios=[2] + [1] * (1 + NUM_DEVICES))
 for (name, values), style in zip(losses.items(), ("-", "--"), strict=True):
     axes[0].plot(np.arange(1, EPOCHS + 1), values, style, label=name, linewidth=2)
 axes[0].set(xlabel="epoch", title=f"loss ({BACKEND})")
+axes[0].xaxis.get_major_locator().set_params(integer=True)
 axes[0].legend(frameon=False)
 axes[1].imshow(photo[0])
 axes[1].set_title("photo")

@@ -74,7 +74,8 @@ def test_object_rebuilds_from_its_serialised_config(example):
 
 def test_public_things_have_docstrings_with_examples():
     modules = (
-        *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.visualization),
+        *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
+        keras_iwm.visualization,
         *(evaluation, layers, metrics, models, optimizers, transforms),
     )
     for module in modules:
