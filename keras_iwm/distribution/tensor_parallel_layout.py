@@ -35,15 +35,13 @@ def tensor_parallel_layout(device_mesh):
     Example:
 
     ```python
-    devices = keras.distribution.list_devices()
-    mesh = keras.distribution.DeviceMesh(
-        (len(devices), 1), ("batch", "model"), devices
-    )
+    # On two devices: (1, 2) and ["gpu:0", "gpu:1"].
+    mesh = keras.distribution.DeviceMesh((1, 1), ("batch", "model"), ["cpu:0"])
     layout_map = keras_iwm.distribution.tensor_parallel_layout(mesh)
     distribution = keras.distribution.ModelParallel(
         layout_map=layout_map, batch_dim_name="batch"
     )
-    keras.distribution.set_distribution(distribution)  # then make the model
+    # keras.distribution.set_distribution(distribution), and then make the model.
     ```
     """
     if "model" not in device_mesh.axis_names:
