@@ -71,6 +71,7 @@ def parse_arguments():
     add("--jit-compile", action="store_true", help="XLA where it is not the default")
     add("--evaluate-every", type=int, default=5, help="epochs between measurements")
     add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
+    add("--reader-processes", type=int, default=0, help="read files in so many")
     add("--devices", type=int, default=1, help="train on so many; not with torchrun")
     add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
     add("--seed", type=int, default=0)
@@ -191,7 +192,11 @@ def load_data(arguments, image_size):
     else:
         if pathlib.Path(arguments.data).is_dir() and not arguments.limit:
             folder = datasets.ImageFolder(
-                arguments.data, image_size, batch_size, seed=seed
+                arguments.data,
+                image_size,
+                batch_size,
+                seed=seed,
+                num_processes=arguments.reader_processes,
             )
             if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
                 return stream_folder(folder, arguments, image_size)
