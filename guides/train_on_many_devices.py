@@ -43,6 +43,7 @@ os.environ["XLA_FLAGS"] = (
     + f" --xla_force_host_platform_device_count={NUM_DEVICES}"
 )
 
+import inspect
 import pathlib
 import subprocess
 import sys
@@ -156,10 +157,10 @@ if BACKEND == "jax":
 """
 ## TensorFlow: a copy on each device
 
-Make, or load, the model inside the strategy's scope. Batches are split, gradients added up
-and metrics shared by TensorFlow; in every train step each copy's seeds are moved by a number
-hashed from its place. To draw outside of `fit`, as here for the picture, `own_draws` does
-the same.
+Make or load the model, and compile it, inside the strategy's scope. TensorFlow splits the
+batches, adds the gradients up and shares the metrics. In every train step each copy's
+seeds are moved by a number hashed from its place. To draw outside of `fit`, as here for
+the picture, `own_draws` does the same.
 
 Two things to know: gradient accumulation does not work under a strategy (the library refuses
 it before anything is changed), and neither does XLA.
@@ -171,8 +172,8 @@ if BACKEND == "tensorflow":
     )
     with strategy.scope():
         model = keras.models.load_model("start.keras")
-    model.compile(keras_iwm.optimizers.AdamW(1e-3))
-    dataset.epoch = 0  # the same order of images once more
+        model.compile(keras_iwm.optimizers.AdamW(1e-3))
+    dataset.epoch = 0
     distributed = model.fit(dataset, epochs=EPOCHS, verbose=2).history["loss"]
 
     def draw():
@@ -186,56 +187,60 @@ if BACKEND == "tensorflow":
 ## PyTorch: a process for each device
 
 `torchrun` starts the same program several times. Each process joins the others, takes its
-share of every batch, and calls `fit`. There is no `DistributedDataParallel`: `fit` would
-go past it, and the processes would drift apart without a word. The library hooks the
-gradients instead, starts all processes from the first one's weights, and averages the logs.
+share of every batch, and calls `fit`. The function below is such a program; here it is
+written to a file and started.
+
+There is no `DistributedDataParallel`: `fit` would go past it, and the processes would drift
+apart without a word. The library hooks the gradients instead, starts all processes from the
+first one's weights, and averages the logs.
 
 Only the first process, rank 0, writes files. All of them must call `fit` and `evaluate`,
 since these wait for each other.
 """
 
-SCRIPT = """
-import os
 
-import numpy as np
-import torch
+def train_in_a_process(batch_size, epochs):
+    import os
 
-import keras
-import keras_iwm
+    import keras
+    import numpy as np
+    import torch
 
-if torch.cuda.is_available():
-    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-torch.distributed.init_process_group()
-rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    import keras_iwm
 
-images = np.load("crops.npz")["images"]
-dataset = keras_iwm.datasets.ImageArray(images, batch_size=int(os.environ["BATCH"]))
-dataset.share = (rank, count)
-model = keras.models.load_model("start.keras")
-model.compile(keras_iwm.optimizers.AdamW(1e-3))
-epochs, verbose = int(os.environ["EPOCHS"]), 0 if rank else 2
-history = model.fit(dataset, epochs=epochs, verbose=verbose).history
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    torch.distributed.init_process_group()
+    rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
 
-with keras_iwm.distribution.own_draws(model):
-    views = model.view_generator(images[:1], training=True)
-drawn = [None] * count
-rows = [keras.ops.convert_to_numpy(views[key]) for key in ("source", "action")]
-torch.distributed.all_gather_object(drawn, rows)
-if rank == 0:
-    source, action = (np.concatenate(part) for part in zip(*drawn))
-    np.savez("torch.npz", loss=history["loss"], source=source, action=action)
-torch.distributed.destroy_process_group()
-"""
+    images = np.load("crops.npz")["images"]
+    dataset = keras_iwm.datasets.ImageArray(images, batch_size=batch_size)
+    dataset.share = (rank, count)
+    model = keras.models.load_model("start.keras")
+    model.compile(keras_iwm.optimizers.AdamW(1e-3))
+    run = model.fit(dataset, epochs=epochs, verbose=0 if rank else 2)
+
+    with keras_iwm.distribution.own_draws(model):
+        views = model.view_generator(images[:1], training=True)
+    drawn = [None] * count
+    rows = [keras.ops.convert_to_numpy(views[key]) for key in ("source", "action")]
+    torch.distributed.all_gather_object(drawn, rows)
+    if rank == 0:
+        source, action = (np.concatenate(part) for part in zip(*drawn, strict=True))
+        np.savez("torch.npz", loss=run.history["loss"], source=source, action=action)
+        model.save("trained.keras")
+    torch.distributed.destroy_process_group()
+
 
 if BACKEND == "torch":
-    pathlib.Path("train_torch.py").write_text(SCRIPT)
+    program = inspect.getsource(train_in_a_process)
+    program += f"\n\ntrain_in_a_process({BATCH_SIZE}, {EPOCHS})\n"
+    pathlib.Path("train_torch.py").write_text(program)
     # In a terminal: torchrun --standalone --nproc-per-node 2 train_torch.py
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    subprocess.run(
-        [*torchrun, "--nproc-per-node", str(NUM_DEVICES), "train_torch.py"],
-        env={**os.environ, "EPOCHS": str(EPOCHS), "BATCH": str(BATCH_SIZE)},
-        check=True,
-    )
+    program = ["--nproc-per-node", str(NUM_DEVICES), "train_torch.py"]
+    subprocess.run([*torchrun, *program], check=True)
+    model = keras.models.load_model("trained.keras")
     with np.load("torch.npz") as arrays:
         distributed = arrays["loss"]
         drawn = [arrays["source"], arrays["action"]]
