@@ -163,7 +163,7 @@ seeds are moved by a number hashed from its place. To draw outside of `fit`, as 
 the picture, `own_draws` does the same.
 
 Two things to know: gradient accumulation does not work under a strategy (the library refuses
-it before anything is changed), and neither does XLA.
+it before anything is changed), and Keras leaves XLA off there by default.
 """
 
 if BACKEND == "tensorflow":
