@@ -28,6 +28,11 @@ def parse_arguments():
     parser.add_argument(
         "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
     )
+    parser.add_argument(
+        "--default-allocator",
+        action="store_true",
+        help="also with glibc's own settings, which give freed memory back",
+    )
     parser.add_argument("--output", help="path of the JSON file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -75,17 +80,21 @@ def main():
             continue
         command = [*sys.argv[1:], "--worker"]
         workers[backend] = turns.Worker(__file__, command, backend)
+        if arguments.default_allocator:
+            workers[f"{backend}, default allocator"] = turns.Worker(
+                __file__, command, backend, keep_memory=False
+            )
     turns.take_turns(workers, arguments.blocks)
     results = {}
     print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
-    print("backend      images/s   lowest  highest  first step")
-    for backend, worker in workers.items():
+    print(f"{'':30s} images/s   lowest  highest  first step")
+    for name, worker in workers.items():
         worker.close()
         row = turns.rates_of(worker, arguments.steps * arguments.batch_size)
         row.update(worker.facts)
-        results[backend] = row
+        results[name] = row
         print(
-            f"{backend:11s} {row['median']:9.1f} {row['lowest']:8.1f} "
+            f"{name:29s} {row['median']:9.1f} {row['lowest']:8.1f} "
             f"{row['highest']:8.1f} {row['first_step_seconds']:9.1f} s"
         )
     turns.write(arguments.output, {"arguments": vars(arguments), "results": results})

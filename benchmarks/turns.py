@@ -25,11 +25,14 @@ class Worker:
         arguments: List of strings.
         backend: String, its `KERAS_BACKEND`.
         environment: Optional dictionary of further environment variables.
+        keep_memory: Boolean, whether freed memory stays with the process.
     """
 
-    def __init__(self, script, arguments, backend="torch", environment=None):
+    def __init__(
+        self, script, arguments, backend="torch", environment=None, keep_memory=True
+    ):
         environment = {
-            **KEEP_MEMORY,
+            **(KEEP_MEMORY if keep_memory else {}),
             **os.environ,
             **(environment or {}),
             "KERAS_BACKEND": backend,
