@@ -17,7 +17,6 @@ steps at a time; medians over the blocks and ratios are printed.
 """
 
 import argparse
-import importlib.util
 import pathlib
 import re
 import statistics
@@ -331,11 +330,8 @@ def main():
     plan = {"reference": ("reference", "torch")}
     if arguments.compiled:
         plan["reference compiled"] = ("reference compiled", "torch")
-    for backend in arguments.backends:
-        if importlib.util.find_spec(backend) is None:
-            print(f"{backend} is not installed: left out")
-        else:
-            plan[backend] = ("keras", backend)
+    for backend in turns.installed(arguments.backends):
+        plan[backend] = ("keras", backend)
     workers = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (kind, backend) in tqdm.tqdm(plan.items(), "Compiling"):
@@ -348,7 +344,7 @@ def main():
             if flags:
                 found = xla_kernels(f"{folder}/{name}")
                 workers[name].facts["kernels"] = found
-    turns.take_turns(workers, arguments.blocks)
+    turns.take_turns(workers.values(), arguments.blocks)
     report(arguments, workers)
 
 

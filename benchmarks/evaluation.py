@@ -10,9 +10,7 @@ speeds, and each one's images a second.
 """
 
 import argparse
-import importlib.util
 import statistics
-import sys
 import time
 
 import turns
@@ -110,21 +108,14 @@ def main():
     if arguments.worker:
         work(arguments)
         return
-    workers = {}
-    for backend in arguments.backends:
-        if importlib.util.find_spec(backend) is None:
-            print(f"{backend} is not installed: left out")
-            continue
-        for kind in ("mrr", "bare"):
-            command = [*sys.argv[1:], "--worker", kind]
-            workers[backend, kind] = turns.Worker(__file__, command, backend)
+    pairs = turns.start_pairs(__file__, arguments.backends, ("mrr", "bare"))
+    workers = [worker for pair in pairs.values() for worker in pair]
     turns.take_turns(workers, arguments.blocks)
     results = {}
     total = arguments.images * arguments.bank_size
     print(f"{arguments.preset}, {arguments.images} banks of {arguments.bank_size}")
     print("backend      bank images/s  bare networks  ratio")
-    for backend in dict.fromkeys(backend for backend, _ in workers):
-        mrr, bare = (workers[backend, kind] for kind in ("mrr", "bare"))
+    for backend, (mrr, bare) in pairs.items():
         row = {
             "images_per_second": total / statistics.median(mrr.blocks),
             "bare_images_per_second": total / statistics.median(bare.blocks),
@@ -138,7 +129,7 @@ def main():
             f"{backend:11s} {row['images_per_second']:14.1f} "
             f"{row['bare_images_per_second']:14.1f} {row['ratio']:6.2f}"
         )
-    for worker in workers.values():
+    for worker in workers:
         worker.close()
     turns.write(arguments.output, {"arguments": vars(arguments), "results": results})
 

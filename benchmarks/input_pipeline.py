@@ -21,7 +21,6 @@ medians over the blocks are shown.
 
 import argparse
 import gc
-import importlib.util
 import json
 import os
 import pathlib
@@ -31,7 +30,7 @@ import sys
 import tempfile
 import time
 
-BACKENDS = ("jax", "tensorflow", "torch")
+import turns
 
 
 def parse_arguments():
@@ -48,7 +47,7 @@ def parse_arguments():
     add("--step-workers", type=int, default=1, help="threads or processes during fit")
     add("--step-images", type=int, default=32, help="images in an epoch of fit")
     add("--blocks", type=int, default=3, help="turns of each kind")
-    add("--backends", nargs="*", choices=BACKENDS, default=BACKENDS)
+    add("--backends", nargs="*", choices=turns.BACKENDS, default=turns.BACKENDS)
     add("--output", help="path of the JSON file")
     add("--folder", help=argparse.SUPPRESS)  # makes this process a worker
     return parser.parse_args()
@@ -163,10 +162,7 @@ def answer_of(process):
 def measure_training(arguments, folder):
     """Return the answers of a worker on each backend, by kind of dataset."""
     workers = {}
-    for backend in arguments.backends:
-        if importlib.util.find_spec(backend) is None:
-            print(f"{backend} is not installed: left out")
-            continue
+    for backend in turns.installed(arguments.backends):
         workers[backend] = subprocess.Popen(
             [sys.executable, __file__, *sys.argv[1:], "--folder", folder],
             env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"},

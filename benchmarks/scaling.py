@@ -38,35 +38,26 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def block_values(model, num_tokens, width, num_heads, fused):
+def block_values(model, num_tokens, width):
     """Count the values that a stack of blocks keeps for its backward pass.
 
     A token keeps, in each block: its input, both norms' outputs, query, key and value,
     the mixed values, the stream between attention and MLP, and the MLP's hidden
-    features before and after GELU. Attention that is not fused keeps its weights too.
+    features before and after GELU. Fused attention keeps no weights.
     """
-    values = num_tokens * (8 * width + 2 * model.mlp_dim)
-    if not fused:
-        values += num_heads * num_tokens**2
-    return model.num_layers * values
+    return model.num_layers * num_tokens * (8 * width + 2 * model.mlp_dim)
 
 
-def activation_bytes(model, value_bytes, fused=True):
-    """Bytes kept for one image between forward and backward pass."""
+def activation_bytes(model):
+    """Bytes, in bfloat16, kept for one image between forward and backward pass."""
     mask = model.view_generator.mask
     blocks = mask.num_blocks if mask.separate_blocks else 1
     encoder, predictor = model.encoder, model.predictor
-    values = block_values(
-        encoder, mask.num_context, encoder.hidden_dim, encoder.num_heads, fused
-    )
+    values = block_values(encoder, mask.num_context, encoder.hidden_dim)
     values += blocks * block_values(
-        predictor,
-        mask.num_context + mask.num_targets,
-        predictor.predictor_dim,
-        predictor.num_heads,
-        fused,
+        predictor, mask.num_context + mask.num_targets, predictor.predictor_dim
     )
-    return values * value_bytes
+    return 2 * values
 
 
 def state_bytes(model):
@@ -100,14 +91,14 @@ def main():
         flops = keras_iwm.evaluation.flops_per_image(model, training=True)
         print(
             f"| {preset} | {flops / 1e9:.1f} | {state_bytes(model) / GIB:.2f} "
-            f"| {activation_bytes(model, 2) / 2**20:.0f} |"
+            f"| {activation_bytes(model) / 2**20:.0f} |"
         )
         for devices in arguments.devices:
             local = arguments.batch_size / devices
             compute = local * flops / (arguments.peak * arguments.utilisation)
             exchange = average_seconds(model, devices, arguments)
             steps = arguments.epochs * arguments.images / arguments.batch_size
-            memory = state_bytes(model) + local * activation_bytes(model, 2)
+            memory = state_bytes(model) + local * activation_bytes(model)
             seconds = compute + exchange
             hours = steps * seconds / 3600
             durations.append(

@@ -10,14 +10,14 @@ writes JSON.
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
 import subprocess
 import sys
 
-BACKENDS = ("jax", "tensorflow", "torch")
+import turns
+
 # What the table shows, and how wide.
 COLUMNS = {
     "import_keras": 13,
@@ -61,7 +61,9 @@ def parse_arguments():
     parser.add_argument("--step-rounds", type=int, default=3, help="first steps")
     parser.add_argument("--preset", default="iwm_tiny_32")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS)
+    parser.add_argument(
+        "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
+    )
     parser.add_argument("--output", help="path of the JSON file")
     return parser.parse_args()
 
@@ -82,11 +84,7 @@ def seconds_of(program, backend):
 def main():
     """Take the measurements in turns and report them."""
     arguments = parse_arguments()
-    backends = [
-        backend
-        for backend in arguments.backends
-        if importlib.util.find_spec(backend) is not None
-    ]
+    backends = turns.installed(arguments.backends)
     imports = {backend: {"keras": [], "keras_iwm": []} for backend in backends}
     steps = {backend: [] for backend in backends}
     for turn in range(arguments.rounds + 1):

@@ -8,7 +8,6 @@ blocks is printed, with the spread, and written as JSON with --output.
 """
 
 import argparse
-import importlib.util
 import sys
 import time
 
@@ -74,17 +73,14 @@ def main():
         work(arguments)
         return
     workers = {}
-    for backend in arguments.backends:
-        if importlib.util.find_spec(backend) is None:
-            print(f"{backend} is not installed: left out")
-            continue
+    for backend in turns.installed(arguments.backends):
         command = [*sys.argv[1:], "--worker"]
         workers[backend] = turns.Worker(__file__, command, backend)
         if arguments.default_allocator:
             workers[f"{backend}, default allocator"] = turns.Worker(
                 __file__, command, backend, keep_memory=False
             )
-    turns.take_turns(workers, arguments.blocks)
+    turns.take_turns(workers.values(), arguments.blocks)
     results = {}
     print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
     print(f"{'':30s} images/s   lowest  highest  first step")

@@ -1,5 +1,6 @@
 """Processes that take turns, so that a noisy machine disturbs them alike."""
 
+import importlib.util
 import json
 import os
 import statistics
@@ -15,6 +16,34 @@ KEEP_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
 }
+
+
+def installed(backends):
+    """Return those of `backends` that are installed, and name the others."""
+    found = [name for name in backends if importlib.util.find_spec(name)]
+    for name in backends:
+        if name not in found:
+            print(f"{name} is not installed: left out")
+    return found
+
+
+def start_pairs(script, backends, kinds):
+    """Start a worker of each kind for each installed backend.
+
+    Args:
+        script: Path of the program, which knows a kind by its option `--worker`.
+        backends: List of strings.
+        kinds: Pair of strings.
+
+    Returns:
+        Dictionary of two `Worker`s by backend.
+    """
+    return {
+        backend: [
+            Worker(script, [*sys.argv[1:], "--worker", kind], backend) for kind in kinds
+        ]
+        for backend in installed(backends)
+    }
 
 
 class Worker:
@@ -86,11 +115,11 @@ def take_turns(workers, num_blocks):
     """Run `num_blocks` blocks of each worker, in turns.
 
     Args:
-        workers: Dictionary of `Worker` by name.
+        workers: Iterable of `Worker`.
         num_blocks: Integer.
     """
     for _ in tqdm.tqdm(range(num_blocks), "Rounds"):
-        for worker in workers.values():
+        for worker in workers:
             worker.run_block()
 
 

@@ -8,9 +8,7 @@ printed is the share of the step that the views take.
 """
 
 import argparse
-import importlib.util
 import statistics
-import sys
 import time
 
 import turns
@@ -71,20 +69,13 @@ def main():
     if arguments.worker:
         work(arguments)
         return
-    workers = {}
-    for backend in arguments.backends:
-        if importlib.util.find_spec(backend) is None:
-            print(f"{backend} is not installed: left out")
-            continue
-        for kind in ("made", "given"):
-            command = [*sys.argv[1:], "--worker", kind]
-            workers[backend, kind] = turns.Worker(__file__, command, backend)
+    pairs = turns.start_pairs(__file__, arguments.backends, ("made", "given"))
+    workers = [worker for pair in pairs.values() for worker in pair]
     turns.take_turns(workers, arguments.blocks)
     results = {}
     print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
     print("backend      ms a step  with views given  share of the views")
-    for backend in dict.fromkeys(backend for backend, _ in workers):
-        made, given = (workers[backend, kind] for kind in ("made", "given"))
+    for backend, (made, given) in pairs.items():
         row = {
             "made_seconds": statistics.median(made.blocks) / arguments.steps,
             "given_seconds": statistics.median(given.blocks) / arguments.steps,
@@ -98,7 +89,7 @@ def main():
             f"{backend:11s} {1e3 * row['made_seconds']:10.1f} "
             f"{1e3 * row['given_seconds']:17.1f} {row['share']:19.1%}"
         )
-    for worker in workers.values():
+    for worker in workers:
         worker.close()
     turns.write(arguments.output, {"arguments": vars(arguments), "results": results})
 
