@@ -3,6 +3,7 @@
 from keras_iwm import callbacks as callbacks
 from keras_iwm import datasets as datasets
 from keras_iwm import distribution as distribution
+from keras_iwm import downstream as downstream
 from keras_iwm import evaluation as evaluation
 from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics

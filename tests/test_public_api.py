@@ -7,8 +7,21 @@ import numpy as np
 import pytest
 
 import keras_iwm
-from keras_iwm import evaluation, layers, metrics, models, optimizers, transforms
+from keras_iwm import (
+    downstream,
+    evaluation,
+    layers,
+    metrics,
+    models,
+    optimizers,
+    transforms,
+)
 
+BACKBONE = downstream.WorldModelBackbone(
+    models.ViTEncoder((16, 24), 4, 16, 1, 2, name="encoder"),
+    models.WorldModelPredictor((4, 6), 16, 12, 1, 2, name="predictor"),
+    "end_to_end",
+)
 EXAMPLES = [
     transforms.Brightness(0.3, probability=0.5),
     transforms.Contrast(0.3, probability=0.5),
@@ -25,6 +38,7 @@ EXAMPLES = [
     layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
+    layers.AttentivePooling(3),
     layers.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
     layers.ViewGenerator(
         (20, 24),
@@ -44,15 +58,20 @@ EXAMPLES = [
         num_classes=4,
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
+    BACKBONE,
+    downstream.ImageClassifier(BACKBONE, 5, head="linear"),
+    downstream.AttentiveHead(5, 2),
+    downstream.LinearHead(5),
     metrics.MeanReciprocalRank(name="rank"),
     metrics.HitRate(5),
     evaluation.RetrievalBank(64, transforms.ColorJitter(probability=1.0), seed=9),
     optimizers.AdamW(1e-2, keras.optimizers.schedules.CosineDecay(0.1, 9), 0.8, 0.95),
+    optimizers.AdamW(learning_rate_multipliers={"^encoder/": 0.1}),
 ]
 
 
 def public_classes():
-    modules = (evaluation, layers, metrics, models, optimizers, transforms)
+    modules = (downstream, evaluation, layers, metrics, models, optimizers, transforms)
     for module in modules:
         for name, value in vars(module).items():
             if inspect.isclass(value) and not name.startswith("_"):
@@ -76,7 +95,7 @@ def test_public_things_have_docstrings_with_examples():
     modules = (
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
         keras_iwm.visualization,
-        *(evaluation, layers, metrics, models, optimizers, transforms),
+        *(downstream, evaluation, layers, metrics, models, optimizers, transforms),
     )
     for module in modules:
         for name, value in vars(module).items():

@@ -2,6 +2,7 @@
 
 from keras_iwm.layers.action_features import ActionFeatures as ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens as ActionTokens
+from keras_iwm.layers.attentive_pooling import AttentivePooling as AttentivePooling
 from keras_iwm.layers.multi_block_mask import MultiBlockMask as MultiBlockMask
 from keras_iwm.layers.normalize_latents import normalize_latents as normalize_latents
 from keras_iwm.layers.patch_embedding import PatchEmbedding as PatchEmbedding

@@ -53,6 +53,12 @@ class WorldModelPredictor(keras.Model):
         action: Float tensor of shape `(batch_size, action_dim)`; may be left out
             with conditioning `"none"`.
         training: Boolean, whether to drop paths.
+        extra_tokens: Optional tensor of shape `(batch_size, num_tokens,
+            predictor_dim)`, further tokens of the sequence that all others see and
+            that are not returned, such as the token of a task.
+        grid_size: Optional pair of integers, the grid on which the ids count if the
+            images are of another size than the predictor was made for: positions
+            are resampled, as the encoder's are.
 
     Returns:
         Tensor of the shape of `target_ids` with `hidden_dim` behind it, in the
@@ -163,7 +169,14 @@ class WorldModelPredictor(keras.Model):
         self.trainable = trainable
 
     def call(
-        self, context_latents, context_ids, target_ids, action=None, training=None
+        self,
+        context_latents,
+        context_ids,
+        target_ids,
+        action=None,
+        training=None,
+        extra_tokens=None,
+        grid_size=None,
     ):
         """Predict the latents at `target_ids` after `action`."""
         context_latents = ops.convert_to_tensor(context_latents)
@@ -171,6 +184,7 @@ class WorldModelPredictor(keras.Model):
         target_ids = ops.convert_to_tensor(target_ids)
         if self.conditioning != "none":
             action = self._check_action(action)
+        further = [training, extra_tokens, grid_size]
         if len(target_ids.shape) == 3:
             # Every block is a sequence of its own, with the same context.
             num_blocks, num_targets = target_ids.shape[1:]
@@ -178,24 +192,33 @@ class WorldModelPredictor(keras.Model):
             context_ids = ops.repeat(context_ids, num_blocks, axis=0)
             if self.conditioning != "none":
                 action = ops.repeat(action, num_blocks, axis=0)
+            if extra_tokens is not None:
+                further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
             target_ids = ops.reshape(target_ids, (-1, num_targets))
             prediction = self._predict_sequence(
-                context_latents, context_ids, target_ids, action, training
+                context_latents, context_ids, target_ids, action, *further
             )
             return ops.reshape(
                 prediction, (-1, num_blocks, num_targets, self.hidden_dim)
             )
         return self._predict_sequence(
-            context_latents, context_ids, target_ids, action, training
+            context_latents, context_ids, target_ids, action, *further
         )
 
     def _predict_sequence(
-        self, context_latents, context_ids, target_ids, action, training
+        self,
+        context_latents,
+        context_ids,
+        target_ids,
+        action,
+        training,
+        extra_tokens,
+        grid_size,
     ):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
         positions = ops.convert_to_tensor(
-            sincos_positions(self.grid_size, self.predictor_dim),
+            sincos_positions(self.grid_size, self.predictor_dim, grid_size),
             dtype=self.compute_dtype,
         )
         context = self.input_projection(
@@ -209,6 +232,8 @@ class WorldModelPredictor(keras.Model):
         tokens = [context, targets]
         if self.conditioning == "sequence":
             tokens.append(self.action_tokens(action))
+        if extra_tokens is not None:
+            tokens.append(ops.cast(extra_tokens, self.compute_dtype))
         tokens = ops.concatenate(tokens, axis=1)
         for block in self.blocks:
             tokens = block(tokens, training=training)

@@ -1,5 +1,7 @@
 """AdamW with a scheduled weight decay."""
 
+import re
+
 import keras
 from keras import ops
 
@@ -22,6 +24,11 @@ class AdamW(keras.optimizers.AdamW):
         beta_1: Float in [0, 1), decay of the first moment.
         beta_2: Float in [0, 1), decay of the second moment.
         epsilon: Float, added to the root of the second moment.
+        learning_rate_multipliers: Optional dictionary from regular expressions to
+            factors of the learning rate. A parameter takes the factor of the first
+            expression that is found in its path, and 1 if there is none:
+            `{r"^encoder/": 0.1}` moves an encoder a tenth as fast as the rest.
+            Weight decay, which is a share of the learning rate, follows.
         **kwargs: Passed to `keras.optimizers.AdamW`.
 
     Example:
@@ -41,6 +48,7 @@ class AdamW(keras.optimizers.AdamW):
         beta_1=0.9,
         beta_2=0.999,
         epsilon=1e-8,
+        learning_rate_multipliers=None,
         **kwargs,
     ):
         super().__init__(
@@ -51,6 +59,7 @@ class AdamW(keras.optimizers.AdamW):
             epsilon=epsilon,
             **kwargs,
         )
+        self.learning_rate_multipliers = dict(learning_rate_multipliers or {})
 
     def build(self, var_list):
         """Create the moments and leave single-dimension parameters undecayed."""
@@ -63,19 +72,45 @@ class AdamW(keras.optimizers.AdamW):
                 ]
             )
         super().build(var_list)
+        self._multipliers = [self._multiplier_of(v.path) for v in var_list]
+
+    def _multiplier_of(self, path):
+        """Factor of the learning rate for the parameter at `path`."""
+        for pattern, factor in self.learning_rate_multipliers.items():
+            if re.search(pattern, path):
+                return float(factor)
+        return 1.0
+
+    def _by_multiplier(self, variables):
+        """Variables in groups of one factor: a dictionary from factors to indices."""
+        groups = {}
+        for index, variable in enumerate(variables):
+            factor = self._multipliers[self._get_variable_index(variable)]
+            groups.setdefault(factor, []).append(index)
+        return groups
 
     def _apply_weight_decay(self, variables):
         """Shrink the decayed parameters, the factor computed once for all."""
         decay = self.weight_decay
         if isinstance(decay, keras.optimizers.schedules.LearningRateSchedule):
             decay = decay(self.iterations)
-        factor = 1.0 - ops.cast(self.learning_rate, "float32") * decay
+        rate = ops.cast(self.learning_rate, "float32") * decay
         decayed = [v for v in variables if self._use_weight_decay(v)]
-        if keras.backend.backend() == "torch":
-            torch_update.scale([variable.value for variable in decayed], factor)
-            return
-        for variable in decayed:
-            variable.assign(variable.value * ops.cast(factor, variable.dtype))
+        for multiplier, indices in self._by_multiplier(decayed).items():
+            factor = 1.0 - multiplier * rate
+            group = [decayed[index] for index in indices]
+            if keras.backend.backend() == "torch":
+                torch_update.scale([variable.value for variable in group], factor)
+                continue
+            for variable in group:
+                variable.assign(variable.value * ops.cast(factor, variable.dtype))
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable at its own learning rate."""
+        multiplier = self._multipliers[self._get_variable_index(variable)]
+        if multiplier != 1.0:
+            learning_rate = learning_rate * multiplier
+        super().update_step(gradient, variable, learning_rate)
 
     if keras.backend.backend() == "torch":
 
@@ -87,16 +122,19 @@ class AdamW(keras.optimizers.AdamW):
             step = ops.cast(self.iterations + 1, "float32")
             unbias_1 = 1.0 - ops.power(self.beta_1, step)
             unbias_2 = 1.0 - ops.power(self.beta_2, step)
-            indices = [self._get_variable_index(v) for v in trainable_variables]
-            torch_update.update(
-                [variable.value for variable in trainable_variables],
-                grads,
-                [self._momentums[index].value for index in indices],
-                [self._velocities[index].value for index in indices],
-                ops.cast(learning_rate, "float32") * ops.sqrt(unbias_2) / unbias_1,
-                (self.beta_1, self.beta_2),
-                self.epsilon,
-            )
+            rate = ops.cast(learning_rate, "float32") * ops.sqrt(unbias_2) / unbias_1
+            for multiplier, chosen in self._by_multiplier(trainable_variables).items():
+                variables = [trainable_variables[index] for index in chosen]
+                indices = [self._get_variable_index(v) for v in variables]
+                torch_update.update(
+                    [variable.value for variable in variables],
+                    [grads[index] for index in chosen],
+                    [self._momentums[index].value for index in indices],
+                    [self._velocities[index].value for index in indices],
+                    rate * multiplier,
+                    (self.beta_1, self.beta_2),
+                    self.epsilon,
+                )
 
     def _get_current_learning_rate(self):
         """Return the learning rate of this update; Keras's own counts micro-steps."""
@@ -108,6 +146,7 @@ class AdamW(keras.optimizers.AdamW):
     def get_config(self):
         """Return the constructor's arguments."""
         config = super().get_config()
+        config["learning_rate_multipliers"] = self.learning_rate_multipliers
         if not isinstance(self.weight_decay, (int, float)):
             config["weight_decay"] = keras.saving.serialize_keras_object(
                 self.weight_decay

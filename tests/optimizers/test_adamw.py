@@ -130,3 +130,27 @@ def test_recipe_starts_and_ends_where_the_family_does():
 def test_recipe_refuses_wrong_numbers(arguments):
     with pytest.raises(ValueError, match="positive integer"):
         pretraining_recipe(*arguments)
+
+
+def test_multipliers_scale_rate_and_decay_of_their_parameters():
+    weights, gradients = random_problem(4)
+    optimizer = AdamW(1e-2, 0.4, learning_rate_multipliers={"^slow": 0.1, "fast$": 3.0})
+    variables = [
+        keras.Variable(weight, name=name)
+        for weight, name in zip(weights, ("slow_fast", "fast", "other"), strict=True)
+    ]
+    optimizer.build(variables)
+    rebuilt = AdamW.from_config(optimizer.get_config())
+    assert rebuilt.learning_rate_multipliers == {"^slow": 0.1, "fast$": 3.0}
+    for step in gradients:
+        optimizer.apply([ops.convert_to_tensor(g) for g in step], variables)
+    for index, multiplier in enumerate((0.1, 3.0, 1.0)):
+        (expected,) = numpy_adamw(
+            [weights[index]],
+            [[step[index]] for step in gradients],
+            [1e-2 * multiplier] * 4,
+            [0.4] * 4,
+        )
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(variables[index]), expected, atol=1e-6
+        )

@@ -1,0 +1,94 @@
+"""Labelled images in memory, augmented by Keras's layers batch by batch."""
+
+import numpy as np
+from keras import ops
+
+from keras_iwm.datasets.image_array import ImageArray
+
+
+class AugmentedImages(ImageArray):
+    """Batches of labelled images for finetuning, augmented, with one-hot labels.
+
+    Any of Keras's preprocessing layers will do: `RandomFlip`, `RandomCrop`,
+    `RandAugment`, and `MixUp` and `CutMix`, which mix labels too and want to come last.
+    They are applied in their order, to each batch as a whole, with the backend that
+    runs. Images and labels come out as NumPy arrays, so use
+    `keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)`.
+
+    Args:
+        images: Array `(num_images, height, width, 3)`, uint8 or floating point, in
+            the model's `value_range`. Not copied.
+        labels: Integers `(num_images,)` from 0 to `num_classes - 1`.
+        num_classes: Integer, the width of the one-hot labels.
+        augmentations: Keras layers that take a dictionary of `"images"` and
+            `"labels"`; a layer that needs a `value_range` must get the images'.
+        batch_size: Positive integer.
+        seed: Non-negative integer from which the orders of the images are drawn. The
+            layers have seeds of their own.
+        drop_remainder: Boolean, whether to leave out the images that do not fill a
+            last batch.
+
+    Returns:
+        Each batch is `(images, labels)`, float32 `(batch_size, height, width, 3)` and
+        `(batch_size, num_classes)`.
+
+    Raises:
+        ValueError: If the arrays do not fit, or a label is out of range.
+
+    Example:
+
+    ```python
+    images = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), "uint8")
+    dataset = keras_iwm.datasets.AugmentedImages(
+        images,
+        np.arange(32) % 4,
+        num_classes=4,
+        augmentations=[
+            keras.layers.RandomFlip("horizontal"),
+            keras.layers.RandAugment(value_range=(0, 255), num_ops=2, factor=0.3),
+            keras.layers.MixUp(alpha=0.8),
+        ],
+        batch_size=8,
+    )
+    batch_images, batch_labels = dataset[0]  # (8, 32, 32, 3), (8, 4)
+    ```
+    """
+
+    def __init__(
+        self,
+        images,
+        labels,
+        num_classes,
+        augmentations=(),
+        batch_size=64,
+        seed=0,
+        drop_remainder=True,
+    ):
+        super().__init__(
+            images, labels, batch_size, seed=seed, drop_remainder=drop_remainder
+        )
+        if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
+            raise ValueError(
+                "`labels` must be integers of shape (num_images,). Received: shape "
+                f"{self.labels.shape}, dtype {self.labels.dtype}."
+            )
+        if self.labels.min() < 0 or self.labels.max() >= num_classes:
+            raise ValueError(
+                f"`labels` must lie from 0 to {num_classes - 1}. Received labels from "
+                f"{self.labels.min()} to {self.labels.max()}."
+            )
+        self.num_classes = num_classes
+        self.augmentations = list(augmentations)
+
+    def load_batch(self, index):
+        """Returns batch `index` of the current epoch, augmented."""
+        images, labels = super().load_batch(index)
+        batch = {
+            "images": images.astype("float32"),
+            "labels": np.eye(self.num_classes, dtype="float32")[labels],
+        }
+        if self.augmentations:
+            batch = {key: ops.convert_to_tensor(value) for key, value in batch.items()}
+        for layer in self.augmentations:
+            batch = layer(batch, training=True)
+        return tuple(ops.convert_to_numpy(batch[key]) for key in ("images", "labels"))

@@ -1,0 +1,11 @@
+"""Reuse of a pretrained world model: probes, finetuning, many tasks."""
+
+from keras_iwm.downstream.attentive_head import AttentiveHead as AttentiveHead
+from keras_iwm.downstream.finetuning_recipe import (
+    finetuning_recipe as finetuning_recipe,
+)
+from keras_iwm.downstream.image_classifier import ImageClassifier as ImageClassifier
+from keras_iwm.downstream.linear_head import LinearHead as LinearHead
+from keras_iwm.downstream.world_model_backbone import (
+    WorldModelBackbone as WorldModelBackbone,
+)

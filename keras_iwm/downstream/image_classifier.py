@@ -1,0 +1,108 @@
+"""The classifier on a pretrained world model."""
+
+import keras
+
+from keras_iwm.downstream.attentive_head import AttentiveHead
+from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
+from keras_iwm.downstream.linear_head import LinearHead
+
+HEADS = ("attentive", "linear")
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class ImageClassifier(DownstreamModel):
+    """Classify images with a pretrained world model.
+
+    The backbone's protocol decides what is trained beside the head: nothing
+    (`"frozen"`, a probe), the encoder, the predictor, or both. Train it with
+    `compile` and `fit`; `finetuning_recipe` gives the optimizer.
+
+    Args:
+        backbone: `WorldModelBackbone`; its encoder is a copy of the teacher.
+        num_classes: Integer, number of classes.
+        head: `"attentive"` (one learned query, a cross-attention block, a linear
+            layer) or `"linear"` (a linear layer on the average).
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
+            `value_range`.
+        training: Boolean, whether to drop paths.
+
+    Returns:
+        Float32 tensor of logits, `(batch_size, num_classes)`.
+
+    Raises:
+        ValueError: If the head is unknown; in `fit` and `evaluate`, if labels are out
+            of range.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (16, 32, 32, 3), "uint8")
+    labels = generator.integers(0, 3, 16)
+
+    backbone = keras_iwm.downstream.WorldModelBackbone.from_world_model(
+        model, protocol="predictor"
+    )
+    classifier = keras_iwm.downstream.ImageClassifier(backbone, num_classes=3)
+    classifier.compile(
+        keras_iwm.downstream.finetuning_recipe(classifier, steps=2, batch_size=8),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    classifier.fit(images, labels, batch_size=8)
+    ```
+    """
+
+    def __init__(self, backbone, num_classes, head="attentive", **kwargs):
+        trainable = kwargs.pop("trainable", True)
+        super().__init__(autocast=False, **kwargs)
+        if head not in HEADS:
+            raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
+        if isinstance(num_classes, bool) or int(num_classes) != num_classes:
+            num_classes = 0
+        if num_classes < 2:
+            raise ValueError("`num_classes` must be an integer of at least 2.")
+        self.backbone = backbone
+        self.num_classes = int(num_classes)
+        self.head = head
+        if head == "linear":
+            self.head_layer = LinearHead(self.num_classes, name="head")
+        else:
+            self.head_layer = AttentiveHead(
+                self.num_classes,
+                backbone.encoder.num_heads,
+                dtype=backbone.encoder.dtype_policy,
+                name="head",
+            )
+        self.head_layer.build((None, None, backbone.hidden_dim))
+        self.built = True
+        if not trainable:
+            self.trainable = False
+
+    def call(self, images, training=None):
+        """Return the logits of each image."""
+        return self.head_layer(self.backbone(images, training=training))
+
+    def check_labels(self, labels, name):
+        """Refuse labels that are none of the classes."""
+        check_class_labels(labels, self.num_classes, name)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "head": self.head,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a classifier from its config."""
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**config)

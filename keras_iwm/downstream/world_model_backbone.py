@@ -1,0 +1,216 @@
+"""What a downstream model takes its latents from."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_iwm.models.vit_encoder import ViTEncoder
+
+PROTOCOLS = ("frozen", "encoder", "predictor", "end_to_end")
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class WorldModelBackbone(keras.Model):
+    """Turn images into patch latents with a pretrained world model, or a part of it.
+
+    The `protocol` says which part is used and which part learns:
+
+    | protocol | encoder | predictor | latents |
+    |---|---|---|---|
+    | `"frozen"` | frozen | dropped | the encoder's: probes |
+    | `"encoder"` | learns | dropped | the encoder's: ordinary finetuning |
+    | `"predictor"` | frozen | learns | the predictor's |
+    | `"end_to_end"` | learns | learns | the predictor's |
+
+    The predictor gets the latents of the whole image, the null action, and mask
+    tokens at all positions, as in predictor finetuning (image world models, arXiv
+    2403.00504, section 5). The world model that was pretrained is thus reused, at a
+    fraction of the encoder's cost.
+
+    Make it with `from_world_model`. Put a head on it:
+    `keras_iwm.downstream.ImageClassifier`, `ImageSegmenter` or `MultiTaskModel`.
+
+    Args:
+        encoder: `ViTEncoder`. It is not copied.
+        predictor: `WorldModelPredictor` for the encoder's latents; needed by the
+            protocols `"predictor"` and `"end_to_end"` and refused by the others.
+        protocol: One of `"frozen"`, `"encoder"`, `"predictor"`, `"end_to_end"`.
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
+            `value_range`. Another size than the encoder's `image_size` is taken,
+            a multiple of its patch size: positions are resampled.
+        training: Boolean, whether to drop paths in what learns.
+        task_token: Optional tensor of shape `(batch_size, predictor_dim)` that joins
+            the predictor's sequence.
+
+    Returns:
+        Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+
+    Raises:
+        ValueError: If the protocol is unknown, or the predictor is missing or does
+            not fit.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    backbone = keras_iwm.downstream.WorldModelBackbone.from_world_model(
+        model, protocol="predictor"
+    )
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+    latents = backbone(images)  # (4, 16, 96)
+    ```
+    """
+
+    def __init__(self, encoder, predictor=None, protocol="predictor", **kwargs):
+        trainable = kwargs.pop("trainable", True)
+        super().__init__(autocast=False, **kwargs)
+        if protocol not in PROTOCOLS:
+            raise ValueError(
+                f"`protocol` must be one of {PROTOCOLS}. Received: {protocol!r}."
+            )
+        uses_predictor = protocol in ("predictor", "end_to_end")
+        if uses_predictor and predictor is None:
+            raise ValueError(
+                f"Protocol {protocol!r} needs a `predictor`. Received None. Give the "
+                "one that the encoder was pretrained with, or choose protocol "
+                "'encoder' or 'frozen'."
+            )
+        if not uses_predictor and predictor is not None:
+            raise ValueError(
+                f"Protocol {protocol!r} has no use for a `predictor`. Leave it out, or "
+                "choose protocol 'predictor' or 'end_to_end'."
+            )
+        if uses_predictor and (predictor.grid_size, predictor.hidden_dim) != (
+            encoder.grid_size,
+            encoder.hidden_dim,
+        ):
+            raise ValueError(
+                "`predictor` must have the encoder's grid and width, "
+                f"{encoder.grid_size} and {encoder.hidden_dim}. Received: "
+                f"{predictor.grid_size} and {predictor.hidden_dim}."
+            )
+        self.encoder = encoder
+        self.predictor = predictor
+        self.protocol = protocol
+        self.built = True
+        self.trainable = trainable
+
+    @classmethod
+    def from_world_model(
+        cls, model, protocol="predictor", random_predictor=False, drop_path_rate=0.0
+    ):
+        """Make a backbone from copies of a pretrained model's parts.
+
+        The encoder is a copy of the target encoder (the teacher), in every protocol.
+        The pretrained model itself is not changed by what is done to the backbone.
+
+        Args:
+            model: `ImageWorldModel`; or a `ViTEncoder` for the protocols without
+                predictor.
+            protocol: One of `"frozen"`, `"encoder"`, `"predictor"`, `"end_to_end"`.
+            random_predictor: Boolean. If `True`, the predictor is initialised anew:
+                the control that shows what its pretraining is worth.
+            drop_path_rate: Float in [0, 1), of the parts that learn.
+
+        Returns:
+            A `WorldModelBackbone`.
+
+        Raises:
+            ValueError: If the protocol needs a predictor and the model has none.
+        """
+        encoder = model if isinstance(model, ViTEncoder) else model.target_encoder
+        uses_predictor = protocol in ("predictor", "end_to_end")
+        if uses_predictor and getattr(model, "predictor", None) is None:
+            raise ValueError(
+                f"Protocol {protocol!r} needs a world model with its predictor. "
+                f"Received: {type(model).__name__}, which has none. Load the whole "
+                "ImageWorldModel, or choose protocol 'encoder' or 'frozen'."
+            )
+        parts = {"encoder": encoder}
+        if uses_predictor:
+            parts["predictor"] = model.predictor
+        elif random_predictor:
+            raise ValueError(
+                f"Protocol {protocol!r} uses no predictor, so `random_predictor` "
+                "must be False."
+            )
+        copies = {}
+        for name, part in parts.items():
+            config = part.get_config()
+            learns = protocol in (name, "end_to_end")
+            config.update(
+                name=name,
+                trainable=True,
+                drop_path_rate=drop_path_rate if learns else 0.0,
+            )
+            copies[name] = type(part).from_config(config)
+            if name == "encoder" or not random_predictor:
+                copies[name].set_weights(part.get_weights())
+        return cls(**copies, protocol=protocol)
+
+    @property
+    def hidden_dim(self):
+        """Features of the latents."""
+        return self.encoder.hidden_dim
+
+    @property
+    def trainable(self):
+        """Whether the parts learn that the protocol lets learn."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        if hasattr(self, "protocol") and self.protocol in ("frozen", "predictor"):
+            self.encoder.trainable = False
+
+    def call(self, images, training=None, task_token=None):
+        """Encode the images, and predict all their latents if there is a predictor."""
+        images = ops.convert_to_tensor(images)
+        learns = self.protocol in ("encoder", "end_to_end")
+        latents = self.encoder(images, training=training if learns else False)
+        if not learns:
+            latents = ops.stop_gradient(latents)
+        if self.predictor is None:
+            return latents
+        batch_size, num_patches = ops.shape(latents)[0], latents.shape[1]
+        ids = ops.broadcast_to(
+            ops.convert_to_tensor(np.arange(num_patches, dtype="int32")[None]),
+            (batch_size, num_patches),
+        )
+        patch_size = self.encoder.patch_size
+        return self.predictor(
+            latents,
+            ids,
+            ids,
+            ops.zeros((batch_size, self.predictor.action_dim)),
+            training=training,
+            extra_tokens=None if task_token is None else task_token[:, None],
+            grid_size=tuple(side // patch_size for side in images.shape[1:3]),
+        )
+
+    def compute_output_shape(self, images_shape):
+        """Return the shape of the latents."""
+        return self.encoder.compute_output_shape(images_shape)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "encoder": serialize(self.encoder),
+            "predictor": self.predictor and serialize(self.predictor),
+            "protocol": self.protocol,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a backbone from its config."""
+        config = dict(config)
+        for key in ("encoder", "predictor"):
+            if config[key] is not None:
+                config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
