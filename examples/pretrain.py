@@ -54,6 +54,7 @@ def parse_arguments():
     add("--image-size", type=int, help="pixels; by default the preset's")
     add("--patch-size", type=int, help="pixels; by default the preset's")
     add("--conditioning", choices=("feature", "sequence", "none"))
+    add("--predictor-layers", type=int, help="depth; by default the preset's")
     add("--jitter-strength", type=float, default=1.0, help="2 is the strong jitter")
     add("--jitter-probability", type=float, default=0.8)
     add("--encoder", choices=("trained", "frozen-random"), default="trained")
@@ -242,6 +243,7 @@ def make_model(arguments, steps):
     model = keras_iwm.models.ImageWorldModel.from_preset(
         arguments.preset,
         conditioning=arguments.conditioning,
+        predictor_layers=arguments.predictor_layers,
         jitter_strength=arguments.jitter_strength,
         jitter_probability=arguments.jitter_probability,
         image_size=arguments.image_size,

@@ -118,7 +118,8 @@ class ImageWorldModel(TargetEncoderTrainer):
         Args:
             preset: String, one of `keras_iwm.models.presets.PRESETS`.
             **overrides: What to change: `conditioning`, `jitter_strength`,
-                `image_size`, `value_range`, `ema_momentum`, `num_classes`,
+                `jitter_probability`, `image_size`, `patch_size`, `value_range`,
+                `predictor_layers`, `ema_momentum`, `num_classes`,
                 `drop_path_rate`, `remat`, `seed`, `dtype`.
 
         Returns:

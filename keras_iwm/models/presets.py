@@ -59,6 +59,7 @@ def build_from_preset(
     image_size=None,
     patch_size=None,
     value_range=(0, 255),
+    predictor_layers=None,
     drop_path_rate=0.0,
     remat=False,
     seed=None,
@@ -79,6 +80,8 @@ def build_from_preset(
         image_size: Optional integer or pair, in pixels.
         patch_size: Optional integer, in pixels.
         value_range: Pair of numbers, the range of the images' pixel values.
+        predictor_layers: Optional integer, depth of the predictor: the dial from
+            invariant (shallow) to equivariant (deep) features.
         drop_path_rate: Float in [0, 1), for encoder and predictor.
         remat: Boolean, gradient checkpointing in encoder and predictor.
         seed: Optional integer, seed of the views and masks.
@@ -133,10 +136,11 @@ def build_from_preset(
         name="view_generator",
         **transforms,
     )
+    depth = {} if predictor_layers is None else {"num_layers": predictor_layers}
     predictor = WorldModelPredictor(
         encoder.grid_size,
         encoder.hidden_dim,
-        **size["predictor"],
+        **(size["predictor"] | depth),
         action_dim=view_generator.action_dim,
         conditioning=conditioning,
         drop_path_rate=drop_path_rate,

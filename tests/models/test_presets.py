@@ -59,6 +59,7 @@ def test_overrides_reach_their_parts():
         conditioning="sequence",
         jitter_strength=2.0,
         jitter_probability=1.0,
+        predictor_layers=2,
         image_size=(32, 48),
         patch_size=4,
         value_range=(0, 1),
@@ -70,6 +71,7 @@ def test_overrides_reach_their_parts():
         num_classes=3,
     )
     assert model.predictor.conditioning == "sequence"
+    assert model.predictor.num_layers == len(model.predictor.blocks) == 2
     assert model.view_generator.shared_scales == pytest.approx((1.6, 1.6, 0.8, 0.4))
     assert model.view_generator.shared[0].probability == 1.0
     assert model.encoder.grid_size == model.predictor.grid_size == (8, 12)
