@@ -170,18 +170,6 @@ def start_torch():
     atexit.register(torch.distributed.destroy_process_group)
 
 
-def read_images(data, image_size, limit, seed):
-    """Read images and labels (or None) into memory, at most `limit` at random."""
-    rng = np.random.default_rng(seed)
-    if pathlib.Path(data).is_dir():
-        folder = datasets.ImageFolder(data, image_size, batch_size=1)
-        chosen = rng.permutation(folder.num_samples)[:limit]
-        return folder.load(chosen)
-    images, labels = datasets.load_images(data, image_size)
-    chosen = rng.permutation(len(images))[:limit]
-    return images[chosen], None if labels is None else labels[chosen]
-
-
 def load_data(arguments, image_size):
     """Return the training dataset and held-out images with labels (or None)."""
     batch_size, seed = arguments.batch_size, arguments.seed
@@ -201,9 +189,11 @@ def load_data(arguments, image_size):
             )
             if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
                 return stream_folder(folder, arguments, image_size)
-        images, labels = read_images(arguments.data, image_size, arguments.limit, seed)
+        images, labels = datasets.load_images(
+            arguments.data, image_size, arguments.limit, seed
+        )
         if arguments.eval_data:
-            held_out = read_images(
+            held_out = datasets.load_images(
                 arguments.eval_data, image_size, arguments.eval_limit, seed
             )
         else:  # they are in random order
@@ -221,7 +211,7 @@ def load_data(arguments, image_size):
 def stream_folder(folder, arguments, image_size):
     """Decode a large folder while training; keep a sample of it for the probes."""
     if arguments.eval_data:
-        held_out = read_images(
+        held_out = datasets.load_images(
             arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
         )
     else:

@@ -1,33 +1,40 @@
-"""Images and labels from an `.npz` file."""
+"""Images and labels from a folder or an `.npz` file."""
 
 import pathlib
 
 import numpy as np
 
 from keras_iwm.datasets.image_array import check_images
+from keras_iwm.datasets.image_folder import ImageFolder
 from keras_iwm.datasets.pillow import fit_image, require_pillow
 
 _IMAGE_KEYS = ("images", "x", "x_train")
 _LABEL_KEYS = ("labels", "y", "y_train")
 
 
-def load_images(path, image_size=None):
-    """Reads images, and labels if there are any, from an `.npz` file.
+def load_images(path, image_size=None, limit=None, seed=None):
+    """Reads images, and labels if there are any, into memory.
 
     Args:
-        path: Path of a file made by `np.savez` or `np.savez_compressed`, with the
-            images under `images`, `x` or `x_train`, and optionally the labels under
+        path: Path of a folder of images, flat or with one folder for each class; or
+            of a file made by `np.savez` or `np.savez_compressed`, with the images
+            under `images`, `x` or `x_train`, and optionally the labels under
             `labels`, `y` or `y_train`.
-        image_size: Optional tuple `(height, width)`: uint8 images of another size
-            are resized until the shorter side fits, and centre-cropped.
+        image_size: Tuple `(height, width)`, optional for an `.npz` file: uint8 images
+            of another size are resized until the shorter side fits, and
+            centre-cropped.
+        limit: Optional integer, the most images to read.
+        seed: Optional integer: the images come in a random order drawn from it,
+            instead of their stored one, and a `limit` picks images at random.
 
     Returns:
         Tuple `(images, labels)`: uint8 or floating point `(n, height, width, 3)`,
         and an array `(n,)` or `None`.
 
     Raises:
-        ValueError: If the file is missing or no `.npz` file, if it lacks the images
-            (the message lists the keys it has), or if an array has a wrong shape.
+        ValueError: If there is no such folder or `.npz` file, if the file lacks the
+            images (the message lists the keys it has), or if an array has a wrong
+            shape.
 
     Example:
 
@@ -43,8 +50,34 @@ def load_images(path, image_size=None):
     ```
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        if image_size is None:
+            raise ValueError("A folder needs an `image_size`, such as (224, 224).")
+        folder = ImageFolder(path, image_size, batch_size=1)
+        return folder.load(_choose(folder.num_samples, limit, seed))
     if path.suffix != ".npz" or not path.is_file():
-        raise ValueError(f"`path` must be an existing .npz file. Received: {path}")
+        raise ValueError(
+            "`path` must be an existing folder or an existing .npz file. Received: "
+            f"{path}"
+        )
+    images, labels = _load_arrays(path)
+    chosen = _choose(len(images), limit, seed)
+    images, labels = images[chosen], None if labels is None else labels[chosen]
+    if image_size is not None and images.shape[1:3] != tuple(image_size):
+        images = _resize(images, image_size)
+    return images, labels
+
+
+def _choose(count, limit, seed):
+    """Returns the indices of the images to read, in their order."""
+    order = np.arange(count)
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(count)
+    return order[:limit]
+
+
+def _load_arrays(path):
+    """Returns the images and labels of an `.npz` file."""
     # Unpickling could run code that a stranger put into the file.
     with np.load(path, allow_pickle=False) as arrays:
         image_key = next((key for key in _IMAGE_KEYS if key in arrays.files), None)
@@ -67,8 +100,6 @@ def load_images(path, image_size=None):
                 f"`{label_key}` in {path} must have one entry for each of the "
                 f"{len(images)} images. Received: shape {labels.shape}"
             )
-    if image_size is not None and images.shape[1:3] != tuple(image_size):
-        images = _resize(images, image_size)
     return images, labels
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_iwm.datasets import load_images
 
@@ -36,8 +37,34 @@ def test_other_sizes_are_covered_and_cropped(tmp_path):
     assert (resized[:, :, 1:3] == 200).all()
 
 
+def test_folders_and_files_are_drawn_alike(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3)).astype("uint8")
+    labels = np.arange(6) % 2
+    order = np.argsort(labels, kind="stable")  # as the folders will have them
+    images, labels = images[order], labels[order]
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "folder" / f"class_{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index}.png")
+    for limit, seed in ((None, None), (3, None), (3, 5), (None, 5)):
+        read = [
+            load_images(path, (4, 4), limit, seed)
+            for path in (tmp_path / "folder", tmp_path / "a.npz")
+        ]
+        expected = np.arange(6)
+        if seed is not None:
+            expected = np.random.default_rng(seed).permutation(6)
+        expected = expected[:limit]
+        for read_images, read_labels in read:
+            np.testing.assert_array_equal(read_images, images[expected])
+            np.testing.assert_array_equal(read_labels, labels[expected])
+    with pytest.raises(ValueError, match="needs an `image_size`"):
+        load_images(tmp_path / "folder")
+
+
 def test_unusable_files_are_explained(tmp_path):
-    with pytest.raises(ValueError, match="existing .npz file"):
+    with pytest.raises(ValueError, match="existing folder or an existing .npz"):
         load_images(tmp_path / "missing.npz")
     np.savez(tmp_path / "a.npz", pictures=np.zeros(3), more=np.zeros(2))
     with pytest.raises(ValueError, match="It has: pictures, more"):
