@@ -1,10 +1,13 @@
 """What the pictures share: their figure, their fonts, and pixels ready to draw."""
 
+import textwrap
+
 import keras
 import numpy as np
 
 ACCENT = "#d1495b"
-PALETTE = ("#2e6f95", ACCENT, "#3f8f5f", "#e0a030", "#7d5ba6", "#6b6b6b")
+HIT = "#3f8f5f"
+PALETTE = ("#2e6f95", ACCENT, HIT, "#e0a030", "#7d5ba6", "#6b6b6b")
 TITLE_SIZE = 10
 TEXT_SIZE = 8.5
 
@@ -36,6 +39,11 @@ def prepare_images(images, value_range, name="images"):
     return np.clip((images - low) / (high - low), 0.0, 1.0)
 
 
+def as_grey(image):
+    """Returns the lightness `(height, width, 1)` of a prepared image."""
+    return image @ np.array([[0.299], [0.587], [0.114]], dtype=image.dtype)
+
+
 def check_grid(grid_size, image_shape):
     """Raises unless images of this shape divide into the grid of patches."""
     height, width = image_shape[1:3]
@@ -50,3 +58,37 @@ def hide_frame(axes):
     """Removes ticks and frame of axes that hold a picture or words."""
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+
+
+def entry_of(name, dictionary, key, keys_name):
+    """Returns the entry of an argument that is a dictionary, or says what it lacks."""
+    if key not in dictionary:
+        raise ValueError(
+            f"`{name}` must have an entry for each of `{keys_name}`. Received no "
+            f"{key!r}, but {', '.join(map(repr, dictionary)) or 'nothing'}"
+        )
+    return dictionary[key]
+
+
+def draw_neighbor(axes, image, found):
+    """Draws a retrieved image, framed green if found, else red; returns that colour."""
+    color = HIT if found else ACCENT
+    axes.imshow(image)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(color=color, linewidth=2.5)
+    return color
+
+
+def rank_in_words(rank, bank_size=None):
+    """Returns a caption such as `rank 3 of 256`."""
+    return f"rank {rank:g}" + ("" if bank_size is None else f" of {bank_size}")
+
+
+def same_pixels(one, other):
+    """Returns whether two prepared images differ by less than half a level of 255."""
+    return bool(np.abs(one - other).max() < 0.5 / 255)
+
+
+def wrapped(name, width):
+    """Returns a name with spaces for underscores, in lines of at most this width."""
+    return textwrap.fill(str(name).replace("_", " "), width)

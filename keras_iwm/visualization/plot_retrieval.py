@@ -4,16 +4,15 @@ import keras
 import numpy as np
 
 from keras_iwm.visualization.figure import (
-    ACCENT,
-    PALETTE,
     TEXT_SIZE,
     TITLE_SIZE,
+    draw_neighbor,
     hide_frame,
     new_figure,
     prepare_images,
+    rank_in_words,
 )
-
-_PARAMETERS = ("brightness", "contrast", "saturation", "hue")
+from keras_iwm.visualization.slot_words import requests_in_words
 
 
 def plot_retrieval(
@@ -66,9 +65,7 @@ def plot_retrieval(
     clean = prepare_images(clean, value_range, "clean")
     target = prepare_images(target, value_range, "target")
     retrieved = prepare_images(retrieved, value_range, "retrieved")
-    if not isinstance(requested, (list, tuple)):
-        requested = keras.ops.convert_to_numpy(requested)
-    changes = [_in_words(parameters) for parameters in requested]
+    changes = requests_in_words(requested)
     ranks = np.asarray(keras.ops.convert_to_numpy(ranks))
     lengths = [len(part) for part in (clean, target, retrieved, changes, ranks)]
     if len(set(lengths)) > 1:
@@ -84,16 +81,12 @@ def plot_retrieval(
     for title, axis in zip(titles, axes[0], strict=True):
         axis.set_title(title, fontsize=TITLE_SIZE)
     for row in range(rows):
-        for column, images in ((0, clean), (2, retrieved), (3, target)):
+        for column, images in ((0, clean), (3, target)):
             axes[row, column].imshow(images[row])
-            axes[row, column].set(xticks=[], yticks=[])
-            axes[row, column].spines[:].set_visible(column == 2)
-        found = ranks[row] == 1
-        color = PALETTE[2] if found else ACCENT
-        axes[row, 2].spines[:].set(color=color, linewidth=2.5)
-        out_of = "" if bank_size is None else f" of {bank_size}"
+            hide_frame(axes[row, column])
+        color = draw_neighbor(axes[row, 2], retrieved[row], ranks[row] == 1)
         axes[row, 3].set_xlabel(
-            f"rank {ranks[row]:g}{out_of}", fontsize=TEXT_SIZE, color=color
+            rank_in_words(ranks[row], bank_size), fontsize=TEXT_SIZE, color=color
         )
         hide_frame(axes[row, 1])
         axes[row, 1].text(
@@ -101,28 +94,3 @@ def plot_retrieval(
             linespacing=1.6, transform=axes[row, 1].transAxes,
         )  # fmt: skip
     return figure
-
-
-def _in_words(parameters):
-    """Returns jitter parameters as lines such as `brightness +20 %`."""
-    if not isinstance(parameters, dict):
-        parameters = np.asarray(keras.ops.convert_to_numpy(parameters))
-        if parameters.shape != (4,):
-            raise ValueError(
-                f"`requested` must have four parameters for each image, "
-                f"{', '.join(_PARAMETERS)}. Received: shape {parameters.shape}"
-            )
-        parameters = dict(zip(_PARAMETERS, parameters.tolist(), strict=True))
-    unknown = set(parameters) - set(_PARAMETERS)
-    if unknown:
-        raise ValueError(
-            f"`requested` may hold {', '.join(_PARAMETERS)}. Received: "
-            f"{', '.join(sorted(unknown))}"
-        )
-    lines = []
-    for name, value in parameters.items():
-        # A change too small to be written is none.
-        change = round(360 * value) if name == "hue" else round(100 * (value - 1))
-        if change:
-            lines.append(f"{name} {change:+d}{'°' if name == 'hue' else ' %'}")
-    return "\n".join(lines) or "no change"
