@@ -9,6 +9,7 @@ from keras_iwm.visualization.figure import (
     hide_frame,
     new_figure,
     prepare_images,
+    wrapped,
 )
 
 
@@ -17,12 +18,13 @@ def plot_patch_pca(images, latents, grid_size, value_range=(0, 255)):
 
     The components are found over all images together, so that one colour means the
     same thing in all of them: patches of like colour have like latents. Above each
-    map stands its image.
+    map stands its image. Latents of several encoders make one row each, whose
+    components are found for each encoder apart: colours compare within a row.
 
     Args:
         images: `(num_images, height, width, 3)`.
         latents: `(num_images, num_patches, hidden_dim)`, such as an encoder returns
-            for the full images.
+            for the full images; or a dictionary from an encoder's name to its latents.
         grid_size: Tuple `(height, width)`, patches in an image.
         value_range: Tuple `(low, high)` of the pixels.
 
@@ -47,27 +49,43 @@ def plot_patch_pca(images, latents, grid_size, value_range=(0, 255)):
     """
     images = prepare_images(images, value_range)
     check_grid(grid_size, images.shape)
+    if not isinstance(latents, dict):
+        colors = {"PCA of patches": _color_maps("latents", latents, images, grid_size)}
+    elif latents:
+        colors = {
+            name: _color_maps(f"latents[{name!r}]", points, images, grid_size)
+            for name, points in latents.items()
+        }
+    else:
+        raise ValueError("`latents` must have at least one encoder. Received: {}")
+
+    rows, row_height = 1 + len(colors), 1.7 * images.shape[1] / images.shape[2] + 0.1
+    figure = new_figure(1.7 * len(images) + 0.4, rows * row_height + 0.1)
+    axes = figure.subplots(rows, len(images), squeeze=False)
+    for picture, axis in zip(images, axes[0], strict=True):
+        axis.imshow(picture)
+    for row, maps in zip(axes[1:], colors.values(), strict=True):
+        for picture, axis in zip(maps, row, strict=True):
+            axis.imshow(picture, interpolation="nearest")
+    for axis in axes.ravel():
+        hide_frame(axis)
+    for name, axis in zip(("image", *colors), axes[:, 0], strict=True):
+        axis.set_ylabel(wrapped(name, 20), fontsize=TITLE_SIZE)
+    return figure
+
+
+def _color_maps(name, latents, images, grid_size):
+    """Returns the components of latents as colours `(num_images, *grid_size, 3)`."""
     latents = np.asarray(keras.ops.convert_to_numpy(latents), dtype="float64")
     num_patches = grid_size[0] * grid_size[1]
     if latents.shape[:-1] != (len(images), num_patches) or latents.shape[-1] < 3:
         raise ValueError(
-            f"`latents` must have shape ({len(images)}, {num_patches}, hidden_dim) "
+            f"`{name}` must have shape ({len(images)}, {num_patches}, hidden_dim) "
             "with a hidden_dim of at least 3, for these images and this grid. "
             f"Received: {latents.shape}"
         )
     colors = _principal_colors(latents.reshape(-1, latents.shape[-1]))
-    colors = colors.reshape(len(images), *grid_size, 3)
-
-    figure = new_figure(1.7 * len(images) + 0.4, 3.7)
-    axes = figure.subplots(2, len(images), squeeze=False)
-    for column, image in enumerate(images):
-        axes[0, column].imshow(image)
-        axes[1, column].imshow(colors[column], interpolation="nearest")
-        for axis in axes[:, column]:
-            hide_frame(axis)
-    axes[0, 0].set_ylabel("image", fontsize=TITLE_SIZE)
-    axes[1, 0].set_ylabel("PCA of patches", fontsize=TITLE_SIZE)
-    return figure
+    return colors.reshape(len(images), *grid_size, 3)
 
 
 def _principal_colors(points):
