@@ -1,8 +1,22 @@
-"""Pictures of views, retrieval, latents and runs; needs matplotlib."""
+"""Pictures of views, retrieval, latents, attention and runs; needs matplotlib."""
 
+from keras_iwm.visualization.plot_action_sweep import (
+    plot_action_sweep as plot_action_sweep,
+)
+from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
+from keras_iwm.visualization.plot_model_comparison import (
+    plot_model_comparison as plot_model_comparison,
+)
 from keras_iwm.visualization.plot_patch_pca import plot_patch_pca as plot_patch_pca
 from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrieval
+from keras_iwm.visualization.plot_segmentation import (
+    plot_segmentation as plot_segmentation,
+)
 from keras_iwm.visualization.plot_training_curves import (
     plot_training_curves as plot_training_curves,
 )
+from keras_iwm.visualization.plot_tuned_parameters import (
+    plot_tuned_parameters as plot_tuned_parameters,
+)
+from keras_iwm.visualization.plot_undo import plot_undo as plot_undo
 from keras_iwm.visualization.plot_views import plot_views as plot_views

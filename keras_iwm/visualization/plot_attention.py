@@ -1,0 +1,137 @@
+"""Where an attentive head looks."""
+
+import keras
+import numpy as np
+
+from keras_iwm.visualization.figure import (
+    TEXT_SIZE,
+    TITLE_SIZE,
+    as_grey,
+    check_grid,
+    hide_frame,
+    new_figure,
+    prepare_images,
+)
+
+_FADED = 0.45  # What is left of the contrast of the grey image below.
+_STRONGEST = 0.85  # How much of the picture is heat at the map's peak.
+_SCALE_WIDTH = 0.07  # Width of the scale, as a part of an image's.
+
+
+def plot_attention(images, attention, grid_size, value_range=(0, 255), each_head=False):
+    """Draws the attention over an image's patches as heat on the faded image.
+
+    One image a row: the image, the mean over all heads and, if asked for, each head.
+    Each map goes from no heat at weight 0 to the strongest at its own peak; below
+    it stands the peak as a multiple of attention spread evenly.
+
+    Args:
+        images: `(num_images, height, width, 3)`.
+        attention: `(num_images, num_heads, num_patches)` weights, 0 or more, such as
+            the softmax of an attentive head gives for its one query; or
+            `(num_images, num_patches)`.
+        grid_size: Tuple `(height, width)`, patches in an image.
+        value_range: Tuple `(low, high)` of the pixels.
+        each_head: Boolean, whether to draw each head beside their mean.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If images, weights and grid do not fit together, or a weight is
+            negative.
+
+    Example:
+
+    ```python
+    import numpy as np
+    from keras_iwm.visualization import plot_attention
+
+    images = np.random.uniform(0, 255, (2, 32, 32, 3))
+    attention = np.random.dirichlet(np.ones(16), size=(2, 3))
+    figure = plot_attention(images, attention, grid_size=(4, 4), each_head=True)
+    figure.savefig("attention.png")
+    ```
+    """
+    images = prepare_images(images, value_range)
+    check_grid(grid_size, images.shape)
+    attention = np.asarray(keras.ops.convert_to_numpy(attention), dtype="float64")
+    num_patches = grid_size[0] * grid_size[1]
+    if (
+        attention.ndim not in (2, 3)
+        or len(attention) != len(images)
+        or attention.shape[-1] != num_patches
+    ):
+        raise ValueError(
+            f"`attention` must have shape ({len(images)}, num_heads, {num_patches}) or "
+            f"({len(images)}, {num_patches}), for these images and this grid. "
+            f"Received: {attention.shape}"
+        )
+    if not np.all(attention >= 0):
+        raise ValueError(
+            "`attention` must be weights of 0 or more: pass the softmax, not its "
+            f"logits. Received: smallest {attention.min():g}"
+        )
+    if each_head and attention.ndim == 2:
+        raise ValueError(
+            "`each_head=True` needs `attention` of each head, of shape (num_images, "
+            f"num_heads, num_patches). Received: {attention.shape}"
+        )
+    heads = attention[:, None] if attention.ndim == 2 else attention
+    maps = heads.mean(axis=1, keepdims=True)
+    titles = ["attention" if heads.shape[1] == 1 else "mean over heads"]
+    if each_head:
+        maps = np.concatenate([maps, heads], axis=1)
+        titles += [f"head {head}" for head in range(1, heads.shape[1] + 1)]
+
+    rows, columns = len(images), 1 + len(titles)
+    ratio = images.shape[1] / images.shape[2]
+    figure = new_figure(1.8 * columns + 0.6, (1.75 * ratio + 0.25) * rows + 0.3)
+    axes = figure.subplots(
+        rows, columns + 1, squeeze=False, width_ratios=[1] * columns + [_SCALE_WIDTH]
+    )
+    for title, axis in zip(["image", *titles], axes[0], strict=False):
+        axis.set_title(title, fontsize=TITLE_SIZE)
+    for row, image in enumerate(images):
+        axes[row, 0].imshow(image)
+        hide_frame(axes[row, 0])
+        for axis, weights in zip(axes[row, 1:-1], maps[row], strict=True):
+            # A head may look nowhere, where its patches are masked.
+            heat = weights / max(weights.max(), 1e-30)
+            axis.imshow(_heat_picture(image, heat.reshape(grid_size)))
+            hide_frame(axis)
+            peak = weights.max() / max(weights.mean(), 1e-30)
+            axis.set_xlabel(f"peak {peak:.1f} × even", fontsize=TEXT_SIZE)
+    for axis in axes[1:, -1]:
+        axis.remove()
+    axes[0, -1].set_box_aspect(ratio / _SCALE_WIDTH)
+    _draw_scale(figure, axes[0, -1])
+    return figure
+
+
+def _heat_picture(image, heat):
+    """Returns the faded grey image `(height, width, 3)` with heat in [0, 1] on it."""
+    faded = 1.0 - _FADED * (1.0 - as_grey(image))
+    size = (image.shape[0] // heat.shape[0], image.shape[1] // heat.shape[1])
+    return _lay_heat_on(faded, np.kron(heat, np.ones(size)))
+
+
+def _lay_heat_on(picture, heat):
+    """Returns a picture with the colours of heat over it, the more the hotter."""
+    from matplotlib import colormaps
+
+    amount = _STRONGEST * np.sqrt(heat[..., None])
+    return (1.0 - amount) * picture + amount * colormaps["YlOrRd"](heat)[..., :3]
+
+
+def _draw_scale(figure, axis):
+    """Draws the colours of heat, as they are on white, from weight 0 to the peak."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    colors = ListedColormap(_lay_heat_on(1.0, np.linspace(0, 1, 256)))
+    bar = figure.colorbar(ScalarMappable(cmap=colors), cax=axis)
+    bar.set_ticks([0, 1], labels=["0", "peak"])
+    axis.tick_params(labelsize=TEXT_SIZE - 1, length=0)
+    bar.outline.set_visible(False)

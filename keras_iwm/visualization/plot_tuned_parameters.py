@@ -1,0 +1,125 @@
+"""What accuracy costs: curves over the number of tuned parameters."""
+
+import numpy as np
+
+from keras_iwm.visualization.figure import (
+    PALETTE,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    new_figure,
+    wrapped,
+)
+
+_MARKERS = "osD^vP"
+_UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+def plot_tuned_parameters(results):
+    """Draws accuracy against the number of tuned parameters, on a log axis.
+
+    One curve for each protocol, model or both: it shows what finetuning the predictor
+    reaches with how many parameters, beside finetuning the encoder or a probe.
+
+    Args:
+        results: Dictionary from a curve's name to its points, a list of
+            `(number_of_tuned_parameters, accuracy)`: the number at least 1, the
+            accuracy from 0 to 1. The points are drawn in order of their numbers.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If there is no curve, or a point is not such a pair.
+
+    Example:
+
+    ```python
+    from keras_iwm.visualization import plot_tuned_parameters
+
+    figure = plot_tuned_parameters(
+        {
+            "predictor finetuning": [(1.2e6, 0.71), (5.3e6, 0.78), (22e6, 0.81)],
+            "encoder finetuning": [(5.5e6, 0.70), (22e6, 0.77), (86e6, 0.82)],
+            "linear probe": [(77_000, 0.62)],
+        }
+    )
+    figure.savefig("tuned_parameters.png")
+    ```
+    """
+    if not isinstance(results, dict) or not results:
+        raise ValueError(
+            "`results` must be a dictionary from a curve's name to its points, with at "
+            f"least one curve. Received: {results!r}"
+        )
+    curves = {name: _as_points(name, points) for name, points in results.items()}
+
+    names = [wrapped(name, 26) for name in curves]
+    legend_height = sum(0.25 + 0.15 * name.count("\n") for name in names)
+    figure = new_figure(7.2, max(3.6, 0.1 + legend_height))
+    axis = figure.subplots()
+    for index, (numbers, accuracies) in enumerate(curves.values()):
+        turn, color = divmod(index, len(PALETTE))
+        axis.plot(
+            numbers, 100 * accuracies, label=names[index], color=PALETTE[color],
+            marker=_MARKERS[turn % len(_MARKERS)], markersize=5, linewidth=1.8,
+        )  # fmt: skip
+    axis.set_xlabel("tuned parameters", fontsize=TITLE_SIZE)
+    axis.set_ylabel("accuracy, %", fontsize=TITLE_SIZE)
+    numbers = np.concatenate([numbers for numbers, _ in curves.values()])
+    _scale_logarithmically(axis, numbers.min() / 1.5, numbers.max() * 1.5)
+    axis.margins(y=0.08)
+    axis.tick_params(labelsize=TEXT_SIZE)
+    axis.grid(alpha=0.25, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        loc="outside right upper", fontsize=TEXT_SIZE, frameon=False, labelspacing=0.8
+    )
+    return figure
+
+
+def _as_points(name, points):
+    """Returns the numbers of parameters in rising order, and their accuracies."""
+    try:
+        points = np.array([tuple(point) for point in points], dtype="float64")
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
+        raise ValueError(
+            f"`results[{name!r}]` must be a list of at least one pair "
+            "(number_of_tuned_parameters, accuracy)."
+        )
+    numbers, accuracies = points[points[:, 0].argsort(kind="stable")].T
+    if not numbers[0] >= 1:
+        raise ValueError(
+            f"`results[{name!r}]` must have at least one tuned parameter in each "
+            f"point, for the axis is logarithmic. Received: {numbers[0]:g}"
+        )
+    if not np.all((accuracies >= 0) & (accuracies <= 1)):
+        raise ValueError(
+            f"`results[{name!r}]` must have accuracies from 0 to 1. Received: "
+            f"{accuracies.tolist()}"
+        )
+    return numbers, accuracies
+
+
+def _scale_logarithmically(axis, low, high):
+    """Makes the x axis logarithmic from low to high, with ticks such as 10k and 2M."""
+    axis.set_xscale("log")
+    axis.set_xlim(low, high)
+    # Few ticks over many powers of ten, more over few.
+    densities = ((8, (1, 1.5, 2, 3, 4, 5, 7)), (200, (1, 2, 5)), (20_000, (1, 3)))
+    steps = next((steps for span, steps in densities if high / low < span), (1,))
+    powers = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axis.set_xticks(ticks, [_human_count(tick) for tick in ticks])
+    axis.minorticks_off()
+
+
+def _human_count(number):
+    """Returns a count such as `950`, `12k`, `3.4M` or `1B`."""
+    for size, unit in _UNITS:
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
