@@ -79,6 +79,15 @@ def draw_neighbor(axes, image, found):
     return color
 
 
+def draw_words(axes, text):
+    """Writes a text of some lines where other axes of the row hold a picture."""
+    hide_frame(axes)
+    axes.text(
+        0.5, 0.5, text, ha="center", va="center", fontsize=TEXT_SIZE + 0.5,
+        linespacing=1.6, transform=axes.transAxes,
+    )  # fmt: skip
+
+
 def rank_in_words(rank, bank_size=None):
     """Returns a caption such as `rank 3 of 256`."""
     return f"rank {rank:g}" + ("" if bank_size is None else f" of {bank_size}")

@@ -7,6 +7,7 @@ from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
     draw_neighbor,
+    draw_words,
     entry_of,
     hide_frame,
     new_figure,
@@ -115,12 +116,8 @@ def plot_model_comparison(
         for column, images in ((0, clean), (-1, target)):
             axes[row, column].imshow(images[row])
             hide_frame(axes[row, column])
-        hide_frame(axes[row, 1])
+        draw_words(axes[row, 1], changes[row])
         axes[row, 1].set_box_aspect(ratio / 0.85)
-        axes[row, 1].text(
-            0.5, 0.5, changes[row], ha="center", va="center", fontsize=TEXT_SIZE + 0.5,
-            linespacing=1.6, transform=axes[row, 1].transAxes,
-        )  # fmt: skip
         for axis, (images, model_ranks) in zip(
             axes[row, 2:-1], models.values(), strict=True
         ):

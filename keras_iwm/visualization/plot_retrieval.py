@@ -7,6 +7,7 @@ from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
     draw_neighbor,
+    draw_words,
     hide_frame,
     new_figure,
     prepare_images,
@@ -88,9 +89,5 @@ def plot_retrieval(
         axes[row, 3].set_xlabel(
             rank_in_words(ranks[row], bank_size), fontsize=TEXT_SIZE, color=color
         )
-        hide_frame(axes[row, 1])
-        axes[row, 1].text(
-            0.5, 0.5, changes[row], ha="center", va="center", fontsize=TEXT_SIZE + 0.5,
-            linespacing=1.6, transform=axes[row, 1].transAxes,
-        )  # fmt: skip
+        draw_words(axes[row, 1], changes[row])
     return figure
