@@ -1,6 +1,8 @@
 """Measures of world models and of representations."""
 
+from keras_iwm.metrics.alpha_req import alpha_req as alpha_req
 from keras_iwm.metrics.hit_rate import HitRate as HitRate
+from keras_iwm.metrics.lidar import lidar as lidar
 from keras_iwm.metrics.mean_reciprocal_rank import (
     MeanReciprocalRank as MeanReciprocalRank,
 )
@@ -10,3 +12,4 @@ from keras_iwm.metrics.ranks import ranks_from_distances as ranks_from_distances
 from keras_iwm.metrics.ranks import reciprocal_rank_chance as reciprocal_rank_chance
 from keras_iwm.metrics.ranks import retrieval_distances as retrieval_distances
 from keras_iwm.metrics.ranks import retrieval_ranks as retrieval_ranks
+from keras_iwm.metrics.uniformity import uniformity as uniformity

@@ -1,7 +1,8 @@
 """Effective rank of a set of features."""
 
 import numpy as np
-from keras import ops
+
+from keras_iwm.metrics.feature_matrix import as_feature_matrix
 
 
 def rank_me(features):
@@ -31,7 +32,7 @@ def rank_me(features):
     keras_iwm.metrics.rank_me(np.eye(8))  # 8.0
     ```
     """
-    features = _as_matrix(features)
+    features = as_feature_matrix(features)
     if not np.all(np.isfinite(features)):
         return float("nan")
     values = np.linalg.svd(features, compute_uv=False)
@@ -63,16 +64,4 @@ def feature_spread(features):
     keras_iwm.metrics.feature_spread(np.ones((4, 8)))  # 0.0
     ```
     """
-    return float(np.mean(np.std(_as_matrix(features), axis=0)))
-
-
-def _as_matrix(features):
-    """Features as a float64 NumPy matrix."""
-    features = np.asarray(ops.convert_to_numpy(features)).astype("float64")
-    if features.ndim != 2 or features.size == 0:
-        raise ValueError(
-            "`features` must be a matrix of shape (num_images, hidden_dim). "
-            f"Received shape: {features.shape}. Average patch latents over their "
-            "patches first, as keras_iwm.evaluation.extract_features does."
-        )
-    return features
+    return float(np.mean(np.std(as_feature_matrix(features), axis=0)))
