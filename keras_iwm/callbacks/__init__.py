@@ -1,5 +1,6 @@
 """Callbacks that watch and save a run."""
 
+from keras_iwm.callbacks.collapse_warning import CollapseWarning as CollapseWarning
 from keras_iwm.callbacks.run_checkpoint import RunCheckpoint as RunCheckpoint
 from keras_iwm.callbacks.tensor_board_scalars import (
     TensorBoardScalars as TensorBoardScalars,
