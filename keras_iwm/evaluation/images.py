@@ -1,4 +1,4 @@
-"""Checks of images and labels before an evaluation."""
+"""Checks of images, labels and features before an evaluation."""
 
 import numpy as np
 from keras import ops
@@ -76,3 +76,61 @@ def check_labels(labels, num_images, name="labels"):
             "labels into integers with np.argmax(labels, axis=-1)."
         )
     return labels
+
+
+def check_train_and_test_labels(train_labels, test_labels):
+    """Say what is wrong with the labels that a classifier learns and is judged by.
+
+    Args:
+        train_labels: NumPy vector of integers, from `check_labels`.
+        test_labels: NumPy vector of integers, from `check_labels`.
+
+    Returns:
+        Integer, the number of classes: one more than the largest training label.
+
+    Raises:
+        ValueError: If a label is negative, there are fewer than 2 classes to learn,
+            or a class is tested that no training image has.
+    """
+    for name, labels in (("train_labels", train_labels), ("test_labels", test_labels)):
+        if labels.min() < 0:
+            raise ValueError(
+                f"`{name}` must not be negative. Received: {labels.min()}. Leave out "
+                "images without a label."
+            )
+    learned = np.unique(train_labels)
+    if len(learned) < 2:
+        raise ValueError(
+            "`train_labels` must hold at least 2 classes. Received only: "
+            f"{learned.tolist()}."
+        )
+    missing = np.setdiff1d(test_labels, learned)
+    if len(missing):
+        raise ValueError(
+            "`train_labels` must hold every class of `test_labels`. Missing: "
+            f"{missing.tolist()}. Add training images of these classes, or leave them "
+            "out of the test."
+        )
+    return int(learned[-1]) + 1
+
+
+def check_features(features, name="features"):
+    """Return features as a NumPy matrix, one row an image, dtype unchanged.
+
+    Args:
+        features: Array or tensor of shape `(num_images, hidden_dim)`.
+        name: String, the argument's name in messages.
+
+    Returns:
+        NumPy array of shape `(num_images, hidden_dim)`.
+
+    Raises:
+        ValueError: If `features` is not a matrix.
+    """
+    features = np.asarray(ops.convert_to_numpy(features))
+    if features.ndim != 2 or features.size == 0:
+        raise ValueError(
+            f"`{name}` must have shape (num_images, hidden_dim). Received "
+            f"shape: {features.shape}. extract_features makes such features."
+        )
+    return features

@@ -3,11 +3,13 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from keras_iwm.datasets import ImageArray, ImageFolder
 from keras_iwm.evaluation import (
     compare_features,
     extract_features,
@@ -95,6 +97,69 @@ def test_features_are_latents_averaged_over_patches(encoder):
     assert np.allclose(features, latents.mean(axis=1), atol=1e-5)
     one_batch = extract_features(encoder, images, batch_size=64)
     assert np.allclose(features, one_batch, atol=1e-5)
+
+
+def test_features_of_blocks_are_put_side_by_side(encoder):
+    images = np.random.default_rng(9).integers(0, 256, (5, 20, 20, 3)).astype("uint8")
+    tokens = encoder(images, training=False, return_intermediates=True)
+    blocks = ("norm", "stem", "block_00")
+    expected = np.concatenate(
+        [keras.ops.convert_to_numpy(tokens[name]) for name in blocks], axis=2
+    )
+    weights = encoder.get_weights()
+    features = extract_features(encoder, images, 2, blocks=blocks, pooled=False)
+    assert features.shape == (5, 25, 48)
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    pooled = extract_features(encoder, images, 5, blocks=["block_00"])
+    np.testing.assert_allclose(pooled, expected.mean(axis=1)[:, 32:], atol=1e-5)
+    patches = extract_features(encoder, images, 2, pooled=False)
+    np.testing.assert_allclose(patches, expected[..., :16], atol=1e-5)
+    np.testing.assert_array_equal(
+        patches.mean(axis=1), extract_features(encoder, images, 2)
+    )
+    for one, two in zip(weights, encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("blocks", ["norm", ("block_01",), (), ("norm", "Norm")])
+def test_unknown_blocks_are_refused_with_the_known_ones(encoder, blocks):
+    with pytest.raises(ValueError, match="'stem', 'block_00', 'norm'"):
+        extract_features(encoder, np.zeros((2, 20, 20, 3)), blocks=blocks)
+
+
+def test_features_of_a_dataset_come_in_its_order(encoder, tmp_path):
+    images = np.random.default_rng(10).integers(0, 256, (5, 20, 20, 3)).astype("uint8")
+    for name, rows in (("cat", (0, 1, 2)), ("dog", (3, 4))):
+        (tmp_path / name).mkdir()
+        for row in rows:
+            Image.fromarray(images[row]).save(tmp_path / name / f"{row}.png")
+    expected = extract_features(encoder, images, 2)
+    in_order = {"batch_size": 2, "shuffle": False, "drop_remainder": False}
+    folder = ImageFolder(tmp_path, (20, 20), **in_order)
+    for dataset in (folder, ImageArray(images, **in_order)):
+        np.testing.assert_array_equal(extract_features(encoder, dataset), expected)
+    # Also for one that another loop is in the middle of.
+    folder.on_epoch_begin()
+    folder[0]
+    np.testing.assert_array_equal(extract_features(encoder, folder), expected)
+    assert np.array_equal(folder[1][1], [0, 1])
+
+
+def test_datasets_that_leave_out_or_mix_images_are_refused(encoder):
+    images = np.zeros((4, 20, 20, 3), "uint8")
+    for argument in ("shuffle", "drop_remainder"):
+        settings = {"shuffle": False, "drop_remainder": False, argument: True}
+        dataset = ImageArray(images, batch_size=2, **settings)
+        with pytest.raises(ValueError, match=f"{argument}=True.*Make it with"):
+            extract_features(encoder, dataset)
+    dataset = ImageArray(images, batch_size=2, shuffle=False, drop_remainder=False)
+    dataset.share = (1, 2)
+    with pytest.raises(ValueError, match=r"share=\(1, 2\)"):
+        extract_features(encoder, dataset)
+    small = ImageArray(images[:, :16], shuffle=False, drop_remainder=False)
+    with pytest.raises(ValueError, match="pixels"):
+        extract_features(encoder, small)
 
 
 @pytest.mark.parametrize(
