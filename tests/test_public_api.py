@@ -65,6 +65,7 @@ EXAMPLES = [
     metrics.MeanReciprocalRank(name="rank"),
     metrics.HitRate(5),
     evaluation.RetrievalBank(64, transforms.ColorJitter(probability=1.0), seed=9),
+    downstream.LinearProbe(6, 3),
     optimizers.AdamW(1e-2, keras.optimizers.schedules.CosineDecay(0.1, 9), 0.8, 0.95),
     optimizers.AdamW(learning_rate_multipliers={"^encoder/": 0.1}),
 ]

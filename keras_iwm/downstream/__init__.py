@@ -6,6 +6,9 @@ from keras_iwm.downstream.finetuning_recipe import (
 )
 from keras_iwm.downstream.image_classifier import ImageClassifier as ImageClassifier
 from keras_iwm.downstream.linear_head import LinearHead as LinearHead
+from keras_iwm.downstream.linear_probe import LinearProbe as LinearProbe
+from keras_iwm.downstream.linear_probe import linear_probe as linear_probe
+from keras_iwm.downstream.low_shot_probe import low_shot_probe as low_shot_probe
 from keras_iwm.downstream.world_model_backbone import (
     WorldModelBackbone as WorldModelBackbone,
 )
