@@ -1,6 +1,7 @@
 """Reuse of a pretrained world model: probes, finetuning, many tasks."""
 
 from keras_iwm.downstream.attentive_head import AttentiveHead as AttentiveHead
+from keras_iwm.downstream.attentive_probe import attentive_probe as attentive_probe
 from keras_iwm.downstream.finetuning_recipe import (
     finetuning_recipe as finetuning_recipe,
 )

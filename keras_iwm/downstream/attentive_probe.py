@@ -1,0 +1,105 @@
+"""The attentive probe on latents that are in memory."""
+
+import keras
+import numpy as np
+
+from keras_iwm.downstream.attentive_head import AttentiveHead
+from keras_iwm.evaluation.images import check_labels, check_train_and_test_labels
+from keras_iwm.optimizers.adamw import AdamW
+
+
+def attentive_probe(
+    train_latents,
+    train_labels,
+    test_latents,
+    test_labels,
+    num_heads,
+    epochs=20,
+    batch_size=128,
+    learning_rate=1e-3,
+    weight_decay=0.05,
+    seed=0,
+    verbose=True,
+):
+    """Train an attentive head on frozen latents and measure its accuracy.
+
+    One learned query, a cross-attention block and a linear layer on all latents of an
+    image (image world models, arXiv 2403.00504, section 5). The latents are computed
+    once, so an epoch costs next to nothing; where they do not fit into memory, fit an
+    `ImageClassifier` on a backend of protocol `"frozen"` instead, which is the same
+    probe.
+
+    Args:
+        train_latents: Array of shape `(num_train, num_patches, hidden_dim)`, such as
+            `extract_features(model.target_encoder, images, pooled=False)` makes: the
+            teacher's.
+        train_labels: Integers of shape `(num_train,)` from 0.
+        test_latents: Array like `train_latents`.
+        test_labels: Integers of shape `(num_test,)`, of classes that
+            `train_labels` has.
+        num_heads: Integer, heads of the attention; divides `hidden_dim`.
+        epochs: Positive integer.
+        batch_size: Positive integer.
+        learning_rate: Float, the peak of AdamW's cosine schedule.
+        weight_decay: Float.
+        seed: Integer, of the initial weights and the order of the latents.
+        verbose: Boolean, whether to show the epochs.
+
+    Returns:
+        Dictionary of `accuracy`, a float from 0 to 1, and `probe`, the fitted
+        `keras.Model` from latents to logits. `probe.get_layer("head")` is the
+        `AttentiveHead`, which also tells where it looks.
+
+    Raises:
+        ValueError: If shapes do not fit, or the test labels hold a class that the
+            training labels lack.
+
+    Example:
+
+    ```python
+    generator = np.random.default_rng(0)
+    latents = generator.normal(size=(40, 16, 8)).astype("float32")
+    labels = np.arange(40) % 2
+    results = keras_iwm.downstream.attentive_probe(
+        latents[:30], labels[:30], latents[30:], labels[30:], num_heads=2, epochs=2
+    )
+    results["accuracy"]
+    ```
+    """
+    latents = []
+    for name, values in (("train", train_latents), ("test", test_latents)):
+        values = np.asarray(values)
+        if values.ndim != 3 or values.size == 0:
+            raise ValueError(
+                f"`{name}_latents` must have shape (num_images, num_patches, "
+                f"hidden_dim). Received shape: {values.shape}. extract_features with "
+                "pooled=False makes such latents."
+            )
+        latents.append(values)
+    train_labels = check_labels(train_labels, len(latents[0]), "train_labels")
+    test_labels = check_labels(test_labels, len(latents[1]), "test_labels")
+    num_classes = check_train_and_test_labels(train_labels, test_labels)
+
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(latents[0].shape[1:])
+    head = AttentiveHead(num_classes, num_heads, name="head")
+    probe = keras.Model(inputs, head(inputs))
+    steps = epochs * -(-len(latents[0]) // batch_size)
+    probe.compile(
+        AdamW(
+            keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=1e-3),
+            weight_decay,
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    probe.fit(
+        latents[0],
+        train_labels,
+        batch_size=batch_size,
+        epochs=epochs,
+        verbose=2 if verbose else 0,
+    )
+    logits = probe.predict(latents[1], batch_size=batch_size, verbose=0)
+    accuracy = np.mean(np.argmax(logits, axis=1) == test_labels)
+    return {"accuracy": float(accuracy), "probe": probe}
