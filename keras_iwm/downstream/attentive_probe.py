@@ -16,7 +16,7 @@ def attentive_probe(
     num_heads,
     epochs=20,
     batch_size=128,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     weight_decay=0.05,
     seed=0,
     verbose=True,
