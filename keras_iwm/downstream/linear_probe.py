@@ -7,10 +7,7 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from keras_iwm.datasets.epoch_ordered_dataset import (
-    EpochOrderedDataset,
-    check_integer,
-)
+from keras_iwm.datasets.epoch_ordered_dataset import check_integer
 from keras_iwm.evaluation.images import (
     check_features,
     check_labels,
@@ -212,7 +209,7 @@ class _ParallelHeads(keras.Model):
     """Linear classifiers side by side, each with its own rate and decay."""
 
     def __init__(self, mean, deviation, num_classes, pairs):
-        super().__init__(dtype="float32")
+        super().__init__(dtype="float32", name="parallel_heads")
         rates, decays = np.array(pairs).T
         self.rates = ops.convert_to_tensor(rates, "float32")
         self.rated_decays = ops.convert_to_tensor(rates * decays, "float32")
@@ -254,35 +251,48 @@ class _ParallelHeads(keras.Model):
         return probe
 
 
-class _FeatureBatches(EpochOrderedDataset):
-    """Batches of some rows of features, shuffled by the seed alone."""
+class _FeatureBatches(keras.utils.PyDataset):
+    """Batches of some rows of features for all epochs, shuffled by the seed alone.
 
-    def __init__(self, features, labels, rows, batch_size, seed):
-        super().__init__(len(rows), batch_size, seed=seed, drop_remainder=False)
+    Keras takes them as one long epoch, since beginning an epoch costs it more than
+    many steps of a linear layer.
+    """
+
+    def __init__(self, features, labels, rows, epochs, batch_size, seed):
+        super().__init__()
         self.features = features
-        self.labels = labels
+        self.labels = labels.astype("int32")
         self.rows = rows
+        self.seed = seed
+        # Equal batches, since one of few images would count as much as the others.
+        self.batches_per_epoch = -(-len(rows) // batch_size)
+        self.epochs = epochs
+        self._shuffled = (None, None)
 
-    def load_batch(self, index):
-        """Features and labels of batch `index`."""
-        rows = self.rows[self.batch_indices(index)]
+    def __len__(self):
+        return self.epochs * self.batches_per_epoch
+
+    def __getitem__(self, index):
+        epoch, batch = divmod(index, self.batches_per_epoch)
+        if self._shuffled[0] != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            self._shuffled = (epoch, generator.permutation(self.rows))
+        rows = np.array_split(self._shuffled[1], self.batches_per_epoch)[batch]
         return self.features[rows], self.labels[rows]
 
 
 def _train(heads, features, labels, chosen, epochs, batch_size, seed, verbose):
     """Fit all heads on the chosen features."""
     rows = np.flatnonzero(chosen)
-    # Equal batches, since a last one of few images would count as much as the others.
-    num_batches = -(-len(rows) // batch_size)
-    batch_size = -(-len(rows) // num_batches)
-    batches = _FeatureBatches(features, labels.astype("int32"), rows, batch_size, seed)
-    rate = keras.optimizers.schedules.CosineDecay(1.0, epochs * batches.num_batches)
+    batches = _FeatureBatches(features, labels, rows, epochs, batch_size, seed)
+    rate = keras.optimizers.schedules.CosineDecay(1.0, len(batches))
     heads.compile(keras.optimizers.SGD(rate, momentum=0.9), loss=heads.cross_entropy)
-    with tqdm(total=epochs, desc="Linear probe", disable=not verbose, delay=3) as bar:
+    steps = tqdm(total=len(batches), desc="Linear probe", disable=not verbose, delay=3)
+    with steps:
         advance = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: bar.update()
+            on_train_batch_end=lambda step, logs: steps.update()
         )
-        heads.fit(batches, epochs=epochs, verbose=0, callbacks=[advance])
+        heads.fit(batches, shuffle=False, verbose=0, callbacks=[advance])
 
 
 def _accuracies(heads, features, labels, batch_size):

@@ -220,7 +220,7 @@ class _Blocks(keras.Model):
     """Tokens after some blocks of an encoder, as a list."""
 
     def __init__(self, encoder, blocks):
-        super().__init__(autocast=False)
+        super().__init__(autocast=False, name="blocks")
         self.encoder = encoder
         self.names = blocks
         self.built = True

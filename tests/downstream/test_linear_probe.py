@@ -33,7 +33,7 @@ def test_converged_probe_equals_scikit_learn():
     )
     scaler = StandardScaler().fit(train.astype("float64"))
     # The default solver stops at errors of 3e-4.
-    expected = LogisticRegression(C=1 / (90 * decay), solver="newton-cg", tol=1e-9)
+    expected = LogisticRegression(C=1 / (90 * decay), solver="newton-cg", tol=1e-7)
     expected.fit(scaler.transform(train), train_labels)
     kernel = keras.ops.convert_to_numpy(results["probe"].kernel)
     bias = keras.ops.convert_to_numpy(results["probe"].bias)
