@@ -166,6 +166,7 @@ def linear_probe(
     num_classes = check_train_and_test_labels(train_labels, test_labels)
     check_integer("epochs", epochs, 1)
     check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0)
     # In the order of preference, since the first of equal heads is taken.
     pairs = list(
         itertools.product(

@@ -56,10 +56,12 @@ def extract_features(
     blocks = _check_blocks(encoder, blocks)
     # The encoder keeps what it has compiled for the last norm, from call to call.
     model = encoder if blocks == ["norm"] else _Blocks(encoder, blocks)
-    if isinstance(images, EpochOrderedDataset):
+    fit_encoder = {"image_size": encoder.image_size, "value_range": encoder.value_range}
+    is_dataset = isinstance(images, keras.utils.PyDataset)
+    if is_dataset:
         num_images, batch_size = _check_dataset(images), images.batch_size
     else:
-        images = check_images(images, encoder.image_size, encoder.value_range)
+        images = check_images(images, **fit_encoder)
         num_images = len(images)
     batch_size = min(batch_size, num_images)
     width = encoder.hidden_dim
@@ -68,9 +70,8 @@ def extract_features(
     starts = range(0, num_images, batch_size)
     progress = tqdm(starts, "Features", disable=not verbose, delay=3)
     for index, start in enumerate(progress):
-        if isinstance(images, EpochOrderedDataset):
-            batch = images.load_batch(index)[0]
-            check_images(batch, encoder.image_size, encoder.value_range)
+        if is_dataset:
+            batch = check_images(images.load_batch(index)[0], **fit_encoder)
         else:
             batch = images[start : start + batch_size]
         count = len(batch)
@@ -245,6 +246,12 @@ def _check_blocks(encoder, blocks):
 
 def _check_dataset(dataset):
     """Number of images of a dataset that hands out each of them, in order."""
+    if not isinstance(dataset, EpochOrderedDataset):
+        raise ValueError(
+            "`images`, if a dataset, must be a keras_iwm.datasets.ImageFolder or "
+            f"ImageArray. Received: {type(dataset).__name__}. Pass its batches one by "
+            "one, as arrays."
+        )
     if dataset.shuffle or dataset.drop_remainder or dataset.share != (0, 1):
         raise ValueError(
             "`images`, if a dataset, must hand out every image, in order. Received: "

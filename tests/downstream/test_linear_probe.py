@@ -199,5 +199,7 @@ def test_bad_arguments_are_refused():
         probe(weight_decays=0.1)
     with pytest.raises(ValueError, match="`epochs`"):
         probe(epochs=0)
+    with pytest.raises(ValueError, match="`seed`"):
+        probe(seed=-1)
     with pytest.raises(ValueError, match="`num_classes`"):
         LinearProbe(3, 1)

@@ -157,6 +157,8 @@ def test_datasets_that_leave_out_or_mix_images_are_refused(encoder):
     dataset.share = (1, 2)
     with pytest.raises(ValueError, match=r"share=\(1, 2\)"):
         extract_features(encoder, dataset)
+    with pytest.raises(ValueError, match="ImageFolder or ImageArray.*PyDataset"):
+        extract_features(encoder, keras.utils.PyDataset())
     small = ImageArray(images[:, :16], shuffle=False, drop_remainder=False)
     with pytest.raises(ValueError, match="pixels"):
         extract_features(encoder, small)
