@@ -56,15 +56,11 @@ class BankRanking(keras.Model):
         Returns:
             Dictionary of NumPy arrays, see `call`.
         """
-        rows = np.repeat(
-            self.shared_identity, self.num_chunks * self.chunk_size, axis=0
-        )
-        rows[: self.size, : parameters.shape[1]] = parameters
         return self.predict_on_batch(
             {
                 "image": np.asarray(image, "float32"),
                 "other_image": np.asarray(other_image, "float32"),
-                "parameters": rows,
+                "parameters": self._rows(parameters),
             }
         )
 
@@ -78,23 +74,14 @@ class BankRanking(keras.Model):
             `(num_patches * hidden_dim,)`; `bank_variance`, `()`, the mean squared
             distance of the bank's latents from their mean.
         """
-        parameters = ops.reshape(
-            inputs["parameters"],
-            (self.num_chunks, self.chunk_size, self.shared_identity.shape[1]),
-        )
         images = ops.stack([inputs["image"], inputs["other_image"]])
         clean = self.target_encoder(images, training=False)
-        image = ops.broadcast_to(images[:1], (self.chunk_size, *images.shape[1:]))
-
-        def embed(parameters):
-            views = self.apply_shared(image, parameters)
-            return normalize_latents(self.target_encoder(views, training=False))
-
-        bank = ops.map(embed, parameters)
-        bank = ops.reshape(bank, (-1, *bank.shape[2:]))[: self.size]
+        parameters = self._chunks(inputs["parameters"])
+        bank = self._entries(self._embed(inputs["image"], parameters))
 
         def measure(parameters):
-            prediction = self._predict(clean[:1], parameters)
+            action = self.shared_action(self._identity_like(parameters), parameters)
+            prediction = self._predict(clean[:1], action)
             distances = {
                 "ranks": retrieval_distances(prediction, bank),
                 "ranks_pooled": retrieval_distances(
@@ -102,7 +89,7 @@ class BankRanking(keras.Model):
                 ),
             }
             if self.swapped_image:
-                prediction = self._predict(clean[1:], parameters)
+                prediction = self._predict(clean[1:], action)
                 distances["ranks_swapped"] = retrieval_distances(prediction, bank)
             return distances
 
@@ -120,15 +107,43 @@ class BankRanking(keras.Model):
         results["bank_variance"] = ops.sum(ops.square(deviations)) / self.size
         return results
 
-    def _predict(self, clean, parameters):
-        """Normalised predictions of all positions, `clean` being one image's."""
-        shape = (self.chunk_size, *clean.shape[1:])
-        identity = ops.convert_to_tensor(self.shared_identity)
-        action = self.shared_action(
-            ops.broadcast_to(identity, (self.chunk_size, identity.shape[1])), parameters
+    def _rows(self, parameters):
+        """Parameters of all shared transforms, filled up to whole chunks."""
+        rows = np.repeat(
+            self.shared_identity, self.num_chunks * self.chunk_size, axis=0
         )
+        rows[: self.size, : parameters.shape[1]] = parameters
+        return rows
+
+    def _chunks(self, rows):
+        """Rows as `(num_chunks, chunk_size, ...)`."""
+        return ops.reshape(rows, (-1, self.chunk_size, *rows.shape[1:]))
+
+    def _identity_like(self, parameters):
+        """Shared parameters that change nothing, as many as `parameters`."""
+        identity = ops.convert_to_tensor(self.shared_identity)
+        return ops.broadcast_to(identity, parameters.shape)
+
+    def _embed(self, image, parameters):
+        """Teacher's latents of the bank of `image`, one chunk after the other."""
+        image = ops.broadcast_to(image[None], (self.chunk_size, *image.shape))
+
+        def embed(parameters):
+            views = self.apply_shared(image, parameters)
+            return self.target_encoder(views, training=False)
+
+        return ops.map(embed, parameters)
+
+    def _entries(self, latents):
+        """What predictions are compared with: normalised, and no filled up rows."""
+        latents = ops.reshape(latents, (-1, *latents.shape[2:]))
+        return normalize_latents(latents[: self.size])
+
+    def _predict(self, context, action):
+        """Normalised predictions of all positions, of a chunk or for one context."""
+        shape = (self.chunk_size, *context.shape[1:])
         ids = ops.broadcast_to(ops.convert_to_tensor(self.ids), shape[:2])
         prediction = self.predictor(
-            ops.broadcast_to(clean, shape), ids, ids, action, training=False
+            ops.broadcast_to(context, shape), ids, ids, action, training=False
         )
         return normalize_latents(prediction)

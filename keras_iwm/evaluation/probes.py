@@ -194,27 +194,55 @@ def ridge_accuracy(train_features, train_labels, test_features, test_labels):
         )
     if not (np.isfinite(train).all() and np.isfinite(test).all()):
         return float("nan")
+    wanted = np.where(train_labels[:, None] == classes, 1.0, -1.0)
+    outputs, errors = _ridge_path(train, wanted, test)
+    outputs = outputs[np.argmin(errors.mean(axis=1))]
+    return float(np.mean(classes[np.argmax(outputs, axis=1)] == test_labels))
+
+
+def ridge_predictions(train_features, train_values, test_features):
+    """Values predicted by ridge regression, in closed form.
+
+    One regression a column, as in `ridge_accuracy`, but each with its own penalty.
+
+    Args:
+        train_features: Array of shape `(num_train, num_features)`.
+        train_values: Array of shape `(num_train, num_columns)`.
+        test_features: Array of shape `(num_test, num_features)`.
+
+    Returns:
+        Float64 NumPy array of shape `(num_test, num_columns)`.
+    """
+    outputs, errors = _ridge_path(
+        np.asarray(train_features, "float64"),
+        np.asarray(train_values, "float64"),
+        np.asarray(test_features, "float64"),
+    )
+    best = np.argmin(errors, axis=0)
+    return np.take_along_axis(outputs, best[None, None, :], axis=0)[0]
+
+
+def _ridge_path(train, wanted, test):
+    """Outputs for `test` and squared leave-one-out errors, for each penalty."""
     mean, deviation = train.mean(axis=0), train.std(axis=0)
     deviation[deviation == 0] = 1.0
     train, test = (train - mean) / deviation, (test - mean) / deviation
-    wanted = np.where(train_labels[:, None] == classes, 1.0, -1.0)
     # The training features have mean 0, so the intercept is the targets' mean.
     intercept = wanted.mean(axis=0)
     values, directions = np.linalg.eigh(train.T @ train)
     scores = train @ directions
     products = scores.T @ (wanted - intercept)
-    best_error, weights = np.inf, None
+    outputs, errors = [], []
     for penalty in RIDGE_PENALTIES:
         shrunk = 1.0 / (np.maximum(values, 0.0) + penalty)
         residuals = wanted - intercept - scores @ (shrunk[:, None] * products)
-        # Left out, an image's residual grows by its own share in its prediction.
+        # Left out, a row's residual grows by its own share in its prediction.
         leverage = np.square(scores) @ shrunk + 1.0 / len(train)
-        error = np.mean(np.square(residuals / (1.0 - leverage)[:, None]))
-        if error < best_error:
-            best_error = error
-            weights = directions @ (shrunk[:, None] * products)
-    outputs = test @ weights + intercept
-    return float(np.mean(classes[np.argmax(outputs, axis=1)] == test_labels))
+        left_out = residuals / (1.0 - leverage)[:, None]
+        errors.append(np.mean(np.square(left_out), axis=0))
+        weights = directions @ (shrunk[:, None] * products)
+        outputs.append(test @ weights + intercept)
+    return np.array(outputs), np.array(errors)
 
 
 class _Blocks(keras.Model):

@@ -90,6 +90,7 @@ class WorldModelEvaluator:
         order = np.random.default_rng(bank.seed).permutation(bank.size)
         shuffle = np.empty_like(order)
         shuffle[order] = np.roll(order, 1)  # one cycle: no entry stays in place
+        self.shuffle = shuffle
         self._ranking = BankRanking(
             model, bank.size, self.batch_size, shuffle, swapped_image
         )
@@ -120,27 +121,15 @@ class WorldModelEvaluator:
               theirs; near 0 if the encoder is invariant to the jitter. NaN if all
               images have the same latents.
         """
-        measured, mean, squares = {}, 0.0, 0.0
-        for index in tqdm(range(len(self.images)), "World model", disable=not verbose):
-            results = self._rank_image(self._ranking, index, self.parameters[index])
-            # Running mean and squared deviations: latents of many images are large.
-            latents = results.pop("clean_latents").astype("float64")
-            step = latents - mean
-            mean = mean + step / (index + 1)
-            squares += np.sum(step * (latents - mean))
-            for key, value in results.items():
-                measured.setdefault(key, []).append(value)
-        measured = {key: np.array(values) for key, values in measured.items()}
-        image_variance = squares / len(self.images)
-        bank_variance = np.mean(measured["bank_variance"], dtype="float64")
-        ratio = bank_variance / image_variance if image_variance else np.nan
+        measured = self.rank_bank(verbose=verbose)
+        ranks = measured["ranks"]
         results = {
-            "mrr": _mean_reciprocal(measured["ranks"]),
+            "mrr": _mean_reciprocal(ranks),
             "mrr_chance": reciprocal_rank_chance(self.bank.size),
-            **{f"hit_at_{k}": float(np.mean(measured["ranks"] <= k)) for k in HITS},
+            **{f"hit_at_{k}": float(np.mean(ranks <= k)) for k in HITS},
             "mrr_shuffled_action": _mean_reciprocal(measured["ranks_shuffled"]),
             "mrr_pooled": _mean_reciprocal(measured["ranks_pooled"]),
-            "bank_spread_ratio": float(np.sqrt(ratio)),
+            "bank_spread_ratio": measured["bank_spread_ratio"],
         }
         if "ranks_swapped" in measured:
             results["mrr_swapped_image"] = _mean_reciprocal(measured["ranks_swapped"])
@@ -167,17 +156,76 @@ class WorldModelEvaluator:
         for slot, scale in zip(jitter.parameters, jitter.scales, strict=True):
             if scale == 0:
                 continue
-            parameters = self.bank.slot_parameters(slot, NUM_SLOT_VALUES)
-            values = parameters[:, jitter.parameters.index(slot)]
-            ranks, errors = [], []
-            for index in tqdm(range(len(self.images)), slot, disable=not verbose):
-                result = self._rank_image(self._slot_ranking, index, parameters)
-                ranks.append(result["ranks"])
-                errors.append(np.abs(values[result["nearest"]] - values))
-            results[f"mrr_{slot}"] = _mean_reciprocal(ranks)
-            results[f"parameter_error_{slot}"] = float(np.mean(errors))
+            measured = self.rank_slot(slot, verbose)
+            results[f"mrr_{slot}"] = _mean_reciprocal(measured["ranks"])
+            results[f"parameter_error_{slot}"] = float(np.mean(measured["errors"]))
         results["mrr_by_slot_chance"] = reciprocal_rank_chance(NUM_SLOT_VALUES)
         return results
+
+    def rank_bank(self, bank=None, verbose=True):
+        """Rank every prediction, for statistics of one's own.
+
+        Args:
+            bank: `RetrievalBank` of as many entries as the evaluator's own, which is
+                the default. Nothing is compiled again for another one.
+            verbose: Boolean, whether to show progress over the images.
+
+        Returns:
+            Dictionary: `ranks`, `ranks_shuffled`, `ranks_pooled` and, with
+            `swapped_image`, `ranks_swapped`, NumPy arrays of shape
+            `(num_images, size)`, whose reciprocals `evaluate` averages; and the float
+            `bank_spread_ratio`.
+
+        Raises:
+            ValueError: If the bank has another size.
+        """
+        if bank is not None and bank.size != self.bank.size:
+            raise ValueError(
+                f"`bank` must have {self.bank.size} entries, as the evaluator's. "
+                f"Received: {bank.size}. Make an evaluator for it."
+            )
+        parameters = self.parameters
+        if bank is not None:
+            parameters = bank.parameters(len(self.images))
+        measured, mean, squares = {}, 0.0, 0.0
+        for index in tqdm(range(len(self.images)), "World model", disable=not verbose):
+            results = self._rank_image(self._ranking, index, parameters[index])
+            # Running mean and squared deviations: latents of many images are large.
+            latents = results.pop("clean_latents").astype("float64")
+            step = latents - mean
+            mean = mean + step / (index + 1)
+            squares += np.sum(step * (latents - mean))
+            for key, value in results.items():
+                measured.setdefault(key, []).append(value)
+        del measured["nearest"]
+        measured = {key: np.array(values) for key, values in measured.items()}
+        image_variance = squares / len(self.images)
+        bank_variance = np.mean(measured.pop("bank_variance"), dtype="float64")
+        ratio = bank_variance / image_variance if image_variance else np.nan
+        return {**measured, "bank_spread_ratio": float(np.sqrt(ratio))}
+
+    def rank_slot(self, slot, verbose=True):
+        """Rank every prediction for the 33 evenly spaced values of one slot.
+
+        Args:
+            slot: String, one of the jitter's slots, such as `"hue"`.
+            verbose: Boolean, whether to show progress over the images.
+
+        Returns:
+            Dictionary of NumPy arrays: `values`, `(33,)`, the slot's values; `ranks`
+            and `errors`, `(num_images, 33)`, the latter the distance of the retrieved
+            value from the wanted one.
+
+        Raises:
+            ValueError: If the jitter has no such slot.
+        """
+        parameters, values = self._slot_values(slot)
+        ranks, errors = [], []
+        for index in tqdm(range(len(self.images)), slot, disable=not verbose):
+            result = self._rank_image(self._slot_ranking, index, parameters)
+            ranks.append(result["ranks"])
+            errors.append(np.abs(values[result["nearest"]] - values))
+        return {"values": values, "ranks": np.array(ranks), "errors": np.array(errors)}
 
     def retrieve(self, index):
         """Look up every prediction for one image in its bank.
@@ -197,6 +245,37 @@ class WorldModelEvaluator:
             "ranks": result["ranks"],
             "nearest": result["nearest"],
         }
+
+    def sweep(self, index, slot):
+        """Look up the predictions for one image as one slot runs over its range.
+
+        Args:
+            index: Integer, which of the images.
+            slot: String, one of the jitter's slots, such as `"hue"`.
+
+        Returns:
+            Dictionary of NumPy arrays, the entries being 33 evenly spaced values of
+            the slot: `values`, `(33,)`; `parameters`, `(33, 4)`, the jitter of each
+            entry, the other slots at identity; `ranks`, `(33,)`, the rank of the
+            entry that each prediction wants; `nearest`, `(33,)` integers, the entry
+            that each prediction is nearest to.
+
+        Raises:
+            ValueError: If the jitter has no such slot.
+        """
+        parameters, values = self._slot_values(slot)
+        result = self._rank_image(self._slot_ranking, index, parameters)
+        return {
+            "values": values,
+            "parameters": parameters,
+            "ranks": result["ranks"],
+            "nearest": result["nearest"],
+        }
+
+    def _slot_values(self, slot):
+        """Jitter parameters that sweep a slot, and the slot's values alone."""
+        parameters = self.bank.slot_parameters(slot, NUM_SLOT_VALUES)
+        return parameters, parameters[:, self.bank.jitter.parameters.index(slot)]
 
     def _rank_image(self, ranking, index, parameters):
         """Rank one image's predictions; the next image is its swapped one."""

@@ -1,0 +1,79 @@
+"""How well a probe reads the action from a pair of latents."""
+
+import random
+
+import numpy as np
+
+from keras_iwm.evaluation.controls import untrained_copy
+from keras_iwm.evaluation.mlp_predictions import mlp_predictions
+from keras_iwm.evaluation.pair_latents import PairLatents
+from keras_iwm.evaluation.probes import ridge_predictions
+
+SEED = 0
+
+
+def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbose=True):
+    """R2 of probes that regress the action from pooled latents of two views.
+
+    The source view is not masked, and neither view is cropped; both are embedded by
+    the target encoder, and by an untrained encoder, which is the floor. The views'
+    operations are the model's own, drawn from NumPy with a fixed seed, so they are
+    the same on every backend. The probes are a ridge regression with the penalty of
+    the least leave-one-out error, and `mlp_predictions`.
+
+    Args:
+        model: `ImageWorldModel`.
+        train_images: NumPy array of images that the probes are fitted on.
+        images: NumPy array of images that they are scored on.
+        num_pairs: Integer, how many pairs to fit on. Images take turns. A fourth as
+            many are scored.
+        batch_size: Integer, the pairs that are embedded at once.
+        verbose: Boolean, whether to show progress over the batches.
+
+    Returns:
+        Dictionary from `linear` and `mlp` to a dictionary from each slot to a
+        dictionary of the floats `value` (R2: 1 at best, 0 for a probe that knows
+        nothing, below 0 for a worse one; NaN where a slot never changes),
+        `untrained` and `chance`.
+    """
+    views = model.view_generator
+    latents = PairLatents(views, (model.target_encoder, _untrained_encoder(model)))
+    train, train_actions = latents.of_pairs(
+        train_images, num_pairs, (SEED, 0), batch_size, verbose
+    )
+    test, test_actions = latents.of_pairs(
+        images, max(1, num_pairs // 4), (SEED, 1), batch_size, verbose
+    )
+    results = {}
+    for name, predict in (("linear", ridge_predictions), ("mlp", mlp_predictions)):
+        trained, untrained = (
+            r2(test_actions, predict(train[encoder], train_actions, test[encoder]))
+            for encoder in range(2)
+        )
+        results[name] = {
+            slot: {
+                "value": float(trained[index]),
+                "untrained": float(untrained[index]),
+                "chance": 0.0,
+            }
+            for index, slot in enumerate(views.action_slots)
+        }
+    return results
+
+
+def r2(values, predictions):
+    """Share of each column's variance that predictions explain, as scikit-learn's."""
+    rest = np.sum(np.square(values - predictions), axis=0)
+    whole = np.sum(np.square(values - values.mean(axis=0)), axis=0)
+    return np.where(whole > 0, 1.0 - rest / np.where(whole > 0, whole, 1.0), np.nan)
+
+
+def _untrained_encoder(model):
+    """An untrained encoder that is the same in every call."""
+    # Keras takes the seeds of new weights from Python's generator.
+    state = random.getstate()
+    random.seed(SEED)
+    try:
+        return untrained_copy(model)
+    finally:
+        random.setstate(state)
