@@ -131,8 +131,9 @@ class EquivarianceRanking(BankRanking):
                 (num_operations, self.num_chunks, 1, *contexts.shape[1:]),
             )
             steps = {"undo": {}, "undo_without_flag": {}}
-            for index, flag in enumerate(self.operation_flags):
-                steps["undo"][index] = (index, forward + flag)
+            flags = ops.convert_to_tensor(self.operation_flags)
+            for index in range(num_operations):
+                steps["undo"][index] = (index, forward + flags[index])
                 steps["undo_without_flag"][index] = (index, forward)
             for name, step in steps.items():
                 distances = self._distances(starts, step, entries)

@@ -1,7 +1,5 @@
 """An equivariance report as plain text."""
 
-WIDTH = 33  # of the first column
-
 SECTIONS = {
     "bank": "Targets in the bank",
     "slots": "Each slot alone",
@@ -9,7 +7,9 @@ SECTIONS = {
     "composition": "One action after another",
     "inverse": "Back to the clean image",
 }
-RANK_COLUMNS = ("mrr", "hit_at_1", "hit_at_5", "hit_at_10", "mean_rank")
+LABEL_WIDTH = 30
+RANK_WIDTHS = (7, 17, 8, 8, 8, 11, 9)
+OTHER_WIDTHS = (9, 17, 11, 11, 11)
 
 
 def report_table(report):
@@ -19,7 +19,7 @@ def report_table(report):
         report: Dictionary from `equivariance_report`, as it came or read from JSON.
 
     Returns:
-        String of lines of at most 96 characters.
+        String of lines of at most 98 characters.
 
     Example:
 
@@ -34,66 +34,69 @@ def report_table(report):
     settings, control = report["settings"], report.get("control")
     lines = [
         f"{settings['num_images']} images, {settings['bank_size']} entries a bank; "
-        "95 % intervals clustered by image",
+        "95 % intervals clustered by image"
     ]
+    if control:
+        lines.append("control: MRR of the control model on the same images and banks")
     for section, title in SECTIONS.items():
         rows = report["retrieval"][section]
         if not rows:
             continue
         headings = ("MRR", "95 % interval", "hit@1", "hit@5", "hit@10", "mean rank")
-        lines += ["", _line(title, headings + ("control MRR",) * bool(control))]
+        headings += ("control",) * bool(control)
+        lines += ["", _line(title, headings, RANK_WIDTHS)]
         for name, row in rows.items():
             cells = [_number(row["mrr"]["value"]), _interval(row["mrr"])]
-            cells += [_number(row[key]["value"]) for key in RANK_COLUMNS[1:4]]
+            cells += [_number(row[f"hit_at_{k}"]["value"]) for k in (1, 5, 10)]
             cells.append(f"{row['mean_rank']['value']:.1f}")
             if control:
                 other = control["retrieval"][section].get(name)
                 cells.append(_number(other and other["mrr"]["value"]))
-            lines.append(_line("  " + name.replace("_", " "), cells))
+            lines.append(_line(f"  {_words(name)}", cells, RANK_WIDTHS))
         # The rows of a section are ranked among equally many entries.
-        chance = [row[key]["chance"] for key in RANK_COLUMNS]
-        cells = [_number(chance[0]), "", *map(_number, chance[1:4]), f"{chance[4]:.1f}"]
-        lines.append(_line(f"  (chance, of {row['num_entries']})", cells))
+        cells = [_number(row["mrr"]["chance"]), ""]
+        cells += [_number(row[f"hit_at_{k}"]["chance"]) for k in (1, 5, 10)]
+        cells.append(f"{row['mean_rank']['chance']:.1f}")
+        lines.append(_line(f"  (chance, of {row['num_entries']})", cells, RANK_WIDTHS))
 
     headings = ("off by", "95 % interval", "chance") + ("control",) * bool(control)
-    lines += ["", _line("Retrieved value of a slot", headings)]
+    lines += ["", _line("Retrieved value of a slot", headings, OTHER_WIDTHS)]
     for slot, row in report["retrieval"]["slots"].items():
         error = row["parameter_error"]
         cells = [_number(error["value"]), _interval(error), _number(error["chance"])]
         if control:
             other = control["retrieval"]["slots"].get(slot)
             cells.append(_number(other and other["parameter_error"]["value"]))
-        lines.append(_line("  " + slot, cells))
+        lines.append(_line(f"  {slot}", cells, OTHER_WIDTHS))
 
     if "probes" in report:
-        probes = report["probes"]
         headings = ("linear", "untrained", "MLP", "untrained", "chance")
-        lines += ["", _line("R2 of the action, from two latents", headings)]
-        for slot in probes["linear"]:
-            parts = [probes[probe][slot] for probe in ("linear", "mlp")]
-            cells = [_number(part[key]) for part in parts for key in _PROBE_KEYS]
-            chance = _number(parts[0]["chance"])
-            lines.append(_line("  " + slot.replace("_", " "), (*cells, chance)))
+        lines += ["", _line("R2 of probes of the action", headings, OTHER_WIDTHS)]
+        for slot, linear in report["probes"]["linear"].items():
+            mlp = report["probes"]["mlp"][slot]
+            cells = (linear["value"], linear["untrained"], mlp["value"])
+            cells += (mlp["untrained"], linear["chance"])
+            cells = [_number(cell) for cell in cells]
+            lines.append(_line(f"  {_words(slot)}", cells, OTHER_WIDTHS))
 
-    ratio = (
-        f"Spread of a bank over that of images: {_number(report['bank_spread_ratio'])}"
-    )
+    spread = _number(report["bank_spread_ratio"])
     if control:
-        ratio += f" (control: {_number(control['bank_spread_ratio'])})"
-    return "\n".join([*lines, "", ratio])
+        spread += f" (control: {_number(control['bank_spread_ratio'])})"
+    lines += ["", f"Spread of a bank's latents over that of images': {spread}"]
+    return "\n".join(lines)
 
 
-_PROBE_KEYS = ("value", "untrained")
+def _line(label, cells, widths):
+    """One row: the label, then its cells, flush right."""
+    cells = "".join(
+        cell.rjust(width) for cell, width in zip(cells, widths, strict=False)
+    )
+    return (label.ljust(LABEL_WIDTH) + cells).rstrip()
 
 
-def _line(label, cells):
-    """One row: the label, then cells as wide as their column needs."""
-    widths = (8, 17, 9, 9, 9, 11, 13)
-    padded = [
-        cell.rjust(width)
-        for cell, width in zip(cells, widths[: len(cells)], strict=True)
-    ]
-    return (label.ljust(WIDTH) + "".join(padded)).rstrip()
+def _words(name):
+    """A name of the report in words."""
+    return name.replace("_", " ")
 
 
 def _number(value):

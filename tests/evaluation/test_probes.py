@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.linear_model import RidgeClassifierCV
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +17,7 @@ from keras_iwm.evaluation import (
     ridge_accuracy,
     untrained_copy,
 )
+from keras_iwm.evaluation.probes import ridge_predictions
 from keras_iwm.metrics import feature_spread, rank_me
 from keras_iwm.models import ViTEncoder
 
@@ -221,3 +222,21 @@ def test_features_are_compared_with_untrained_ones_and_with_pixels(encoder):
         assert results[key] == pytest.approx(value, rel=1e-4), key
     controls = {"knn_untrained", "ridge_untrained", "rankme_untrained"}
     assert set(results) == set(expected) | controls
+
+
+@pytest.mark.parametrize("num_train", [25, 200])
+def test_ridge_regression_equals_scikit_learn(num_train):
+    generator = np.random.default_rng(6)
+    features = 2 + generator.normal(size=(num_train + 30, 12))
+    values = features @ generator.normal(size=(12, 3)) * [1.0, 0.0, 0.1]
+    values += generator.normal(size=values.shape) * [0.01, 1.0, 1.0]
+    train, test = features[:num_train], features[num_train:]
+    scaler = StandardScaler().fit(train)
+    model = RidgeCV(alphas=10.0 ** np.arange(-1, 7), alpha_per_target=True)
+    model.fit(scaler.transform(train), values[:num_train])
+    assert len(set(model.alpha_)) > 1
+    np.testing.assert_allclose(
+        ridge_predictions(train, values[:num_train], test),
+        model.predict(scaler.transform(test)),
+        rtol=1e-8,
+    )

@@ -245,6 +245,52 @@ def test_mixed_precision_model_is_measured():
     assert all(np.isfinite(value) for value in results.values())
 
 
+def test_ranks_are_those_whose_means_are_reported():
+    model, images, bank = make_model(), some_images(), RetrievalBank(8)
+    evaluator = WorldModelEvaluator(model, images, bank)
+    results = {
+        **evaluator.evaluate(verbose=False),
+        **evaluator.evaluate_by_slot(verbose=False),
+    }
+    ranked = evaluator.rank_bank(verbose=False)
+    assert ranked["ranks"].shape == (3, 8)
+    for key, name in {
+        "ranks": "mrr",
+        "ranks_pooled": "mrr_pooled",
+        "ranks_shuffled": "mrr_shuffled_action",
+        "ranks_swapped": "mrr_swapped_image",
+    }.items():
+        assert np.mean(1 / ranked[key]) == pytest.approx(results[name], rel=1e-6)
+    assert ranked["bank_spread_ratio"] == results["bank_spread_ratio"]
+    swept = evaluator.rank_slot("hue", verbose=False)
+    assert np.mean(1 / swept["ranks"]) == pytest.approx(results["mrr_hue"], rel=1e-6)
+    assert swept["errors"].mean() == pytest.approx(results["parameter_error_hue"])
+
+    # Another bank is ranked as an evaluator of its own would.
+    doubled = RetrievalBank.doubled(8)
+    other = WorldModelEvaluator(model, images, doubled).rank_bank(verbose=False)
+    np.testing.assert_array_equal(
+        evaluator.rank_bank(doubled, verbose=False)["ranks"], other["ranks"]
+    )
+    with pytest.raises(ValueError, match="must have 8 entries"):
+        evaluator.rank_bank(RetrievalBank(9))
+
+
+def test_sweep_of_a_slot_is_the_row_of_its_image():
+    evaluator = WorldModelEvaluator(make_model(), some_images(), RetrievalBank(8))
+    found = evaluator.sweep(2, "brightness")
+    np.testing.assert_allclose(found["values"], np.linspace(0.6, 1.4, 33), rtol=1e-6)
+    np.testing.assert_array_equal(found["parameters"][:, 0], found["values"])
+    identity = np.tile([1.0, 1.0, 0.0], (33, 1))
+    np.testing.assert_array_equal(found["parameters"][:, 1:], identity)
+    swept = evaluator.rank_slot("brightness", verbose=False)
+    np.testing.assert_array_equal(found["ranks"], swept["ranks"][2])
+    errors = np.abs(found["values"][found["nearest"]] - found["values"])
+    np.testing.assert_array_equal(errors, swept["errors"][2])
+    with pytest.raises(ValueError, match="`slot`"):
+        evaluator.sweep(0, "blur")
+
+
 @keras.saving.register_keras_serializable(package="test")
 class Gamma(Transform):
     parameters, identity, scales = ("gamma",), (1.0,), (1.0,)

@@ -9,7 +9,7 @@ import sys
 import keras
 import numpy as np
 
-import keras_iwm  # noqa: F401  (registers what is loaded)
+import keras_iwm  # registers what is loaded
 
 ROOT = pathlib.Path(__file__).parents[2]
 SUMMARY = (
@@ -134,3 +134,21 @@ def test_pretraining_moves_from_two_devices_to_one(tmp_path):
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert path.name == "epoch_0002.keras"
     assert int(keras.models.load_model(path).optimizer.iterations) == 6
+
+
+def test_evaluation_writes_report_and_picture(tmp_path):
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model.save(tmp_path / "model.keras")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (8, 32, 32, 3)).astype("uint8")
+    np.savez(tmp_path / "images.npz", images=images)
+    arguments = ("model.keras", "--data", "images.npz", "--retrieval-images", 2)
+    result = run("evaluate.py", *arguments, "--report", "out/report.json", cwd=tmp_path)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["settings"]["num_images"] == 2
+    value = report["retrieval"]["bank"]["headline"]["mrr"]["value"]
+    assert 0.01 < value < 0.1  # untrained
+    printed = next(line for line in result.stdout.splitlines() if "headline" in line)
+    assert float(printed.split()[1]) == round(value, 3)
+    picture = tmp_path / "out" / "report_retrieval.png"
+    assert picture.stat().st_size > 10_000
