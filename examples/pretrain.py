@@ -333,7 +333,7 @@ def main():
         dataset,
         initial_epoch=epoch,
         epochs=last,
-        callbacks=[quality, *writers],
+        callbacks=[quality, callbacks.CollapseWarning(), *writers],
         verbose=0 if rank else 2,
     )
     seconds = time.perf_counter() - start

@@ -123,10 +123,10 @@ results["attentive probe"] = downstream.attentive_probe(
     epochs=EPOCHS,
     verbose=False,
 )
-accuracies = {
-    name: [(found["probe"].count_params(), found["accuracy"])]
-    for name, found in results.items()
-}
+accuracies = {}
+for name, found in results.items():
+    tuned = int(sum(np.prod(w.shape) for w in found["probe"].trainable_weights))
+    accuracies[name] = [(tuned, found["accuracy"])]
 print({name: round(points[0][1], 3) for name, points in accuracies.items()})
 
 """
