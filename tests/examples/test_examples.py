@@ -152,3 +152,41 @@ def test_evaluation_writes_report_and_picture(tmp_path):
     assert float(printed.split()[1]) == round(value, 3)
     picture = tmp_path / "out" / "report_retrieval.png"
     assert picture.stat().st_size > 10_000
+
+
+def test_finetuning_goes_on_with_what_is_missing(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(48) % 3
+    images = rng.integers(0, 256, (48, 32, 32, 3)).astype("uint8")
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model.save(tmp_path / "model.keras")
+    options = ("model.keras", "--train", "images.npz", "--test", "images.npz")
+    options += ("--epochs", 1, "--batch-size", 16, "--mix-up", 0.8, "--output", "out")
+    first = ("--protocols", "linear", "low-shot", "random-predictor")
+    run("finetune_predictor.py", *options, *first, cwd=tmp_path)
+    written = (tmp_path / "out" / "random-predictor.keras").stat().st_mtime_ns
+    second = ("--protocols", "linear", "random-predictor", "predictor")
+    result = run("finetune_predictor.py", *options, *second, cwd=tmp_path)
+    assert (tmp_path / "out" / "random-predictor.keras").stat().st_mtime_ns == written
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())["results"]
+    assert set(summary) == {"linear", "low-shot", "random-predictor", "predictor"}
+    tuned = {name: values.get("tuned_parameters") for name, values in summary.items()}
+    assert tuned["linear"] == 96 * 3 + 3
+    assert tuned["predictor"] == tuned["random-predictor"]
+    for name, values in summary.items():
+        assert 0 <= values["accuracy"] <= 1, name
+        assert f"{100 * values['accuracy']:.1f} %" in result.stdout
+    classifier = keras.models.load_model(tmp_path / "out" / "predictor.keras")
+    assert classifier.backbone.protocol == "predictor"
+    for weight, copied in zip(
+        model.target_encoder.weights, classifier.backbone.encoder.weights, strict=True
+    ):
+        np.testing.assert_array_equal(weight.numpy(), copied.numpy())
+    for picture in ("tuned_parameters", "attention"):
+        assert (tmp_path / "out" / f"{picture}.png").stat().st_size > 10_000
+    refused = run(
+        "finetune_predictor.py", *options, "--seed", 1, cwd=tmp_path, check=False
+    )
+    assert refused.returncode != 0
+    assert "other options" in refused.stderr

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_iwm.downstream import attentive_probe
+
+
+def latents_with_a_telling_patch(count, seed):
+    """Noise, but for one patch that is marked and holds the class."""
+    rng = np.random.default_rng(seed)
+    latents = rng.normal(size=(count, 6, 16)).astype("float32")
+    labels = rng.integers(0, 3, count)
+    patches = rng.integers(0, 6, count)
+    latents[np.arange(count), patches] = 0
+    latents[np.arange(count), patches, 15] = 6
+    latents[np.arange(count), patches, labels] = 3
+    return latents, labels, patches
+
+
+def test_the_probe_finds_the_patch_that_matters():
+    train, train_labels, _ = latents_with_a_telling_patch(300, 0)
+    test, test_labels, patches = latents_with_a_telling_patch(100, 1)
+    arguments = (train, train_labels, test, test_labels)
+    results = attentive_probe(
+        *arguments, num_heads=2, epochs=12, batch_size=30, verbose=False
+    )
+    assert results["accuracy"] > 0.95
+    head = results["probe"].get_layer("head")
+    attention = ops.convert_to_numpy(head.attention(test)).mean(axis=1)
+    assert np.mean(attention.argmax(axis=1) == patches) > 0.9
+    logits = results["probe"].predict(test, verbose=0)
+    assert results["accuracy"] == np.mean(logits.argmax(axis=1) == test_labels)
+
+
+def test_wrong_arrays_are_refused():
+    latents, labels, _ = latents_with_a_telling_patch(8, 0)
+    with pytest.raises(ValueError, match="`train_latents` must have shape"):
+        attentive_probe(latents[:, 0], labels, latents, labels, num_heads=2)
+    with pytest.raises(ValueError, match="`test_labels` must be integers"):
+        attentive_probe(latents, labels, latents, labels[:4], num_heads=2)
+    with pytest.raises(ValueError, match="must hold every class"):
+        attentive_probe(latents, labels, latents, labels + 3, num_heads=2)
