@@ -37,7 +37,9 @@ def report_table(report):
         "95 % intervals clustered by image"
     ]
     if control:
-        lines.append("control: MRR of the control model on the same images and banks")
+        lines.append(
+            "control: MRR, or error, of the control model on the same images and banks"
+        )
     for section, title in SECTIONS.items():
         rows = report["retrieval"][section]
         if not rows:

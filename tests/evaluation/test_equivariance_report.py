@@ -119,10 +119,15 @@ def angle_world():
     return model, images, bank, bank.parameters(3)[..., 0].astype("float64")
 
 
-def test_perfect_world_model_undoes_composes_and_inverts():
-    model, images, bank, angles = angle_world()
+@pytest.fixture(scope="module")
+def angle_retrieval():
+    model, images, bank, _ = angle_world()
     report = equivariance_report(model, images, bank=bank, batch_size=9, verbose=False)
-    retrieval = report["retrieval"]
+    return report["retrieval"]
+
+
+def test_perfect_world_model_undoes_composes_and_inverts(angle_retrieval):
+    retrieval, (_, _, bank, angles) = angle_retrieval, angle_world()
     for section, names in {
         "bank": ["headline"],
         "slots": ["brightness"],
@@ -163,15 +168,11 @@ def test_perfect_world_model_undoes_composes_and_inverts():
         assert value == pytest.approx(np.mean(1 / expected), rel=1e-4)
 
 
-def test_chance_lines():
-    model, images, bank, _ = angle_world()
-    retrieval = equivariance_report(model, images, bank=bank, verbose=False)[
-        "retrieval"
-    ]
+def test_chance_lines(angle_retrieval):
     for section, num_entries in {
         "bank": 23, "slots": 33, "undo": 23, "composition": 23, "inverse": 24,
     }.items():  # fmt: skip
-        for row in retrieval[section].values():
+        for row in angle_retrieval[section].values():
             assert row["num_entries"] == num_entries
             harmonic = np.sum(1 / np.arange(1, num_entries + 1))
             assert row["mrr"]["chance"] == pytest.approx(harmonic / num_entries)
