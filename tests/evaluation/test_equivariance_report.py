@@ -269,7 +269,9 @@ def test_ranks_equal_the_definition_written_out():
         "null_action": ranks(predict(clean, identity, identity), to_clean, 12)[:1],
     }
     degraded = [
-        transform.apply(ops.convert_to_tensor(repeated / 255), np.full((11, 1), value))
+        transform.apply(
+            ops.convert_to_tensor(repeated / 255), np.full((11, 1), value, "float32")
+        )
         # The middle of the blur's range, 0.4 to 1.0; the others are on or off.
         for transform, value in zip(views.destructive, (1.0, 0.7, 1.0), strict=True)
     ]
