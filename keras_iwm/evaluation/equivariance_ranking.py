@@ -78,7 +78,8 @@ class EquivarianceRanking(BankRanking):
 
         Returns:
             Dictionary of ranks of shape `(size,)`. In the bank: `composition`, and
-            `undo` and `undo_without_flag` of shape `(num_operations, size)`. In the
+            `undo` and `undo_without_flag` of shape `(num_operations, size)`, with
+            `undo_nearest`, the entries that the predictions are nearest to. In the
             bank and the clean image, which is wanted: `inverse` and `round_trip`,
             both also with `_shuffled_action`, and `null_action` of shape `(1,)`.
         """
@@ -140,7 +141,18 @@ class EquivarianceRanking(BankRanking):
                 results[name] = ops.stack(
                     [ranks_from_distances(value) for value in distances.values()]
                 )
+                if name == "undo":
+                    results["undo_nearest"] = ops.stack(
+                        [ops.argmin(value, axis=1) for value in distances.values()]
+                    )
         return results
+
+    def degrade(self, image):
+        """Return a copy of an image for each operation, `(num_operations, ...)`."""
+        copies = np.stack([np.asarray(image, "float32")] * len(self.operation_names))
+        return ops.convert_to_numpy(
+            self.apply_destructive(copies, self.operation_parameters)
+        )
 
     def _distances(self, starts, steps, entries):
         """Distances to `entries` of what is predicted after each step.

@@ -1,11 +1,9 @@
 """Everything that is measured of a world model, in one dictionary."""
 
 import numpy as np
-from tqdm import tqdm
 
 from keras_iwm.evaluation.action_probes import action_r2
 from keras_iwm.evaluation.confidence import clustered_mean
-from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
 from keras_iwm.evaluation.images import check_images
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.evaluation.world_model_evaluator import HITS, WorldModelEvaluator
@@ -178,18 +176,9 @@ def _measure(evaluator, verbose):
                 "chance": float(np.mean(np.abs(values[:, None] - values))),
             },
         }
-    ranking = EquivarianceRanking(
-        evaluator.model, bank.size, evaluator.batch_size, evaluator.shuffle
-    )
-    steps = []
-    images = zip(evaluator.images, evaluator.parameters, strict=True)
-    for image, parameters in tqdm(
-        images, "Undo and compose", len(evaluator.images), disable=not verbose
-    ):
-        steps.append(ranking.rank(image, parameters))
-    steps = {name: np.array([step[name] for step in steps]) for name in steps[0]}
+    steps = evaluator.rank_steps(verbose)
     undo = {}
-    for index, name in enumerate(ranking.operation_names):
+    for index, name in enumerate(evaluator.operation_names):
         undo[name] = steps["undo"][:, index]
         undo[f"{name}_without_flag"] = steps["undo_without_flag"][:, index]
     retrieval["undo"] = _summaries(undo, bank.size)

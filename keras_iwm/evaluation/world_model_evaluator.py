@@ -4,6 +4,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.evaluation.bank_ranking import BankRanking
+from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
 from keras_iwm.evaluation.images import check_images
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
@@ -97,6 +98,14 @@ class WorldModelEvaluator:
         self._slot_ranking = BankRanking(
             model, NUM_SLOT_VALUES, self.batch_size, np.arange(NUM_SLOT_VALUES), False
         )
+        self._steps_ranking = EquivarianceRanking(
+            model, bank.size, self.batch_size, shuffle
+        )
+
+    @property
+    def operation_names(self):
+        """Names of the destructive operations that the model's views use."""
+        return self._steps_ranking.operation_names
 
     def evaluate(self, verbose=True):
         """Measure the model as it is now.
@@ -244,6 +253,50 @@ class WorldModelEvaluator:
             "parameters": self.parameters[index],
             "ranks": result["ranks"],
             "nearest": result["nearest"],
+        }
+
+    def rank_steps(self, verbose=True):
+        """Rank what is undone, composed and inverted, for `equivariance_report`.
+
+        Args:
+            verbose: Boolean, whether to show progress over the images.
+
+        Returns:
+            Dictionary of NumPy arrays with one row an image, as
+            `EquivarianceRanking.call` describes them.
+        """
+        steps = []
+        images = zip(self.images, self.parameters, strict=True)
+        for image, parameters in tqdm(
+            images, "Undo and compose", len(self.images), disable=not verbose
+        ):
+            steps.append(self._steps_ranking.rank(image, parameters))
+        return {name: np.array([step[name] for step in steps]) for name in steps[0]}
+
+    def undo(self, index):
+        """Look up the predictions for one image that was degraded first.
+
+        Args:
+            index: Integer, which of the images.
+
+        Returns:
+            Dictionary from each of `operation_names` to a dictionary of NumPy arrays:
+            `degraded`, `(height, width, 3)`, the image under the operation, which is
+            what the model saw; `parameters`, `(size, 4)`, the jitter of each bank
+            entry; `ranks`, `(size,)`, the rank of the entry that each prediction
+            wants; `nearest`, `(size,)` integers, the entry that each is nearest to.
+        """
+        parameters = self.parameters[index]
+        result = self._steps_ranking.rank(self.images[index], parameters)
+        degraded = self._steps_ranking.degrade(self.images[index])
+        return {
+            name: {
+                "degraded": degraded[row],
+                "parameters": parameters,
+                "ranks": result["undo"][row],
+                "nearest": result["undo_nearest"][row],
+            }
+            for row, name in enumerate(self.operation_names)
         }
 
     def sweep(self, index, slot):

@@ -8,7 +8,12 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from keras_iwm.evaluation import RetrievalBank, equivariance_report, report_table
+from keras_iwm.evaluation import (
+    RetrievalBank,
+    WorldModelEvaluator,
+    equivariance_report,
+    report_table,
+)
 from keras_iwm.evaluation.confidence import clustered_mean
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
 from keras_iwm.layers import MultiBlockMask, ViewGenerator, normalize_latents
@@ -168,6 +173,15 @@ def test_perfect_world_model_undoes_composes_and_inverts(angle_retrieval):
         assert value == pytest.approx(np.mean(1 / expected), rel=1e-4)
 
 
+def test_undo_looks_up_what_was_degraded():
+    model, images, bank, _ = angle_world()
+    undone = WorldModelEvaluator(model, images, bank, batch_size=9).undo(1)
+    assert list(undone) == ["darken"]
+    np.testing.assert_allclose(undone["darken"]["degraded"], 0.75 * images[1], 1e-5)
+    np.testing.assert_array_equal(undone["darken"]["nearest"], np.arange(23))
+    np.testing.assert_array_equal(undone["darken"]["ranks"], 1.0)
+
+
 def test_chance_lines(angle_retrieval):
     for section, num_entries in {
         "bank": 23, "slots": 33, "undo": 23, "composition": 23, "inverse": 24,
@@ -283,6 +297,9 @@ def test_ranks_equal_the_definition_written_out():
                 for context, flag in zip(contexts, flags, strict=True)
             ]
         )
+    nearest = measured.pop("undo_nearest")
+    at_best = measured["undo"] == 1
+    np.testing.assert_array_equal(nearest[at_best], np.nonzero(at_best)[1])
     assert set(measured) == set(expected)
     for name, value in expected.items():
         assert measured[name].shape == value.shape, name

@@ -150,8 +150,9 @@ def test_evaluation_writes_report_and_picture(tmp_path):
     assert 0.01 < value < 0.1  # untrained
     printed = next(line for line in result.stdout.splitlines() if "headline" in line)
     assert float(printed.split()[1]) == round(value, 3)
-    picture = tmp_path / "out" / "report_retrieval.png"
-    assert picture.stat().st_size > 10_000
+    for name in ("retrieval", "sweep", "undo"):
+        picture = tmp_path / "out" / f"report_{name}.png"
+        assert picture.stat().st_size > 10_000
 
 
 def test_finetuning_goes_on_with_what_is_missing(tmp_path):
