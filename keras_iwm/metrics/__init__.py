@@ -3,6 +3,9 @@
 from keras_iwm.metrics.alpha_req import alpha_req as alpha_req
 from keras_iwm.metrics.hit_rate import HitRate as HitRate
 from keras_iwm.metrics.lidar import lidar as lidar
+from keras_iwm.metrics.mean_intersection_over_union import (
+    MeanIntersectionOverUnion as MeanIntersectionOverUnion,
+)
 from keras_iwm.metrics.mean_reciprocal_rank import (
     MeanReciprocalRank as MeanReciprocalRank,
 )
