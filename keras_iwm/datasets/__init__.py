@@ -4,5 +4,8 @@ from keras_iwm.datasets.augmented_images import AugmentedImages as AugmentedImag
 from keras_iwm.datasets.image_array import ImageArray as ImageArray
 from keras_iwm.datasets.image_folder import ImageFolder as ImageFolder
 from keras_iwm.datasets.load_images import load_images as load_images
+from keras_iwm.datasets.load_segmentation import (
+    load_segmentation as load_segmentation,
+)
 from keras_iwm.datasets.sample_photos import load_sample_photos as load_sample_photos
 from keras_iwm.datasets.sample_photos import random_photo_crops as random_photo_crops

@@ -225,11 +225,11 @@ def _find_images(folder):
     """Returns the paths, the labels or `None`, and the class names of a folder."""
     if not folder.is_dir():
         raise ValueError(f"`folder` must be an existing folder. Received: {folder}")
-    flat = _image_files(folder.iterdir())
+    flat = image_files(folder.iterdir())
     folders = sorted(
         path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."
     )
-    by_class = [_image_files(path.rglob("*")) for path in folders]
+    by_class = [image_files(path.rglob("*")) for path in folders]
     if flat and any(by_class):
         raise ValueError(
             f"`folder` must hold image files or class folders, not both. {folder} has "
@@ -247,7 +247,7 @@ def _find_images(folder):
     return paths, labels.astype("int32"), [path.name for path in folders]
 
 
-def _image_files(paths):
+def image_files(paths):
     """Returns the visible image files among `paths`, sorted."""
     return sorted(
         path

@@ -1,0 +1,132 @@
+"""Images and the classes of their pixels, from two folders."""
+
+import collections
+import concurrent.futures
+import pathlib
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_iwm.datasets.image_folder import image_files
+from keras_iwm.datasets.pillow import fit_image, require_pillow
+
+
+def load_segmentation(image_folder, mask_folder, image_size, num_threads=4):
+    """Reads images and their masks, whose pixels are numbers of classes.
+
+    The mask of `scene.jpg` is `scene.png` in the other folder: a grey or palette PNG,
+    as large as its image. Both are resized until the shorter side fits, and
+    centre-cropped: images as smooth colours, masks by nearest neighbours.
+
+    Args:
+        image_folder: Path of the folder with the image files.
+        mask_folder: Path of the folder with the masks. Those without an image are
+            left out.
+        image_size: Tuple `(height, width)` of the arrays.
+        num_threads: Positive integer, threads that decode.
+
+    Returns:
+        Tuple `(images, masks)` in the order of the files' names: uint8
+        `(num_images, height, width, 3)` and integers `(num_images, height, width)`,
+        uint8, or int32 if a mask has more than 8 bits.
+
+    Raises:
+        ImportError: If Pillow is not installed.
+        ValueError: If a folder or a mask is missing, if two images have the same
+            name, if a mask has another size than its image or is a colour picture,
+            or if a file cannot be read.
+
+    Example:
+
+    ```python
+    import os, tempfile
+    import numpy as np
+    from PIL import Image
+    from keras_iwm.datasets import load_segmentation
+
+    folder = tempfile.mkdtemp()
+    for name, shape in (("images", (40, 60, 3)), ("masks", (40, 60))):
+        os.mkdir(os.path.join(folder, name))
+        for i in range(2):
+            pixels = np.random.randint(0, 5, shape, dtype="uint8")
+            Image.fromarray(pixels).save(os.path.join(folder, name, f"{i}.png"))
+
+    images, masks = load_segmentation(
+        os.path.join(folder, "images"), os.path.join(folder, "masks"), (32, 48)
+    )
+    images.shape, masks.shape  # (2, 32, 48, 3), (2, 32, 48)
+    ```
+    """
+    require_pillow()
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise ValueError(
+            "`image_size` must be (height, width), both positive. "
+            f"Received: {image_size}"
+        )
+    pairs = _find_pairs(pathlib.Path(image_folder), pathlib.Path(mask_folder))
+    with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
+        read = threads.map(lambda pair: _read_pair(*pair, image_size), pairs)
+        read = tqdm(read, desc="Reading images and masks", total=len(pairs))
+        images, masks = zip(*read, strict=True)
+    return np.stack(images), np.stack(masks)
+
+
+def _find_pairs(image_folder, mask_folder):
+    """Returns the paths of each image and its mask."""
+    for name, folder in (("image", image_folder), ("mask", mask_folder)):
+        if not folder.is_dir():
+            raise ValueError(
+                f"`{name}_folder` must be an existing folder. Received: {folder}"
+            )
+    paths = image_files(image_folder.iterdir())
+    if not paths:
+        raise ValueError(f"`image_folder` must hold images. {image_folder} has none.")
+    stems = [path.stem for path in paths]
+    stem, count = collections.Counter(stems).most_common(1)[0]
+    if count > 1:
+        raise ValueError(
+            f"`image_folder` has several images named {stem}, which would share a "
+            "mask. Remove all but one."
+        )
+    masks = {
+        path.stem: path
+        for path in mask_folder.iterdir()
+        if path.suffix.lower() == ".png"
+    }
+    missing = [stem for stem in stems if stem not in masks]
+    if missing:
+        raise ValueError(
+            f"`mask_folder` must hold a PNG for each image. {len(missing)} of "
+            f"{len(stems)} are missing in {mask_folder}, the first is {missing[0]}.png."
+        )
+    return [(path, masks[path.stem]) for path in paths]
+
+
+def _read_pair(image_path, mask_path, image_size):
+    """Returns the arrays of an image and its mask."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(image_path) as image:
+            image = ImageOps.exif_transpose(image)
+            pixels = np.asarray(fit_image(image, image_size))
+        with Image.open(mask_path) as mask:
+            mask.load()
+    except Exception as error:  # Pillow raises many kinds for a broken file.
+        raise ValueError(
+            f"The image file {image_path} or its mask {mask_path} could not be read "
+            f"({error}). Repair or remove them."
+        ) from error
+    if mask.size != image.size:
+        raise ValueError(
+            f"A mask must be as large as its image. Received: {mask_path} with (width, "
+            f"height) {mask.size} for {image_path} with {image.size}."
+        )
+    if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
+        raise ValueError(
+            "A mask must be a grey or palette PNG whose values are classes. Received: "
+            f"{mask_path} of mode {mask.mode}. Turn its colours into numbers first."
+        )
+    height, width = image_size
+    mask = ImageOps.fit(mask, (width, height), method=Image.Resampling.NEAREST)
+    return pixels, np.asarray(mask).astype("int32" if mask.mode[0] == "I" else "uint8")
