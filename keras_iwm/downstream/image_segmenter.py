@@ -1,0 +1,261 @@
+"""Segmentation with a pretrained world model."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_iwm.downstream.deeplab_head import DeepLabHead
+from keras_iwm.downstream.downstream_model import DownstreamModel
+from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
+from keras_iwm.downstream.patch_linear_head import PatchLinearHead
+from keras_iwm.metrics.mean_intersection_over_union import MeanIntersectionOverUnion
+
+HEADS = ("linear", "attentive", "deeplab")
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class ImageSegmenter(DownstreamModel):
+    """Tell the class of every pixel with a pretrained world model.
+
+    The head classifies the latents of the patches; its logits are brought to the
+    images' size by bilinear interpolation. The backbone's protocol decides what is
+    trained beside the head: nothing (`"frozen"`, a probe), the encoder, the
+    predictor, or both.
+
+    `compile` with an optimizer alone is enough: cross-entropy and mean IoU, both of
+    which leave out the pixels with `ignore_label`, are its defaults.
+
+    Args:
+        backbone: `WorldModelBackbone`; its encoder is a copy of the teacher.
+        num_classes: Integer, number of classes.
+        head: `"linear"` (a linear layer on each latent), `"attentive"` (a transformer
+            block over all latents before it) or `"deeplab"` (DeepLabV3+, which needs
+            `pip install keras-iwm[cv]`, image sides of multiples of 32 pixels, and
+            patches of 4, 8, 16 or 32).
+        ignore_label: Optional integer, the label of pixels that count neither in the
+            loss nor in the metric.
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
+            `value_range`. Another size than the encoder's `image_size` is taken,
+            a multiple of its patch size.
+        training: Boolean, whether to drop paths.
+
+    Returns:
+        Float32 tensor of logits, `(batch_size, height, width, num_classes)`.
+
+    Raises:
+        ValueError: If the head is unknown; in `fit` and `evaluate`, if masks hold
+            other labels or have another size than the images.
+        ImportError: If the head is `"deeplab"` and KerasCV is not installed.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (8, 32, 48, 3), "uint8")
+    masks = generator.integers(0, 3, (8, 32, 48))
+    masks[:, :2] = 255  # unknown at the upper border
+
+    backbone = keras_iwm.downstream.WorldModelBackbone.from_world_model(
+        model, protocol="predictor"
+    )
+    segmenter = keras_iwm.downstream.ImageSegmenter(
+        backbone, num_classes=3, head="attentive", ignore_label=255
+    )
+    segmenter.compile(
+        keras_iwm.downstream.finetuning_recipe(segmenter, steps=2, batch_size=4)
+    )
+    segmenter.fit(images, masks, batch_size=4)
+    classes = segmenter.predict(images).argmax(axis=-1)  # (8, 32, 48)
+    ```
+    """
+
+    def __init__(
+        self, backbone, num_classes, head="linear", ignore_label=None, **kwargs
+    ):
+        trainable = kwargs.pop("trainable", True)
+        super().__init__(autocast=False, **kwargs)
+        if head not in HEADS:
+            raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
+        if isinstance(num_classes, bool) or int(num_classes) != num_classes:
+            num_classes = 0
+        if num_classes < 2:
+            raise ValueError("`num_classes` must be an integer of at least 2.")
+        self.backbone = backbone
+        self.num_classes = int(num_classes)
+        self.head = head
+        self.ignore_label = ignore_label
+        encoder = backbone.encoder
+        if head == "linear":
+            self.head_layer = PatchLinearHead(self.num_classes, name="head")
+        elif head == "attentive":
+            self.head_layer = PatchAttentiveHead(
+                self.num_classes,
+                encoder.num_heads,
+                dtype=encoder.dtype_policy,
+                name="head",
+            )
+        else:
+            self.head_layer = DeepLabHead(
+                self.num_classes, encoder.patch_size, name="head"
+            )
+        self.head_layer.build((None, None, None, backbone.hidden_dim))
+        self.built = True
+        if not trainable:
+            self.trainable = False
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        """Compile like any Keras model, with defaults for loss and metric.
+
+        Args:
+            optimizer: What `keras.Model.compile` takes.
+            loss: What `keras.Model.compile` takes. Defaults to the cross-entropy,
+                averaged over the pixels without `ignore_label`.
+            metrics: What `keras.Model.compile` takes. Defaults to the mean IoU
+                over the classes that occur in masks or predictions.
+            **kwargs: Further arguments of `keras.Model.compile`.
+        """
+        if loss is None:
+            loss = keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, ignore_class=self.ignore_label
+            )
+        if metrics is None:
+            metrics = [MeanIntersectionOverUnion(self.num_classes, self.ignore_label)]
+        super().compile(optimizer, loss, metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compile as a saved model was; Keras leaves this to an own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def call(self, images, training=None):
+        """Return the logits of each pixel."""
+        images = ops.convert_to_tensor(images)
+        latents = self.backbone(images, training=training)
+        size, patch_size = images.shape[1:3], self.backbone.encoder.patch_size
+        grid_size = tuple(side // patch_size for side in size)
+        latents = ops.reshape(latents, (-1, *grid_size, self.backbone.hidden_dim))
+        return ops.image.resize(self.head_layer(latents), size, "bilinear")
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """Return the loss, after a look at the masks' size."""
+        if y is not None:
+            check_mask_size(y.shape, y_pred.shape, "y")
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Return the metrics, which Keras builds before the loss."""
+        check_mask_size(y.shape, y_pred.shape, "y")
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def fit(self, x=None, y=None, validation_data=None, **kwargs):
+        """Fit like any Keras model, after a look at masks that are arrays.
+
+        Args:
+            x: What `keras.Model.fit` takes.
+            y: What `keras.Model.fit` takes.
+            validation_data: What `keras.Model.fit` takes.
+            **kwargs: Further arguments of `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If masks do not fit the model or the images.
+        """
+        _check_arrays(x, y, "y")
+        if isinstance(validation_data, (tuple, list)) and len(validation_data) > 1:
+            _check_arrays(*validation_data[:2], "validation_data[1]")
+        return super().fit(x, y, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Evaluate like any Keras model, after a look at masks that are arrays.
+
+        Args:
+            x: What `keras.Model.evaluate` takes.
+            y: What `keras.Model.evaluate` takes.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            What `keras.Model.evaluate` returns.
+
+        Raises:
+            ValueError: If masks do not fit the model or the images.
+        """
+        _check_arrays(x, y, "y")
+        return super().evaluate(x, y, **kwargs)
+
+    def check_labels(self, labels, name):
+        """Refuse masks with labels that are neither a class nor to be ignored."""
+        if labels.ndim != 3 or labels.dtype.kind not in "iu":
+            hint = ""
+            if labels.ndim == 4:
+                hint = " Take the last axis away: masks[..., 0], or masks.argmax(-1)."
+            raise ValueError(
+                f"`{name}` must hold integers of shape (num_images, height, width), "
+                f"one class for each pixel. Received: shape {labels.shape}, dtype "
+                f"{labels.dtype}.{hint}"
+            )
+        wrong = (labels < 0) | (labels >= self.num_classes)
+        if self.ignore_label is not None:
+            wrong &= labels != self.ignore_label
+        if wrong.any():
+            raise ValueError(
+                f"`{name}` must hold classes from 0 to {self.num_classes - 1}, or the "
+                f"ignore label, {self.ignore_label}. Received: labels "
+                f"{np.unique(labels[wrong])[:10].tolist()}. Make the model with the "
+                "right `num_classes` and `ignore_label`, or number the classes from 0."
+            )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "head": self.head,
+            "ignore_label": self.ignore_label,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a segmenter from its config."""
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**config)
+
+
+def check_mask_size(mask_shape, image_shape, name):
+    """Refuse masks whose known height and width are not the images'.
+
+    Args:
+        mask_shape: Shape of the masks, with `None` where it is not known.
+        image_shape: Shape of the images, or of their logits.
+        name: String, the masks' name in messages.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    mask_size, image_size = tuple(mask_shape[1:]), tuple(image_shape[1:3])
+    if len(mask_size) != 2 or any(
+        None not in (one, two) and one != two
+        for one, two in zip(mask_size, image_size, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` must have the images' height and width, one class for each "
+            f"pixel: {image_size}. Received: {mask_size}. Resize the masks to the "
+            "images' size, with nearest neighbours; "
+            "keras_iwm.datasets.load_segmentation reads both at one size."
+        )
+
+
+def _check_arrays(images, masks, name):
+    """Check the size of masks that are an array, as their images are."""
+    arrays = isinstance(images, np.ndarray) and isinstance(masks, np.ndarray)
+    if arrays and masks.ndim == 3:  # `check_labels` has a word for others
+        check_mask_size(masks.shape, images.shape, name)
