@@ -60,6 +60,10 @@ EXAMPLES = [
     ),
     BACKBONE,
     downstream.ImageClassifier(BACKBONE, 5, head="linear"),
+    downstream.MultiTaskModel(
+        BACKBONE,
+        {"one": downstream.AttentiveHead(5, 2), "two": downstream.LinearHead(3)},
+    ),
     downstream.AttentiveHead(5, 2),
     downstream.LinearHead(5),
     downstream.ImageSegmenter(BACKBONE, 5, head="attentive", ignore_label=255),

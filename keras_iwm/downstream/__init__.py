@@ -12,6 +12,7 @@ from keras_iwm.downstream.linear_head import LinearHead as LinearHead
 from keras_iwm.downstream.linear_probe import LinearProbe as LinearProbe
 from keras_iwm.downstream.linear_probe import linear_probe as linear_probe
 from keras_iwm.downstream.low_shot_probe import low_shot_probe as low_shot_probe
+from keras_iwm.downstream.multi_task_model import MultiTaskModel as MultiTaskModel
 from keras_iwm.downstream.patch_attentive_head import (
     PatchAttentiveHead as PatchAttentiveHead,
 )

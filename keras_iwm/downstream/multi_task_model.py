@@ -1,0 +1,259 @@
+"""One predictor for several tasks."""
+
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_iwm.datasets.multi_task_batches import MultiTaskBatches
+from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class MultiTaskModel(DownstreamModel):
+    """Solve several tasks with one predictor, told by a token which one is meant.
+
+    A learned token of the image's task joins the predictor's sequence, so one
+    predictor gives each task the latents that it needs, to a head of its own (image
+    world models, arXiv 2403.00504, section 5). The images of all tasks pass through
+    encoder and predictor together.
+
+    Train it with `compile` and `fit` on `MultiTaskBatches`, one loss for each task;
+    Keras adds them up. Measure each task by itself, on its own number of images, by
+    `predict` with that task alone and a metric.
+
+    Args:
+        backbone: `WorldModelBackbone` with the protocol `"predictor"` or
+            `"end_to_end"`.
+        heads: Dictionary from task names to layers that turn latents into outputs,
+            such as `AttentiveHead` and `LinearHead`. The model makes heads like them,
+            with new weights.
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        inputs: Dictionary from task names, of one or several of the tasks, to
+            images of shape `(batch_size, height, width, 3)` in the encoder's
+            `value_range`. The number of images may differ, their size may not.
+        training: Boolean, whether to drop paths.
+
+    Returns:
+        Dictionary from the same task names to the outputs of the heads.
+
+    Raises:
+        ValueError: If the backbone has no predictor, or a name or head will not do;
+            when called, if a task is unknown or the sizes differ; in `fit` and
+            `evaluate`, if a task has no data or a label is out of range.
+
+    Example:
+
+    ```python
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    generator = np.random.default_rng(0)
+    animals = generator.integers(0, 256, (16, 32, 32, 3), "uint8")
+    places = generator.integers(0, 256, (8, 32, 32, 3), "uint8")
+    data = {
+        "animals": (animals, np.arange(16) % 5),
+        "places": (places, np.arange(8) % 3),
+    }
+
+    multi_task = keras_iwm.downstream.MultiTaskModel(
+        keras_iwm.downstream.WorldModelBackbone.from_world_model(model),
+        {
+            "animals": keras_iwm.downstream.AttentiveHead(5, num_heads=3),
+            "places": keras_iwm.downstream.LinearHead(3),
+        },
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    multi_task.compile(
+        keras_iwm.downstream.finetuning_recipe(multi_task, steps=2, batch_size=16),
+        loss={"animals": loss, "places": loss},
+        metrics={"animals": ["accuracy"], "places": ["accuracy"]},
+    )
+    multi_task.fit(keras_iwm.datasets.MultiTaskBatches(data, batch_size=16))
+
+    logits = multi_task.predict({"places": places})["places"]  # (8, 3)
+    accuracy = np.mean(logits.argmax(axis=-1) == data["places"][1])
+    ```
+    """
+
+    def __init__(self, backbone, heads, **kwargs):
+        trainable = kwargs.pop("trainable", True)
+        super().__init__(autocast=False, **kwargs)
+        if backbone.predictor is None:
+            raise ValueError(
+                "`backbone` must have a predictor, which the tasks share. Received: "
+                f"protocol {backbone.protocol!r}. Choose 'predictor' or 'end_to_end', "
+                "or an `ImageClassifier` for each task."
+            )
+        check_heads(heads)
+        self.backbone = backbone
+        self.heads = {
+            name: type(head).from_config({**head.get_config(), "name": f"{name}_head"})
+            for name, head in heads.items()
+        }
+        for head in self.heads.values():
+            head.build((None, None, backbone.hidden_dim))
+        # One weight for each: vectors are not decayed, a matrix would be.
+        self.task_tokens = {
+            name: self.add_weight(
+                shape=(backbone.predictor.predictor_dim,),
+                initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+                name=f"{name}_token",
+            )
+            for name in heads
+        }
+        self.built = True
+        if not trainable:
+            self.trainable = False
+
+    def call(self, inputs, training=None):
+        """Return the outputs of each task for its images."""
+        self._check_inputs(inputs)
+        names = [name for name in self.heads if name in inputs]
+        images = [ops.convert_to_tensor(inputs[name]) for name in names]
+        counts = [ops.shape(part)[0] for part in images]
+        tokens = [
+            ops.repeat(ops.expand_dims(self.task_tokens[name], 0), count, axis=0)
+            for name, count in zip(names, counts, strict=True)
+        ]
+        latents = self.backbone(
+            ops.concatenate(images),
+            training=training,
+            task_token=ops.concatenate(tokens),
+        )
+        outputs, start = {}, 0
+        for name, count in zip(names, counts, strict=True):
+            outputs[name] = self.heads[name](latents[start : start + count])
+            start += count
+        return outputs
+
+    def fit(self, x=None, y=None, **kwargs):
+        """Fit like any Keras model, after a look at what data there is in memory.
+
+        Args:
+            x: `MultiTaskBatches`, or what else `keras.Model.fit` takes.
+            y: What `keras.Model.fit` takes.
+            **kwargs: Further arguments of `keras.Model.fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If a task has no data, or labels do not fit the model.
+        """
+        self._check_data(x)
+        return super().fit(x, y, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Evaluate like any Keras model, on data of all tasks.
+
+        Args:
+            x: What `keras.Model.evaluate` takes.
+            y: What `keras.Model.evaluate` takes.
+            **kwargs: Further arguments of `keras.Model.evaluate`.
+
+        Returns:
+            What `keras.Model.evaluate` returns.
+
+        Raises:
+            ValueError: If a task has no data, or labels do not fit the model.
+        """
+        self._check_data(x)
+        return super().evaluate(x, y, **kwargs)
+
+    def check_labels(self, labels, name):
+        """Refuse labels of a task that are none of its classes."""
+        for task, array in labels.items():
+            num_classes = getattr(self.heads.get(task), "num_classes", None)
+            if isinstance(array, np.ndarray) and num_classes:
+                check_class_labels(array, num_classes, f"{name}[{task!r}]")
+
+    def _check(self, labels, name):
+        """Check labels that can be looked at without a cost."""
+        if isinstance(labels, dict):
+            self.check_labels(labels, name)
+
+    def _check_data(self, x):
+        """Refuse data in memory that lacks a task or has labels that do not fit."""
+        images = x.images if isinstance(x, MultiTaskBatches) else x
+        if isinstance(images, dict):
+            self._check_inputs(images)
+            missing = [name for name in self.heads if name not in images]
+            if missing:
+                raise ValueError(
+                    f"The data must have all tasks, {list(self.heads)}. Missing: "
+                    f"{missing}. For one task alone, use `predict` and a metric."
+                )
+        if isinstance(x, MultiTaskBatches):
+            self._check(x.labels, "labels")
+
+    def _check_inputs(self, inputs):
+        """Refuse inputs of another kind, of unknown tasks, and of different sizes."""
+        if not isinstance(inputs, dict) or not inputs:
+            raise ValueError(
+                "The inputs must be a dictionary from task names to images. Received: "
+                f"{type(inputs).__name__}. Write "
+                f"{{{next(iter(self.heads))!r}: images}}."
+            )
+        unknown = [name for name in inputs if name not in self.heads]
+        if unknown:
+            raise ValueError(
+                f"The inputs must be of the tasks {list(self.heads)}. Received: "
+                f"{unknown}."
+            )
+        sizes = {name: tuple(inputs[name].shape[1:3]) for name in inputs}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(
+                "The images of all tasks must have one size, since they pass through "
+                f"the encoder together. Received: {sizes}. Resize them, or call the "
+                "model for each task by itself."
+            )
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "backbone": serialize(self.backbone),
+            "heads": {name: serialize(head) for name, head in self.heads.items()},
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a model from its config."""
+        config = dict(config)
+        deserialize = keras.saving.deserialize_keras_object
+        config["backbone"] = deserialize(config["backbone"])
+        config["heads"] = {
+            name: deserialize(head) for name, head in config["heads"].items()
+        }
+        return cls(**config)
+
+
+def check_heads(heads):
+    """Refuse what is no dictionary from usable names to layers.
+
+    Args:
+        heads: What the user gave.
+
+    Raises:
+        ValueError: If there is no head, a head is no layer, or a name cannot be part
+            of a weight's path.
+    """
+    if not isinstance(heads, dict) or not heads:
+        raise ValueError(
+            "`heads` must be a dictionary from task names to layers, with at least one "
+            f"task. Received: {type(heads).__name__}."
+        )
+    for name, head in heads.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9][\w-]*", name):
+            raise ValueError(
+                "Names of tasks must consist of letters, digits, '_' and '-', and "
+                f"begin with a letter or digit. Received: {name!r}."
+            )
+        if not isinstance(head, keras.layers.Layer):
+            raise ValueError(
+                f"`heads[{name!r}]` must be a layer, such as `AttentiveHead("
+                f"num_classes, num_heads)`. Received: {head!r}."
+            )
