@@ -77,15 +77,14 @@ def by_itself(model, images, task, token):
 
 
 def test_one_pass_equals_a_pass_for_each_task_with_its_token(train):
-    model = make_model()
-    photo, upright = train["photo"][0][:5], train["upright"][0][:3]
-    outputs = to_numpy(model({"upright": upright, "photo": photo}))
-    for task, other, images in (
-        ("photo", "upright", photo),
-        ("upright", "photo", upright),
+    model, images = make_model(), train["photo"][0][:8]
+    together = to_numpy(model({"upright": images[5:], "photo": images[:5]}))
+    for task, other, part in (
+        ("photo", "upright", slice(None, 5)),
+        ("upright", "photo", slice(5, None)),
     ):
         expected = by_itself(model, images, task, task)
-        np.testing.assert_allclose(outputs[task], expected, atol=1e-5)
+        np.testing.assert_allclose(together[task], expected[part], atol=1e-5)
         alone = to_numpy(model({task: images}))
         assert list(alone) == [task]
         np.testing.assert_allclose(alone[task], expected, atol=1e-5)
@@ -104,12 +103,12 @@ def test_images_of_different_kinds_share_a_pass(train):
 
 def test_a_step_adds_the_losses_and_moves_what_learns(train):
     model = make_model()
-    images = {name: data[0][:8] for name, data in train.items()}
-    labels = {name: data[1][:8] for name, data in train.items()}
+    images = {name: data[0][:4] for name, data in train.items()}
+    labels = {name: data[1][:4] for name, data in train.items()}
     expected = {}
     for name, logits in to_numpy(model(images)).items():
         logits = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        expected[name] = -logits[np.arange(8), labels[name]].mean()
+        expected[name] = -logits[np.arange(4), labels[name]].mean()
     before = {v.path: ops.convert_to_numpy(v) for v in model.weights}
     # Plain descent: what has a gradient moves, what has none stays.
     model.compile(keras.optimizers.SGD(1.0), loss=LOSS, metrics=METRICS)
@@ -165,7 +164,7 @@ def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(train, tmp_path):
             model.save(path)
             saved.update(to_numpy(model(images)))
 
-    images = {name: images for name, (images, _) in data.items()}
+    images = {"photo": data["photo"][0][:5], "upright": data["upright"][0][:3]}
     keep = keras.callbacks.LambdaCallback(on_epoch_end=save)
     fit(model, MultiTaskBatches(data, 8), epochs=2, callbacks=[keep])
 

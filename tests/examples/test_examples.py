@@ -191,3 +191,33 @@ def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     )
     assert refused.returncode != 0
     assert "other options" in refused.stderr
+
+
+def test_tasks_are_learned_together_and_alone(tmp_path):
+    # Which channel is bright, and how bright it is: both are there to be seen.
+    rng = np.random.default_rng(0)
+    for name, size in (("hue", 96), ("light", 48)):
+        hue, light = rng.integers(0, 3, size), rng.integers(0, 2, size)
+        images = rng.integers(0, 60, (size, 32, 32, 3))
+        images[np.arange(size), :, :, hue] += 60 + 120 * light[:, None, None]
+        labels = {"hue": hue, "light": light}[name]
+        np.savez(tmp_path / f"{name}.npz", images=images.astype("uint8"), labels=labels)
+    keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0).save(
+        tmp_path / "world_model.keras"
+    )
+    options = ["world_model.keras", "--epochs", 3, "--batch-size", 16]
+    options += ["--learning-rate", 3e-3, "--predictor-multiplier", 0.3]
+    for name in ("hue", "light"):
+        options += ["--task", f"{name}={name}.npz", "--eval", f"{name}={name}.npz"]
+    run("multitask.py", *options, cwd=tmp_path)
+    run("multitask.py", *options, "--single", "light", "--output", "one", cwd=tmp_path)
+    folders = tmp_path / "runs" / "multitask", tmp_path / "one"
+    for folder, names in zip(folders, (["hue", "light"], ["light"]), strict=True):
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["steps"] == 3 * 12  # the larger set, by eights
+        assert list(summary["accuracy"]) == names
+        for accuracy in summary["accuracy"].values():
+            assert accuracy > 0.8
+        model = keras.models.load_model(folder / "model.keras")
+        assert list(model.heads) == names
+        assert len((folder / "history.csv").read_text().splitlines()) == 4
