@@ -62,7 +62,7 @@ EXAMPLES = [
     downstream.ImageClassifier(BACKBONE, 5, head="linear"),
     downstream.MultiTaskModel(
         BACKBONE,
-        {"one": downstream.AttentiveHead(5, 2), "two": downstream.LinearHead(3)},
+        {"one": downstream.AttentiveHead(5, 2), "two": downstream.PatchLinearHead(3)},
     ),
     downstream.AttentiveHead(5, 2),
     downstream.LinearHead(5),

@@ -7,7 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches
+from keras_iwm.downstream.deeplab_head import DeepLabHead
 from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
+from keras_iwm.downstream.image_segmenter import check_mask_size
+from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
+from keras_iwm.downstream.patch_linear_head import PatchLinearHead
+
+SEGMENTATION_HEADS = (PatchLinearHead, PatchAttentiveHead, DeepLabHead)
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -26,9 +32,11 @@ class MultiTaskModel(DownstreamModel):
     Args:
         backbone: `WorldModelBackbone` with the protocol `"predictor"` or
             `"end_to_end"`.
-        heads: Dictionary from task names to layers that turn latents into outputs,
-            such as `AttentiveHead` and `LinearHead`. The model makes heads like them,
-            with new weights.
+        heads: Dictionary from task names to layers that turn latents into outputs:
+            `AttentiveHead` and `LinearHead` classify images; `PatchLinearHead`,
+            `PatchAttentiveHead` and `DeepLabHead` classify pixels. Layers of your own
+            get `(batch_size, num_patches, hidden_dim)`. The model makes heads like
+            these, with new weights.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -38,12 +46,13 @@ class MultiTaskModel(DownstreamModel):
         training: Boolean, whether to drop paths.
 
     Returns:
-        Dictionary from the same task names to the outputs of the heads.
+        Dictionary from the same task names to the outputs of the heads; logits of
+        pixels have the images' height and width.
 
     Raises:
         ValueError: If the backbone has no predictor, or a name or head will not do;
             when called, if a task is unknown or the sizes differ; in `fit` and
-            `evaluate`, if a task has no data or a label is out of range.
+            `evaluate`, if a task has no data, or labels do not fit its head.
 
     Example:
 
@@ -93,7 +102,8 @@ class MultiTaskModel(DownstreamModel):
             for name, head in heads.items()
         }
         for head in self.heads.values():
-            head.build((None, None, backbone.hidden_dim))
+            rank = 4 if isinstance(head, SEGMENTATION_HEADS) else 3
+            head.build((None,) * (rank - 1) + (backbone.hidden_dim,))
         # One weight for each: vectors are not decayed, a matrix would be.
         self.task_tokens = {
             name: self.add_weight(
@@ -124,9 +134,19 @@ class MultiTaskModel(DownstreamModel):
         )
         outputs, start = {}, 0
         for name, count in zip(names, counts, strict=True):
-            outputs[name] = self.heads[name](latents[start : start + count])
+            part = latents[start : start + count]
+            outputs[name] = self._apply_head(self.heads[name], part, images[0].shape)
             start += count
         return outputs
+
+    def _apply_head(self, head, latents, images_shape):
+        """Return the outputs of a head; a segmentation's at the images' size."""
+        if not isinstance(head, SEGMENTATION_HEADS):
+            return head(latents)
+        size, patch_size = images_shape[1:3], self.backbone.encoder.patch_size
+        grid_size = tuple(side // patch_size for side in size)
+        latents = ops.reshape(latents, (-1, *grid_size, self.backbone.hidden_dim))
+        return ops.image.resize(head(latents), size, "bilinear")
 
     def fit(self, x=None, y=None, **kwargs):
         """Fit like any Keras model, after a look at what data there is in memory.
@@ -142,7 +162,7 @@ class MultiTaskModel(DownstreamModel):
         Raises:
             ValueError: If a task has no data, or labels do not fit the model.
         """
-        self._check_data(x)
+        self._check_data(x, y)
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
@@ -159,14 +179,18 @@ class MultiTaskModel(DownstreamModel):
         Raises:
             ValueError: If a task has no data, or labels do not fit the model.
         """
-        self._check_data(x)
+        self._check_data(x, y)
         return super().evaluate(x, y, **kwargs)
 
     def check_labels(self, labels, name):
-        """Refuse labels of a task that are none of its classes."""
+        """Refuse labels of a task that are none of its classes, nor ignored."""
+        losses = self.loss if self.compiled and isinstance(self.loss, dict) else {}
         for task, array in labels.items():
             num_classes = getattr(self.heads.get(task), "num_classes", None)
             if isinstance(array, np.ndarray) and num_classes:
+                ignored = getattr(losses.get(task), "ignore_class", None)
+                if ignored is not None:
+                    array = array[array != ignored]
                 check_class_labels(array, num_classes, f"{name}[{task!r}]")
 
     def _check(self, labels, name):
@@ -174,19 +198,25 @@ class MultiTaskModel(DownstreamModel):
         if isinstance(labels, dict):
             self.check_labels(labels, name)
 
-    def _check_data(self, x):
+    def _check_data(self, x, y):
         """Refuse data in memory that lacks a task or has labels that do not fit."""
-        images = x.images if isinstance(x, MultiTaskBatches) else x
-        if isinstance(images, dict):
-            self._check_inputs(images)
-            missing = [name for name in self.heads if name not in images]
-            if missing:
-                raise ValueError(
-                    f"The data must have all tasks, {list(self.heads)}. Missing: "
-                    f"{missing}. For one task alone, use `predict` and a metric."
-                )
+        images, labels, name = x, y, "y"
         if isinstance(x, MultiTaskBatches):
-            self._check(x.labels, "labels")
+            images, labels, name = x.images, x.labels, "labels"
+            self._check(labels, name)
+        if not isinstance(images, dict):
+            return
+        self._check_inputs(images)
+        missing = [task for task in self.heads if task not in images]
+        if missing:
+            raise ValueError(
+                f"The data must have all tasks, {list(self.heads)}. Missing: "
+                f"{missing}. For one task alone, use `predict` and a metric."
+            )
+        for task, head in self.heads.items():
+            masks = labels.get(task) if isinstance(labels, dict) else None
+            if masks is not None and isinstance(head, SEGMENTATION_HEADS):
+                check_mask_size(masks.shape, images[task].shape, f"{name}[{task!r}]")
 
     def _check_inputs(self, inputs):
         """Refuse inputs of another kind, of unknown tasks, and of different sizes."""

@@ -12,10 +12,12 @@ from keras_iwm.downstream import (
     AttentiveHead,
     LinearHead,
     MultiTaskModel,
+    PatchLinearHead,
     WorldModelBackbone,
     finetuning_recipe,
 )
 from keras_iwm.layers import MultiBlockMask, ViewGenerator
+from keras_iwm.metrics import MeanIntersectionOverUnion
 from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
 
 LOSS = {
@@ -25,7 +27,7 @@ LOSS = {
 METRICS = {"photo": ["accuracy"], "upright": ["accuracy"]}
 
 
-def make_model(protocol="predictor"):
+def make_model(**heads):
     """A model of two tasks on a small world model, with tokens far apart."""
     views = ViewGenerator(
         16, MultiBlockMask((4, 4), num_context=4, num_targets=7), seed=0
@@ -38,8 +40,8 @@ def make_model(protocol="predictor"):
         views,
     )
     model = MultiTaskModel(
-        WorldModelBackbone.from_world_model(world_model, protocol),
-        {"photo": AttentiveHead(3, 2), "upright": LinearHead(2)},
+        WorldModelBackbone.from_world_model(world_model),
+        heads or {"photo": AttentiveHead(3, 2), "upright": LinearHead(2)},
     )
     rng = np.random.default_rng(0)
     for token in model.task_tokens.values():
@@ -78,7 +80,9 @@ def by_itself(model, images, task, token):
 
 def test_one_pass_equals_a_pass_for_each_task_with_its_token(train):
     model, images = make_model(), train["photo"][0][:8]
-    together = to_numpy(model({"upright": images[5:], "photo": images[:5]}))
+    # Not even of one dtype.
+    upright = images[5:].astype("float32")
+    together = to_numpy(model({"upright": upright, "photo": images[:5]}))
     for task, other, part in (
         ("photo", "upright", slice(None, 5)),
         ("upright", "photo", slice(5, None)),
@@ -90,15 +94,6 @@ def test_one_pass_equals_a_pass_for_each_task_with_its_token(train):
         np.testing.assert_allclose(alone[task], expected, atol=1e-5)
         with_other_token = by_itself(model, images, task, other)
         assert np.abs(with_other_token - expected).max() > 1e-3
-
-
-def test_images_of_different_kinds_share_a_pass(train):
-    model = make_model()
-    photo, upright = train["photo"][0][:4], train["upright"][0][:4]
-    expected = to_numpy(model({"photo": photo, "upright": upright}))
-    mixed = to_numpy(model({"photo": photo, "upright": upright.astype("float32")}))
-    for task in expected:
-        np.testing.assert_allclose(mixed[task], expected[task], atol=1e-5)
 
 
 def test_a_step_adds_the_losses_and_moves_what_learns(train):
@@ -149,6 +144,56 @@ def test_both_tasks_are_learned_on_a_frozen_encoder(train):
         accuracy = np.mean(logits.argmax(axis=-1) == labels)
         # The other half of each photo; chance is a third and a half.
         assert accuracy > {"photo": 0.55, "upright": 0.75}[name], (name, accuracy)
+
+
+def test_pixels_and_images_are_classified_together(train):
+    model = make_model(photo=LinearHead(3), bright=PatchLinearHead(2))
+    images, labels = train["photo"]
+    # Bright patches, as a mask of pixels; the upper border is not known.
+    brightness = images.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5))
+    masks = (brightness > np.median(brightness)).astype("int32")
+    masks = masks.repeat(4, axis=1).repeat(4, axis=2)
+    masks[:, :2] = 255
+    data = {"photo": (images, labels), "bright": (images, masks)}
+
+    # The logits of the patches lie at their centres, and linearly in between.
+    outputs = to_numpy(model({"photo": images[:4], "bright": images[:4]}))
+    tokens = np.tile(ops.convert_to_numpy(model.task_tokens["bright"]), (4, 1))
+    latents = model.backbone(images[:4], task_token=tokens)
+    patches = ops.convert_to_numpy(
+        model.heads["bright"](ops.reshape(latents, (4, 4, 4, 32)))
+    )
+    centres = (np.arange(16) + 0.5) / 4 - 0.5
+    weights = np.stack([np.interp(centres, range(4), row) for row in np.eye(4)], 1)
+    expected = np.einsum("yr,brck,xc->byxk", weights, patches, weights)
+    np.testing.assert_allclose(outputs["bright"], expected, atol=1e-5)
+    assert outputs["photo"].shape == (4, 3)
+
+    def compile_model(ignore_class):
+        model.compile(
+            finetuning_recipe(model, 60, 48, 5e-3, predictor_multiplier=1.0),
+            loss={
+                "photo": LOSS["photo"],
+                "bright": keras.losses.SparseCategoricalCrossentropy(
+                    from_logits=True, ignore_class=ignore_class
+                ),
+            },
+            metrics={"bright": [MeanIntersectionOverUnion(2, ignore_label=255)]},
+        )
+
+    compile_model(None)
+    with pytest.raises(ValueError, match=r"labels\['bright'\].*from 0 to 255"):
+        model.fit(MultiTaskBatches(data, 48))
+    compile_model(255)
+    small = {**data, "bright": (images, masks[:, ::2])}
+    with pytest.raises(ValueError, match=r"labels\['bright'\].*\(16, 16\).*\(8, 16\)"):
+        model.fit(MultiTaskBatches(small, 48))
+    history = model.fit(MultiTaskBatches(data, 48), epochs=8, verbose=0).history
+    assert history["photo_loss"][-1] < 0.9 * np.log(3)
+    assert history["bright_mean_iou"][-1] > 0.6  # a third if all were bright
+    logits = model.predict({"bright": images}, batch_size=192, verbose=0)["bright"]
+    known = masks != 255
+    assert np.mean(logits.argmax(axis=-1)[known] == masks[known]) > 0.8
 
 
 def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(train, tmp_path):
