@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+from PIL import Image
 
 import keras_iwm  # registers what is loaded
 
@@ -221,3 +222,48 @@ def test_tasks_are_learned_together_and_alone(tmp_path):
         model = keras.models.load_model(folder / "model.keras")
         assert list(model.heads) == names
         assert len((folder / "history.csv").read_text().splitlines()) == 4
+
+
+def test_segmentation_writes_what_it_measures(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("train", "eval"):
+        for name in ("images", "masks"):
+            (tmp_path / part / name).mkdir(parents=True)
+        for index in range(8):
+            blocks = rng.integers(0, 256, (4, 6)).repeat(12, axis=0).repeat(12, axis=1)
+            image = np.stack([blocks] * 3, axis=-1).astype("uint8")
+            mask = (blocks > 100).astype("uint8")
+            mask[:3] = 9
+            Image.fromarray(image).save(tmp_path / part / "images" / f"{index}.jpg")
+            Image.fromarray(mask).save(tmp_path / part / "masks" / f"{index}.png")
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model.save(tmp_path / "model.keras")
+    folders = [
+        argument
+        for part in ("train", "eval")
+        for name in ("images", "masks")
+        for argument in (f"--{part}-{name}", f"{part}/{name}")
+    ]
+    options = ("model.keras", *folders, "--num-classes", 2, "--ignore-label", 9)
+    options += ("--image-size", 32, 48, "--batch-size", 4, "--epochs", 2)
+    options += ("--class-names", "dark", "bright", "--output", "out")
+    result = run("segmentation.py", *options, cwd=tmp_path)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert set(summary["iou"]) == {"dark", "bright"}
+    np.testing.assert_allclose(
+        summary["mean_iou"], np.mean(list(summary["iou"].values())), rtol=1e-6
+    )
+    assert 0.2 < summary["mean_iou_most_frequent"] < 0.5
+    assert f"{100 * summary['mean_iou']:.1f} %" in result.stdout
+    assert (tmp_path / "out" / "segmentation.png").stat().st_size > 10_000
+    header = (tmp_path / "out" / "history.csv").read_text().splitlines()[0]
+    assert header.startswith("epoch,loss,mean_iou")
+    segmenter = keras.models.load_model(tmp_path / "out" / "model.keras")
+    assert segmenter.backbone.protocol == "predictor"
+    images, masks = keras_iwm.datasets.load_segmentation(
+        tmp_path / "eval" / "images", tmp_path / "eval" / "masks", (32, 48)
+    )
+    again = segmenter.evaluate(
+        images, masks, batch_size=4, verbose=0, return_dict=True
+    )["mean_iou"]
+    np.testing.assert_allclose(again, summary["mean_iou"], atol=2e-3)
