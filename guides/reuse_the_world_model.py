@@ -164,8 +164,6 @@ def finetune(name, protocol, random_predictor=False):
             learning_rate=2e-3,
             predictor_multiplier=1.0 if random_predictor else 0.1,
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
     )
     classifier.fit(train_images, train_labels, batch_size=32, epochs=EPOCHS, verbose=0)
     accuracy = classifier.evaluate(

@@ -12,7 +12,8 @@ class AugmentedImages(ImageArray):
     Any of Keras's preprocessing layers will do: `RandomFlip`, `RandomCrop`,
     `RandAugment`, and `MixUp` and `CutMix`, which mix labels too and want to come last.
     They are applied in their order, to each batch as a whole, with the backend that
-    runs. Images and labels come out as NumPy arrays, so use
+    runs. `RandAugment` runs all its operations on every batch, which costs several
+    times a small model's step. Images and labels come out as NumPy arrays, so use
     `keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)`.
 
     Args:

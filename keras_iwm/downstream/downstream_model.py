@@ -2,6 +2,9 @@
 
 import keras
 import numpy as np
+from keras import ops
+
+from keras_iwm.distribution.own_draws import seed_states
 
 
 class DownstreamModel(keras.Model):
@@ -53,6 +56,25 @@ class DownstreamModel(keras.Model):
         """Check labels that can be looked at without a cost."""
         if isinstance(labels, np.ndarray):
             self.check_labels(labels, name)
+
+    def save_own_variables(self, store):
+        """Store the seeds beside the weights, so that a run resumes exactly."""
+        super().save_own_variables(store)
+        for index, seed in enumerate(seed_states(self)):
+            store[f"seed_{index}"] = ops.convert_to_numpy(seed).astype("int64")
+
+    def load_own_variables(self, store):
+        """Load the seeds along with the weights."""
+        for index, seed in enumerate(seed_states(self)):
+            seed.assign(store[f"seed_{index}"])
+        names = list(store.keys())
+        names = [name for name in names if not name.startswith("seed_")]
+        super().load_own_variables({name: store[name] for name in names})
+
+    def compile_from_config(self, config):
+        """Compile as a saved model was; Keras leaves this to an own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def get_compile_config(self):
         """Return the compile arguments, without what the backend has resolved.

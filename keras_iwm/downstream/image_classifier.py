@@ -15,7 +15,8 @@ class ImageClassifier(DownstreamModel):
 
     The backbone's protocol decides what is trained beside the head: nothing
     (`"frozen"`, a probe), the encoder, the predictor, or both. Train it with
-    `compile` and `fit`; `finetuning_recipe` gives the optimizer.
+    `compile` and `fit`; `finetuning_recipe` gives the optimizer, and cross-entropy and
+    accuracy are the defaults.
 
     Args:
         backbone: `WorldModelBackbone`; its encoder is a copy of the teacher.
@@ -49,9 +50,7 @@ class ImageClassifier(DownstreamModel):
     )
     classifier = keras_iwm.downstream.ImageClassifier(backbone, num_classes=3)
     classifier.compile(
-        keras_iwm.downstream.finetuning_recipe(classifier, steps=2, batch_size=8),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        keras_iwm.downstream.finetuning_recipe(classifier, steps=2, batch_size=8)
     )
     classifier.fit(images, labels, batch_size=8)
     ```
@@ -82,6 +81,22 @@ class ImageClassifier(DownstreamModel):
         self.built = True
         if not trainable:
             self.trainable = False
+
+    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+        """Compile like any Keras model, with defaults for loss and metric.
+
+        Args:
+            optimizer: What `keras.Model.compile` takes.
+            loss: What `keras.Model.compile` takes. Defaults to the cross-entropy for
+                integer labels; one-hot ones, of `AugmentedImages` say, need
+                `keras.losses.CategoricalCrossentropy(from_logits=True)`.
+            metrics: What `keras.Model.compile` takes. Defaults to the accuracy.
+            **kwargs: Further arguments of `keras.Model.compile`.
+        """
+        if loss is None:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        metrics = ["accuracy"] if metrics is None else metrics
+        super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
     def call(self, images, training=None):
         """Return the logits of each image."""

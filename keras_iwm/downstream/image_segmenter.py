@@ -126,11 +126,6 @@ class ImageSegmenter(DownstreamModel):
             metrics = [MeanIntersectionOverUnion(self.num_classes, self.ignore_label)]
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
-    def compile_from_config(self, config):
-        """Compile as a saved model was; Keras leaves this to an own `compile`."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def call(self, images, training=None):
         """Return the logits of each pixel."""
         images = ops.convert_to_tensor(images)

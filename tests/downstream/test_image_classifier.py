@@ -14,14 +14,20 @@ from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
 
 
-def small_world_model():
+def small_world_model(predictor_layers=1):
     views = ViewGenerator(
         16, MultiBlockMask((4, 4), num_context=4, num_targets=7), seed=0
     )
     return ImageWorldModel(
         ViTEncoder(16, 4, 32, 1, 2, name="encoder"),
         WorldModelPredictor(
-            (4, 4), 32, 32, 1, 2, action_dim=views.action_dim, name="predictor"
+            (4, 4),
+            32,
+            32,
+            predictor_layers,
+            2,
+            action_dim=views.action_dim,
+            name="predictor",
         ),
         views,
     )
@@ -52,8 +58,6 @@ def test_every_protocol_learns_to_tell_photos_apart(protocol, head, photos):
             learning_rate=5e-3,
             predictor_multiplier=1.0,
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
     )
     classifier.fit(train_images, train_labels, batch_size=48, epochs=12, verbose=0)
     accuracy = classifier.evaluate(
@@ -62,12 +66,30 @@ def test_every_protocol_learns_to_tell_photos_apart(protocol, head, photos):
     assert accuracy > 0.55  # chance is a third; another half of each photo
 
 
+def test_a_saved_classifier_trains_on_with_its_optimizer(photos, tmp_path):
+    images, labels = photos[0][:48], photos[1][:48]
+    backbone = WorldModelBackbone.from_world_model(
+        small_world_model(2), "predictor", drop_path_rate=0.3
+    )
+    classifier = ImageClassifier(backbone, 3)
+    classifier.compile(finetuning_recipe(classifier, steps=4, batch_size=48))
+    classifier.fit(images, labels, batch_size=48, epochs=2, verbose=0)
+    classifier.save(tmp_path / "classifier.keras")
+    loaded = keras.models.load_model(tmp_path / "classifier.keras")
+    assert loaded.optimizer.learning_rate_multipliers["^predictor/"] == 0.1
+    for model in (classifier, loaded):
+        model.fit(images, labels, batch_size=48, epochs=2, verbose=0, shuffle=False)
+        assert int(model.optimizer.iterations) == 4
+    for one, two in zip(classifier.weights, loaded.weights, strict=True):
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(one), ops.convert_to_numpy(two), atol=1e-6
+        )
+
+
 def test_labels_that_are_no_classes_are_refused_before_training(photos):
     backbone = WorldModelBackbone.from_world_model(small_world_model(), "frozen")
     classifier = ImageClassifier(backbone, 2)
-    classifier.compile(
-        "sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    )
+    classifier.compile("sgd")
     images, labels, test_images, test_labels = photos
     with pytest.raises(ValueError, match="classes from 0 to 1.*from 0 to 2"):
         classifier.fit(images, labels)
