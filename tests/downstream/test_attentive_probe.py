@@ -22,7 +22,12 @@ def test_the_probe_finds_the_patch_that_matters():
     test, test_labels, patches = latents_with_a_telling_patch(100, 1)
     arguments = (train, train_labels, test, test_labels)
     results = attentive_probe(
-        *arguments, num_heads=2, epochs=12, batch_size=30, verbose=False
+        *arguments,
+        num_heads=2,
+        epochs=30,
+        batch_size=30,
+        learning_rate=5e-3,
+        verbose=False,
     )
     assert results["accuracy"] > 0.95
     head = results["probe"].get_layer("head")
