@@ -1,7 +1,7 @@
 """Labelled images in memory, augmented by Keras's layers batch by batch."""
 
+import keras
 import numpy as np
-from keras import ops
 
 from keras_iwm.datasets.image_array import ImageArray
 
@@ -89,7 +89,11 @@ class AugmentedImages(ImageArray):
             "labels": np.eye(self.num_classes, dtype="float32")[labels],
         }
         if self.augmentations:
-            batch = {key: ops.convert_to_tensor(value) for key, value in batch.items()}
+            batch = {
+                key: keras.ops.convert_to_tensor(value) for key, value in batch.items()
+            }
         for layer in self.augmentations:
             batch = layer(batch, training=True)
-        return tuple(ops.convert_to_numpy(batch[key]) for key in ("images", "labels"))
+        return tuple(
+            keras.ops.convert_to_numpy(batch[key]) for key in ("images", "labels")
+        )
