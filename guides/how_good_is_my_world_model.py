@@ -111,7 +111,7 @@ views = keras.ops.convert_to_numpy(views)
 
 
 def health(encoder):
-    """Measure one encoder by its features of the test images and their views."""
+    # Measure one encoder by its features of the test images and their views.
     features = evaluation.extract_features(encoder, test_images, verbose=False)
     of_views = evaluation.extract_features(encoder, views, verbose=False)
     return {

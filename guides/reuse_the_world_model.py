@@ -150,7 +150,7 @@ pretrained predictor a tenth as fast as a random one.
 
 
 def finetune(name, protocol, random_predictor=False):
-    """Train one classifier and note its accuracy."""
+    # Train one classifier and note its accuracy.
     keras.utils.set_random_seed(0)
     backbone = downstream.WorldModelBackbone.from_world_model(
         world_model, protocol, random_predictor
