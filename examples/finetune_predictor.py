@@ -14,13 +14,15 @@ files with labels. In turn, and each only if asked for by `--protocols`:
 
 A table of accuracy, tuned parameters and seconds is printed; the output folder gets
 `summary.json`, the classifiers as `.keras` files, and two pictures. Results are written
-one by one: run the same command again, and it goes on with what is missing.
+one by one, with a checkpoint after every epoch: run the same command again, and it goes
+on with what is missing.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import shutil
 import sys
 import time
 
@@ -30,7 +32,7 @@ import keras
 import numpy as np
 
 import keras_iwm
-from keras_iwm import datasets, downstream, evaluation, visualization
+from keras_iwm import callbacks, datasets, downstream, evaluation, visualization
 
 PROBES = ("knn", "linear", "attentive", "low-shot")
 # Names of this program: protocol of the backbone, and whether the predictor is random.
@@ -124,27 +126,19 @@ def augmentations(arguments, value_range):
     return layers
 
 
-def finetune(name, model, arguments, train, test):
-    """Finetune in one protocol, and save the classifier."""
+def make_classifier(name, model, arguments, num_classes, steps):
+    """Make and compile the classifier of one protocol."""
     protocol, is_random = FINETUNED[name]
-    num_classes = int(train[1].max()) + 1
     keras.utils.set_random_seed(arguments.seed)
     backbone = downstream.WorldModelBackbone.from_world_model(
         model, protocol, is_random, arguments.drop_path_rate
     )
     classifier = downstream.ImageClassifier(backbone, num_classes)
-    dataset = datasets.AugmentedImages(
-        *train,
-        num_classes,
-        augmentations(arguments, model.value_range),
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-    )
     compiled = {"jit_compile": True} if keras.backend.backend() == "tensorflow" else {}
     classifier.compile(
         downstream.finetuning_recipe(
             classifier,
-            arguments.epochs * dataset.num_batches,
+            steps,
             arguments.batch_size,
             arguments.learning_rate,
             arguments.layer_decay,
@@ -154,15 +148,41 @@ def finetune(name, model, arguments, train, test):
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=arguments.label_smoothing
         ),
-        metrics=["accuracy"],
         **compiled,
     )
-    history = classifier.fit(dataset, epochs=arguments.epochs, verbose=2).history
+    return classifier
+
+
+def finetune(name, model, arguments, train, test):
+    """Finetune in one protocol, and save the classifier."""
+    num_classes = int(train[1].max()) + 1
+    dataset = datasets.AugmentedImages(
+        *train,
+        num_classes,
+        augmentations(arguments, model.value_range),
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+    )
+    checkpoints = pathlib.Path(arguments.output, "checkpoints", name)
+    found = callbacks.RunCheckpoint.latest(checkpoints)
+    if found:
+        path, dataset.epoch = found
+        classifier = keras.models.load_model(path)
+    else:
+        steps = arguments.epochs * dataset.num_batches
+        classifier = make_classifier(name, model, arguments, num_classes, steps)
+    classifier.fit(
+        dataset,
+        initial_epoch=dataset.epoch,
+        epochs=arguments.epochs,
+        callbacks=[callbacks.RunCheckpoint(checkpoints)],
+        verbose=2,
+    )
     logits = classifier.predict(test[0], batch_size=arguments.batch_size, verbose=0)
     classifier.save(pathlib.Path(arguments.output, f"{name}.keras"))
+    shutil.rmtree(checkpoints)
     return {
         "accuracy": float(np.mean(logits.argmax(axis=1) == test[1])),
-        "train_accuracy": history["accuracy"][-1],
         "tuned_parameters": int(
             sum(np.prod(weight.shape) for weight in classifier.trainable_weights)
         ),

@@ -13,14 +13,16 @@ predictor what is wanted, and a head. Every batch is split evenly over them.
 in the same order, in as many updates at the same learning rate. What it does better or
 worse is due to the other tasks.
 
-The output folder gets `history.csv`, and at the end `model.keras` and `summary.json`
-with the accuracy of each task on its `--eval` images.
+The output folder gets `history.csv`, a checkpoint after every epoch, and at the end
+`model.keras` and `summary.json` with the accuracy of each task on its `--eval` images.
+The same command goes on with a run that was stopped.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import sys
 import time
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -29,7 +31,7 @@ import keras
 import numpy as np
 
 import keras_iwm
-from keras_iwm import datasets, downstream
+from keras_iwm import callbacks, datasets, downstream
 
 
 def parse_arguments():
@@ -113,6 +115,11 @@ def main():
     arguments = parse_arguments()
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
+    checkpoints = output / "checkpoints"
+    found = callbacks.RunCheckpoint.latest(checkpoints)
+    if found and json.loads((output / "config.json").read_text()) != vars(arguments):
+        sys.exit(f"{output} holds a run of other options: choose another --output")
+    (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
     keras.utils.set_random_seed(arguments.seed)
     world_model = keras.models.load_model(arguments.model)
     if not isinstance(world_model, keras_iwm.models.ImageWorldModel):
@@ -131,10 +138,23 @@ def main():
             batches_per_epoch=batches.num_batches,
         )
     steps = arguments.epochs * batches.num_batches
-    model = make_model(arguments, world_model, data, steps)
+    if found:
+        path, batches.epoch = found
+        model = keras.models.load_model(path)
+    else:
+        model = make_model(arguments, world_model, data, steps)
+    first = batches.epoch
     start = time.perf_counter()
-    logger = keras.callbacks.CSVLogger(output / "history.csv")
-    model.fit(batches, epochs=arguments.epochs, callbacks=[logger], verbose=2)
+    model.fit(
+        batches,
+        initial_epoch=first,
+        epochs=arguments.epochs,
+        callbacks=[
+            keras.callbacks.CSVLogger(output / "history.csv", append=bool(found)),
+            callbacks.RunCheckpoint(checkpoints),
+        ],
+        verbose=2,
+    )
     seconds = time.perf_counter() - start
 
     accuracy = {}
@@ -148,7 +168,10 @@ def main():
         "backend": keras.backend.backend(),
         "steps": steps,
         "seconds": seconds,
-        "images_per_second": steps * batches.batch_size / seconds,
+        "images_per_second": (arguments.epochs - first)
+        * batches.num_batches
+        * batches.batch_size
+        / seconds,
         "num_images": {name: len(labels) for name, (_, labels) in data.items()},
         "accuracy": accuracy,
     }

@@ -11,14 +11,16 @@ what learns beside the head: `frozen` nothing, `encoder` the encoder, `predictor
 predictor on the frozen encoder, `end_to_end` both.
 
 The output folder gets `summary.json` with the mean IoU, that of each class, and that of
-the most frequent class everywhere; `history.csv`; `segmentation.png`; and
-`model.keras`, which is written after every epoch.
+the most frequent class everywhere; `history.csv`; `segmentation.png`; `model.keras`;
+and a checkpoint after every epoch, from which the same command goes on with a run that
+was stopped.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import sys
 import time
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -27,7 +29,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_iwm import datasets, downstream, metrics, visualization
+from keras_iwm import callbacks, datasets, downstream, metrics, visualization
 from keras_iwm.downstream.image_segmenter import HEADS
 from keras_iwm.downstream.world_model_backbone import PROTOCOLS
 
@@ -146,6 +148,11 @@ def main():
     arguments = parse_arguments()
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
+    checkpoints = output / "checkpoints"
+    found = callbacks.RunCheckpoint.latest(checkpoints)
+    if found and json.loads((output / "config.json").read_text()) != vars(arguments):
+        sys.exit(f"{output} holds a run of other options: choose another --output")
+    (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
     keras.utils.set_random_seed(arguments.seed)
     model = keras.models.load_model(arguments.model)
     size = tuple(arguments.image_size or model.image_size)
@@ -158,19 +165,26 @@ def main():
     dataset = FlippedCrops(
         *train, arguments.smallest_crop, arguments.batch_size, arguments.seed
     )
-    segmenter = make_segmenter(model, arguments, arguments.epochs * dataset.num_batches)
+    if found:
+        path, dataset.epoch = found
+        segmenter = keras.models.load_model(path)
+    else:
+        steps = arguments.epochs * dataset.num_batches
+        segmenter = make_segmenter(model, arguments, steps)
     for name, masks in (("--train-masks", train[1]), ("--eval-masks", held_out[1])):
         segmenter.check_labels(masks, name)
     start = time.perf_counter()
     segmenter.fit(
         dataset,
+        initial_epoch=dataset.epoch,
         epochs=arguments.epochs,
         callbacks=[
-            keras.callbacks.CSVLogger(output / "history.csv"),
-            keras.callbacks.ModelCheckpoint(output / "model.keras"),
+            keras.callbacks.CSVLogger(output / "history.csv", append=bool(found)),
+            callbacks.RunCheckpoint(checkpoints),
         ],
         verbose=2,
     )
+    segmenter.save(output / "model.keras")
     seconds = time.perf_counter() - start
 
     metric, classes = measure(segmenter.predict_on_batch, *held_out, arguments)
