@@ -96,7 +96,10 @@ class WorldModelBackbone(keras.Model):
         self.predictor = predictor
         self.protocol = protocol
         self.built = True
-        self.trainable = trainable
+        # Not through the setter, which TensorFlow skips if the value stays the same.
+        self._freeze_encoder()
+        if not trainable:
+            self.trainable = False
 
     @classmethod
     def from_world_model(
@@ -164,7 +167,12 @@ class WorldModelBackbone(keras.Model):
     @trainable.setter
     def trainable(self, value):
         keras.Model.trainable.fset(self, value)
-        if hasattr(self, "protocol") and self.protocol in ("frozen", "predictor"):
+        if hasattr(self, "protocol"):
+            self._freeze_encoder()
+
+    def _freeze_encoder(self):
+        """Freeze the encoder again, unless the protocol lets it learn."""
+        if self.protocol in ("frozen", "predictor"):
             self.encoder.trainable = False
 
     def call(self, images, training=None, task_token=None):
