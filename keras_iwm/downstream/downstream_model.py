@@ -16,7 +16,7 @@ class DownstreamModel(keras.Model):
     """
 
     def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Fit like any Keras model, after a look at labels that are arrays.
+        """Fit like any Keras model, after a look at data that are arrays.
 
         Args:
             x: What `keras.Model.fit` takes.
@@ -28,15 +28,15 @@ class DownstreamModel(keras.Model):
             A `keras.callbacks.History`.
 
         Raises:
-            ValueError: If labels do not fit the model.
+            ValueError: If labels do not fit the model or the images.
         """
-        self._check(y, "y")
+        self.check_data(x, y, "y")
         if isinstance(validation_data, (tuple, list)) and len(validation_data) > 1:
-            self._check(validation_data[1], "validation_data[1]")
+            self.check_data(*validation_data[:2], "validation_data[1]")
         return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        """Evaluate like any Keras model, after a look at labels that are arrays.
+        """Evaluate like any Keras model, after a look at data that are arrays.
 
         Args:
             x: What `keras.Model.evaluate` takes.
@@ -47,15 +47,21 @@ class DownstreamModel(keras.Model):
             What `keras.Model.evaluate` returns.
 
         Raises:
-            ValueError: If labels do not fit the model.
+            ValueError: If labels do not fit the model or the images.
         """
-        self._check(y, "y")
+        self.check_data(x, y, "y")
         return super().evaluate(x, y, **kwargs)
 
-    def _check(self, labels, name):
-        """Check labels that can be looked at without a cost."""
-        if isinstance(labels, np.ndarray):
-            self.check_labels(labels, name)
+    def check_data(self, x, y, name):
+        """Check what can be looked at without a cost: labels that are an array.
+
+        Args:
+            x: Images, or what else `fit` takes.
+            y: Labels, or what else `fit` takes.
+            name: String, the labels' name in messages.
+        """
+        if isinstance(y, np.ndarray):
+            self.check_labels(y, name)
 
     def save_own_variables(self, store):
         """Store the seeds beside the weights, so that a run resumes exactly."""
@@ -84,6 +90,24 @@ class DownstreamModel(keras.Model):
         config = super().get_compile_config()
         config.pop("jit_compile", None)
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a model from its config."""
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**config)
+
+
+def as_num_classes(num_classes):
+    """`num_classes` as an integer of at least 2, or a ValueError that says so."""
+    whole = not isinstance(num_classes, bool) and int(num_classes) == num_classes
+    if not whole or num_classes < 2:
+        raise ValueError(
+            "`num_classes` must be an integer of at least 2. Received: "
+            f"num_classes={num_classes!r}."
+        )
+    return int(num_classes)
 
 
 def check_class_labels(labels, num_classes, name):

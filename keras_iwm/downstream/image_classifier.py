@@ -3,7 +3,11 @@
 import keras
 
 from keras_iwm.downstream.attentive_head import AttentiveHead
-from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
+from keras_iwm.downstream.downstream_model import (
+    DownstreamModel,
+    as_num_classes,
+    check_class_labels,
+)
 from keras_iwm.downstream.linear_head import LinearHead
 
 HEADS = ("attentive", "linear")
@@ -61,12 +65,8 @@ class ImageClassifier(DownstreamModel):
         super().__init__(autocast=False, **kwargs)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
-        if isinstance(num_classes, bool) or int(num_classes) != num_classes:
-            num_classes = 0
-        if num_classes < 2:
-            raise ValueError("`num_classes` must be an integer of at least 2.")
         self.backbone = backbone
-        self.num_classes = int(num_classes)
+        self.num_classes = as_num_classes(num_classes)
         self.head = head
         if head == "linear":
             self.head_layer = LinearHead(self.num_classes, name="head")
@@ -114,10 +114,3 @@ class ImageClassifier(DownstreamModel):
             "num_classes": self.num_classes,
             "head": self.head,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a classifier from its config."""
-        config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**config)

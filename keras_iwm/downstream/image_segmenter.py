@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.downstream.deeplab_head import DeepLabHead
-from keras_iwm.downstream.downstream_model import DownstreamModel
+from keras_iwm.downstream.downstream_model import DownstreamModel, as_num_classes
 from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
 from keras_iwm.downstream.patch_linear_head import PatchLinearHead
 from keras_iwm.metrics.mean_intersection_over_union import MeanIntersectionOverUnion
@@ -80,12 +80,8 @@ class ImageSegmenter(DownstreamModel):
         super().__init__(autocast=False, **kwargs)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
-        if isinstance(num_classes, bool) or int(num_classes) != num_classes:
-            num_classes = 0
-        if num_classes < 2:
-            raise ValueError("`num_classes` must be an integer of at least 2.")
         self.backbone = backbone
-        self.num_classes = int(num_classes)
+        self.num_classes = as_num_classes(num_classes)
         self.head = head
         self.ignore_label = ignore_label
         encoder = backbone.encoder
@@ -130,10 +126,8 @@ class ImageSegmenter(DownstreamModel):
         """Return the logits of each pixel."""
         images = ops.convert_to_tensor(images)
         latents = self.backbone(images, training=training)
-        size, patch_size = images.shape[1:3], self.backbone.encoder.patch_size
-        grid_size = tuple(side // patch_size for side in size)
-        latents = ops.reshape(latents, (-1, *grid_size, self.backbone.hidden_dim))
-        return ops.image.resize(self.head_layer(latents), size, "bilinear")
+        patch_size = self.backbone.encoder.patch_size
+        return pixel_logits(self.head_layer, latents, images.shape[1:3], patch_size)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -148,42 +142,12 @@ class ImageSegmenter(DownstreamModel):
         check_mask_size(y.shape, y_pred.shape, "y")
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
-    def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Fit like any Keras model, after a look at masks that are arrays.
-
-        Args:
-            x: What `keras.Model.fit` takes.
-            y: What `keras.Model.fit` takes.
-            validation_data: What `keras.Model.fit` takes.
-            **kwargs: Further arguments of `keras.Model.fit`.
-
-        Returns:
-            A `keras.callbacks.History`.
-
-        Raises:
-            ValueError: If masks do not fit the model or the images.
-        """
-        _check_arrays(x, y, "y")
-        if isinstance(validation_data, (tuple, list)) and len(validation_data) > 1:
-            _check_arrays(*validation_data[:2], "validation_data[1]")
-        return super().fit(x, y, validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x=None, y=None, **kwargs):
-        """Evaluate like any Keras model, after a look at masks that are arrays.
-
-        Args:
-            x: What `keras.Model.evaluate` takes.
-            y: What `keras.Model.evaluate` takes.
-            **kwargs: Further arguments of `keras.Model.evaluate`.
-
-        Returns:
-            What `keras.Model.evaluate` returns.
-
-        Raises:
-            ValueError: If masks do not fit the model or the images.
-        """
-        _check_arrays(x, y, "y")
-        return super().evaluate(x, y, **kwargs)
+    def check_data(self, x, y, name):
+        """Check masks that are an array: their size beside the images, their labels."""
+        arrays = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
+        if arrays and y.ndim == 3:  # `check_labels` has a word for others
+            check_mask_size(y.shape, x.shape, name)
+        super().check_data(x, y, name)
 
     def check_labels(self, labels, name):
         """Refuse masks with labels that are neither a class nor to be ignored."""
@@ -217,12 +181,22 @@ class ImageSegmenter(DownstreamModel):
             "ignore_label": self.ignore_label,
         }
 
-    @classmethod
-    def from_config(cls, config):
-        """Make a segmenter from its config."""
-        config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**config)
+
+def pixel_logits(head, latents, image_size, patch_size):
+    """Classify pixels by a head for grids of latents, and bilinear interpolation.
+
+    Args:
+        head: Layer from latents `(batch_size, rows, columns, hidden_dim)` to logits.
+        latents: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        image_size: Pair of integers, height and width of the images.
+        patch_size: Integer, side of a patch in pixels.
+
+    Returns:
+        Tensor of logits, `(batch_size, height, width, num_classes)`.
+    """
+    grid_size = tuple(side // patch_size for side in image_size)
+    latents = ops.reshape(latents, (-1, *grid_size, latents.shape[-1]))
+    return ops.image.resize(head(latents), image_size, "bilinear")
 
 
 def check_mask_size(mask_shape, image_shape, name):
@@ -247,10 +221,3 @@ def check_mask_size(mask_shape, image_shape, name):
             "images' size, with nearest neighbours; "
             "keras_iwm.datasets.load_segmentation reads both at one size."
         )
-
-
-def _check_arrays(images, masks, name):
-    """Check the size of masks that are an array, as their images are."""
-    arrays = isinstance(images, np.ndarray) and isinstance(masks, np.ndarray)
-    if arrays and masks.ndim == 3:  # `check_labels` has a word for others
-        check_mask_size(masks.shape, images.shape, name)

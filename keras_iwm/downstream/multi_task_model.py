@@ -9,7 +9,7 @@ from keras import ops
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches
 from keras_iwm.downstream.deeplab_head import DeepLabHead
 from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
-from keras_iwm.downstream.image_segmenter import check_mask_size
+from keras_iwm.downstream.image_segmenter import check_mask_size, pixel_logits
 from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
 from keras_iwm.downstream.patch_linear_head import PatchLinearHead
 
@@ -143,44 +143,8 @@ class MultiTaskModel(DownstreamModel):
         """Return the outputs of a head; a segmentation's at the images' size."""
         if not isinstance(head, SEGMENTATION_HEADS):
             return head(latents)
-        size, patch_size = images_shape[1:3], self.backbone.encoder.patch_size
-        grid_size = tuple(side // patch_size for side in size)
-        latents = ops.reshape(latents, (-1, *grid_size, self.backbone.hidden_dim))
-        return ops.image.resize(head(latents), size, "bilinear")
-
-    def fit(self, x=None, y=None, **kwargs):
-        """Fit like any Keras model, after a look at what data there is in memory.
-
-        Args:
-            x: `MultiTaskBatches`, or what else `keras.Model.fit` takes.
-            y: What `keras.Model.fit` takes.
-            **kwargs: Further arguments of `keras.Model.fit`.
-
-        Returns:
-            A `keras.callbacks.History`.
-
-        Raises:
-            ValueError: If a task has no data, or labels do not fit the model.
-        """
-        self._check_data(x, y)
-        return super().fit(x, y, **kwargs)
-
-    def evaluate(self, x=None, y=None, **kwargs):
-        """Evaluate like any Keras model, on data of all tasks.
-
-        Args:
-            x: What `keras.Model.evaluate` takes.
-            y: What `keras.Model.evaluate` takes.
-            **kwargs: Further arguments of `keras.Model.evaluate`.
-
-        Returns:
-            What `keras.Model.evaluate` returns.
-
-        Raises:
-            ValueError: If a task has no data, or labels do not fit the model.
-        """
-        self._check_data(x, y)
-        return super().evaluate(x, y, **kwargs)
+        patch_size = self.backbone.encoder.patch_size
+        return pixel_logits(head, latents, images_shape[1:3], patch_size)
 
     def check_labels(self, labels, name):
         """Refuse labels of a task that are none of its classes, nor ignored."""
@@ -193,17 +157,13 @@ class MultiTaskModel(DownstreamModel):
                     array = array[array != ignored]
                 check_class_labels(array, num_classes, f"{name}[{task!r}]")
 
-    def _check(self, labels, name):
-        """Check labels that can be looked at without a cost."""
-        if isinstance(labels, dict):
-            self.check_labels(labels, name)
-
-    def _check_data(self, x, y):
+    def check_data(self, x, y, name):
         """Refuse data in memory that lacks a task or has labels that do not fit."""
-        images, labels, name = x, y, "y"
+        images, labels = x, y
         if isinstance(x, MultiTaskBatches):
             images, labels, name = x.images, x.labels, "labels"
-            self._check(labels, name)
+        if isinstance(labels, dict):
+            self.check_labels(labels, name)
         if not isinstance(images, dict):
             return
         self._check_inputs(images)
@@ -253,12 +213,11 @@ class MultiTaskModel(DownstreamModel):
     def from_config(cls, config):
         """Make a model from its config."""
         config = dict(config)
-        deserialize = keras.saving.deserialize_keras_object
-        config["backbone"] = deserialize(config["backbone"])
         config["heads"] = {
-            name: deserialize(head) for name, head in config["heads"].items()
+            name: keras.saving.deserialize_keras_object(head)
+            for name, head in config["heads"].items()
         }
-        return cls(**config)
+        return super().from_config(config)
 
 
 def check_heads(heads):
