@@ -51,7 +51,7 @@ def parse_arguments():
         "--precision", choices=("float32", "mixed_bfloat16"), default="float32"
     )
     parser.add_argument("--blocks", type=int, default=7, help="turns of each")
-    parser.add_argument("--steps", type=int, default=4, help="steps in a block")
+    parser.add_argument("--steps", type=int, default=8, help="steps in a block")
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
     parser.add_argument(
         "--kernels", action="store_true", help="name the attention kernels that ran"
@@ -245,13 +245,28 @@ def work_with_keras(arguments):
         "target_ids": target_ids,
     }
 
-    def fit(count):
-        start = time.perf_counter()
-        part = {key: value[:count] for key, value in data.items()}
-        model.fit(part, batch_size=batch_size, verbose=0, shuffle=False)
-        return time.perf_counter() - start
+    class Clock(keras.callbacks.Callback):
+        """Seconds of an epoch, without what `fit` does before and after it."""
 
-    first = fit(batch_size)
+        def on_epoch_begin(self, epoch, logs=None):
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            float(logs["loss"])  # wait for the device
+            self.seconds = time.perf_counter() - self.start
+
+    clock = Clock()
+
+    def fit(count):
+        part = {key: value[:count] for key, value in data.items()}
+        model.fit(
+            part, batch_size=batch_size, verbose=0, shuffle=False, callbacks=[clock]
+        )
+        return clock.seconds
+
+    start = time.perf_counter()
+    fit(batch_size)
+    first = time.perf_counter() - start
     fit(len(images))
     facts = {
         "first_step_seconds": first,

@@ -33,6 +33,7 @@ EXAMPLES = [
     transforms.Solarization(0.6, probability=0.4),
     transforms.RandomResizedCrop((16, 24), (0.4, 0.9), (0.8, 1.2), 0.3),
     layers.TokenDense(7, activation="relu", use_bias=False),
+    layers.TokenNorm(epsilon=1e-5),
     layers.PatchEmbedding(4, 12),
     layers.SelfAttention(3, "zeros"),
     layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),

@@ -9,5 +9,6 @@ from keras_iwm.layers.patch_embedding import PatchEmbedding as PatchEmbedding
 from keras_iwm.layers.self_attention import SelfAttention as SelfAttention
 from keras_iwm.layers.sincos_positions import sincos_positions as sincos_positions
 from keras_iwm.layers.token_dense import TokenDense as TokenDense
+from keras_iwm.layers.token_norm import TokenNorm as TokenNorm
 from keras_iwm.layers.transformer_block import TransformerBlock as TransformerBlock
 from keras_iwm.layers.view_generator import ViewGenerator as ViewGenerator

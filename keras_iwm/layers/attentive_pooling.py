@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from keras_iwm.layers.block_operations import gelu
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.layers.token_norm import TokenNorm
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -66,9 +68,7 @@ class AttentivePooling(keras.layers.Layer):
             return TokenDense(units, dtype=self.dtype_policy, name=name, **kwargs)
 
         def norm(name):
-            return keras.layers.LayerNormalization(
-                epsilon=1e-6, dtype=self.dtype_policy, name=name
-            )
+            return TokenNorm(dtype=self.dtype_policy, name=name)
 
         tokens_shape = (None, None, hidden_dim)
         self.latents_norm = norm("latents_norm")
@@ -101,10 +101,7 @@ class AttentivePooling(keras.layers.Layer):
         pooled = ops.sum(value * ops.cast(attention, value.dtype)[..., None], axis=1)
         pooled = ops.reshape(pooled, (-1, 1, hidden_dim))
         tokens = query + self.attention_output(pooled)
-        # The exact form of GELU, as in the blocks.
-        hidden = keras.activations.gelu(
-            self.mlp_hidden(self.mlp_norm(tokens)), approximate=False
-        )
+        hidden = gelu(self.mlp_hidden(self.mlp_norm(tokens)))
         pooled = (tokens + self.mlp_output(hidden))[:, 0]
         if return_attention:
             return pooled, ops.transpose(attention, (0, 2, 1))

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.layers.block_operations import attend
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -81,7 +82,7 @@ class SelfAttention(keras.layers.Layer):
         query = query + ops.cast(self.query_bias, query.dtype)
         value = value + ops.cast(self.value_bias, value.dtype)
         heads = (-1, num_tokens, self.num_heads, hidden_dim // self.num_heads)
-        mixed = ops.dot_product_attention(
+        mixed = attend(
             ops.reshape(query, heads),
             ops.reshape(key, heads),
             ops.reshape(value, heads),

@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from keras_iwm.layers.block_operations import gelu
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.layers.token_norm import TokenNorm
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -70,15 +72,11 @@ class TransformerBlock(keras.layers.Layer):
         residual_initializer = keras.initializers.VarianceScaling(
             1 / (2 * self.block_index), mode="fan_avg", distribution="uniform"
         )
-        self.attention_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=policy, name="attention_norm"
-        )
+        self.attention_norm = TokenNorm(dtype=policy, name="attention_norm")
         self.attention = SelfAttention(
             self.num_heads, residual_initializer, dtype=policy, name="attention"
         )
-        self.mlp_norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=policy, name="mlp_norm"
-        )
+        self.mlp_norm = TokenNorm(dtype=policy, name="mlp_norm")
         self.mlp_hidden = TokenDense(self.mlp_dim, dtype=policy, name="mlp_hidden")
         self.mlp_output = TokenDense(
             hidden_dim,
@@ -119,10 +117,7 @@ class TransformerBlock(keras.layers.Layer):
         if paths is not None:
             attended = attended * paths[:, 0]
         tokens = tokens + attended
-        # The exact form of GELU: the approximate one differs between backends.
-        hidden = keras.activations.gelu(
-            self.mlp_hidden(self.mlp_norm(tokens)), approximate=False
-        )
+        hidden = gelu(self.mlp_hidden(self.mlp_norm(tokens)))
         expanded = self.mlp_output(hidden)
         if paths is not None:
             expanded = expanded * paths[:, 1]

@@ -8,6 +8,7 @@ from keras_iwm.arguments import as_size
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
+from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
 
 IMAGE_MEAN = np.array([0.485, 0.456, 0.406], "float32")
@@ -117,9 +118,7 @@ class ViTEncoder(keras.Model):
             remat=remat,
             dtype=policy,
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=policy, name="norm"
-        )
+        self.norm = TokenNorm(dtype=policy, name="norm")
         # The model's name leads all paths: Keras on Torch knows weights by their path,
         # and teacher and student would hide each other.
         with keras.name_scope(self.name):

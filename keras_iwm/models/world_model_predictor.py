@@ -8,6 +8,7 @@ from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
 
 CONDITIONINGS = ("none", "sequence", "feature")
@@ -148,9 +149,7 @@ class WorldModelPredictor(keras.Model):
             remat=remat,
             dtype=policy,
         )
-        self.norm = keras.layers.LayerNormalization(
-            epsilon=1e-6, dtype=policy, name="norm"
-        )
+        self.norm = TokenNorm(dtype=policy, name="norm")
         self.output_projection = TokenDense(
             hidden_dim, dtype=policy, name="output_projection"
         )
