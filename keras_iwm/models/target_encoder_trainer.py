@@ -5,6 +5,9 @@ from keras import ops
 
 from keras_iwm.distribution.replicas import make_replicas
 
+if keras.backend.backend() == "torch":
+    from keras_iwm.optimizers import torch_update
+
 
 class TargetEncoderTrainer(keras.Model):
     """A Keras model whose target encoder follows its encoder after every update.
@@ -76,9 +79,17 @@ class TargetEncoderTrainer(keras.Model):
             momentum = momentum(iterations)
         updated = self._count_updates() > iterations
         rate = ops.where(updated, 1.0 - ops.cast(momentum, "float32"), 0.0)
-        for target, weight in zip(
-            self.target_encoder.weights, self.encoder.weights, strict=True
-        ):
+        pairs = list(
+            zip(self.target_encoder.weights, self.encoder.weights, strict=True)
+        )
+        if keras.backend.backend() == "torch":
+            torch_update.move_towards(
+                [target.value for target, _ in pairs],
+                [weight.value for _, weight in pairs],
+                rate,
+            )
+            return
+        for target, weight in pairs:
             step = ops.cast(rate, target.dtype) * (
                 ops.stop_gradient(weight.value) - target.value
             )

@@ -1,4 +1,4 @@
-"""AdamW's update on Torch, as one fused kernel."""
+"""Updates of many weights on Torch, each in a few calls for all of them."""
 
 import itertools
 
@@ -51,3 +51,17 @@ def scale(weights, factor):
     """
     for weight in weights:
         weight.mul_(factor)
+
+
+@torch.no_grad()
+def move_towards(targets, weights, rate):
+    """Move targets a share of the way to weights, in place.
+
+    Args:
+        targets: List of tensors.
+        weights: List of tensors like them.
+        rate: Scalar tensor, the share.
+    """
+    steps = torch._foreach_sub(weights, targets)
+    torch._foreach_mul_(steps, rate)
+    torch._foreach_add_(targets, steps)
