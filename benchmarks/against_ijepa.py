@@ -245,17 +245,7 @@ def work_with_keras(arguments):
         "target_ids": target_ids,
     }
 
-    class Clock(keras.callbacks.Callback):
-        """Seconds of an epoch, without what `fit` does before and after it."""
-
-        def on_epoch_begin(self, epoch, logs=None):
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            float(logs["loss"])  # wait for the device
-            self.seconds = time.perf_counter() - self.start
-
-    clock = Clock()
+    clock = turns.epoch_clock()
 
     def fit(count):
         part = {key: value[:count] for key, value in data.items()}

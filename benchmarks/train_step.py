@@ -56,12 +56,15 @@ def work(arguments):
     count = arguments.batch_size * arguments.steps
     images = rng.integers(0, 256, (count, *model.image_size, 3)).astype("uint8")
 
-    def seconds_of(images):
-        start = time.perf_counter()
-        model.fit(images, batch_size=arguments.batch_size, verbose=0)
-        return time.perf_counter() - start
+    clock = turns.epoch_clock()
 
-    first = seconds_of(images[: arguments.batch_size])
+    def seconds_of(images):
+        model.fit(images, batch_size=arguments.batch_size, verbose=0, callbacks=[clock])
+        return clock.seconds
+
+    start = time.perf_counter()
+    seconds_of(images[: arguments.batch_size])
+    first = time.perf_counter() - start
     seconds_of(images)  # the loop around the steps warms up too
     turns.serve({"first_step_seconds": first}, lambda: seconds_of(images))
 
