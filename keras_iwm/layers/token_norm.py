@@ -9,7 +9,7 @@ from keras_iwm.layers.block_operations import layer_norm
 class TokenNorm(keras.layers.LayerNormalization):
     """`keras.layers.LayerNormalization` of tokens, with a gradient in closed form.
 
-    The result is the same. On XLA it costs less, see `docs/performance.md`.
+    The result is the same. On JAX it costs less, see `docs/performance.md`.
 
     Args:
         epsilon: Float, added to the variance.
