@@ -2,12 +2,11 @@
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_iwm.distribution.own_draws import seed_states
+from keras_iwm.distribution.replicated_model import ReplicatedModel
 
 
-class DownstreamModel(keras.Model):
+class DownstreamModel(ReplicatedModel):
     """A model on a `WorldModelBackbone`, with early checks of its labels.
 
     Subclasses have `backbone` and `check_labels(labels, name)`, which takes NumPy
@@ -63,33 +62,10 @@ class DownstreamModel(keras.Model):
         if isinstance(y, np.ndarray):
             self.check_labels(y, name)
 
-    def save_own_variables(self, store):
-        """Store the seeds beside the weights, so that a run resumes exactly."""
-        super().save_own_variables(store)
-        for index, seed in enumerate(seed_states(self)):
-            store[f"seed_{index}"] = ops.convert_to_numpy(seed).astype("int64")
-
-    def load_own_variables(self, store):
-        """Load the seeds along with the weights."""
-        for index, seed in enumerate(seed_states(self)):
-            seed.assign(store[f"seed_{index}"])
-        names = list(store.keys())
-        names = [name for name in names if not name.startswith("seed_")]
-        super().load_own_variables({name: store[name] for name in names})
-
     def compile_from_config(self, config):
         """Compile as a saved model was; Keras leaves this to an own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
-
-    def get_compile_config(self):
-        """Return the compile arguments, without what the backend has resolved.
-
-        Whether to compile the step is for the backend that loads the file.
-        """
-        config = super().get_compile_config()
-        config.pop("jit_compile", None)
-        return config
 
     @classmethod
     def from_config(cls, config):

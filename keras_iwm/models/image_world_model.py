@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_iwm.distribution.own_draws import seed_states
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.models.presets import build_from_preset
 from keras_iwm.models.target_encoder_trainer import TargetEncoderTrainer
@@ -241,26 +240,6 @@ class ImageWorldModel(TargetEncoderTrainer):
         for key in ("encoder", "predictor", "view_generator", "ema_momentum"):
             config[key] = keras.saving.deserialize_keras_object(config[key])
         return cls(**config)
-
-    def get_compile_config(self):
-        """Return the compile arguments, without what the backend has resolved.
-
-        Whether to compile the step is for the backend that loads the file.
-        """
-        config = super().get_compile_config()
-        config.pop("jit_compile", None)
-        return config
-
-    def save_own_variables(self, store):
-        """Store the seeds beside the weights, so that a run resumes exactly."""
-        super().save_own_variables(store)
-        for index, seed in enumerate(seed_states(self)):
-            store[f"seed_{index}"] = ops.convert_to_numpy(seed).astype("int64")
-
-    def load_own_variables(self, store):
-        """Load the seeds along with the weights."""
-        for index, seed in enumerate(seed_states(self)):
-            seed.assign(store[f"seed_{index}"])
 
 
 def check_parts(encoder, predictor, view_generator):

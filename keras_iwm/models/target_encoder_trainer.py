@@ -3,33 +3,19 @@
 import keras
 from keras import ops
 
-from keras_iwm.distribution.replicas import make_replicas
+from keras_iwm.distribution.replicated_model import ReplicatedModel
 
 if keras.backend.backend() == "torch":
     from keras_iwm.optimizers import torch_update
 
 
-class TargetEncoderTrainer(keras.Model):
+class TargetEncoderTrainer(ReplicatedModel):
     """A Keras model whose target encoder follows its encoder after every update.
 
     Subclasses have `encoder`, `target_encoder` and `ema_momentum`. Keras's own
     step does everything else, so gradients, mixed precision, loss scaling,
-    accumulation and distribution stay Keras's. Where Keras leaves copies of a model
-    to themselves, `replicas` makes them agree.
+    accumulation and distribution stay Keras's.
     """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.replicas = make_replicas()
-
-    def make_train_function(self, force=False):
-        """Make the function that `fit` runs, once the replicas are ready for it."""
-        self.replicas.prepare(self)
-        return super().make_train_function(force)
-
-    def get_metrics_result(self):
-        """Return the metrics' results, of all replicas together."""
-        return self.replicas.average(super().get_metrics_result())
 
     if keras.backend.backend() == "jax":
 
@@ -59,8 +45,7 @@ class TargetEncoderTrainer(keras.Model):
         def train_step(self, data):
             """Take Keras's step, then move the target encoder."""
             iterations = self._count_updates()
-            with self.replicas.step(self):
-                logs = super().train_step(data)
+            logs = super().train_step(data)
             self._move_target_encoder(iterations)
             return logs
 

@@ -29,6 +29,7 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
         check_losses_and_weights_are_those_of_one_device(results, count)
         # All devices hold the same weights, teacher, metrics and seeds.
         assert results[f"apart_{count}"] == 0
+    check_a_classifier_is_tuned_as_on_one_device(results)
     check_a_run_goes_on_with_more_or_fewer_devices(results)
     check_every_device_draws_its_own_views_masks_and_paths(results)
     if BACKEND == "jax":
@@ -70,6 +71,13 @@ def check_losses_and_weights_are_those_of_one_device(results, count):
         )
     before, after = results["loss_1"]
     assert after < before
+
+
+def check_a_classifier_is_tuned_as_on_one_device(results):
+    for name in ("tuning_loss", "tuned"):
+        np.testing.assert_allclose(
+            results[f"{name}_2"], results[f"{name}_1"], rtol=1e-6, atol=1e-6
+        )
 
 
 def check_a_run_goes_on_with_more_or_fewer_devices(results):

@@ -20,6 +20,7 @@ import numpy as np
 from keras import ops
 
 import keras_iwm
+from keras_iwm import downstream
 from keras_iwm.distribution.own_draws import seed_states
 from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
@@ -164,6 +165,33 @@ def move(count, destination, results):
     results[f"weights_moved_to_{destination}"] = flat_weights(model)
 
 
+def tune(count, results):
+    """Three steps of a classifier, its whole backbone being trained."""
+    rng = np.random.default_rng(2)
+    images = rng.uniform(0, 255, (3 * BATCH, 16, 16, 3)).astype("float32")
+    labels = rng.integers(0, 3, 3 * BATCH)
+    with on_devices(count):
+        backbone = downstream.WorldModelBackbone.from_world_model(
+            make_model(), "end_to_end"
+        )
+        model = downstream.ImageClassifier(backbone, 3, head="linear")
+        model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    rank, processes_count = processes()
+    if rank:
+        model.set_weights([weight + 1 for weight in model.get_weights()])
+    history = model.fit(
+        images[rank::processes_count],
+        labels[rank::processes_count],
+        batch_size=BATCH // processes_count,
+        shuffle=False,
+        verbose=0,
+    )
+    results[f"tuning_loss_{count}"] = history.history["loss"]
+    results[f"tuned_{count}"] = np.concatenate(
+        [np.ravel(weight) for weight in model.get_weights()]
+    )
+
+
 def draws(count, data, **arguments):
     """What each of so many devices draws in a train step: (count, rows, slots)."""
     rows = BATCH if BACKEND == "jax" else BATCH // count
@@ -252,9 +280,11 @@ def main():
         first = os.environ["RANK"] == "0"
         if first:
             seeded(train, 1, results)
+            seeded(tune, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
         seeded(train, last, results)
+        seeded(tune, last, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         results["losses_of_ranks"] = [None] * last
@@ -267,6 +297,8 @@ def main():
     else:
         for count in COUNTS:
             seeded(train, count, results)
+        for count in (1, 2):
+            seeded(tune, count, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
     seeded(move, last, 1, results)
