@@ -2,6 +2,7 @@
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --utilisation 0.3 --images 142e6 --epochs 10
+    python benchmarks/scaling.py --check     # what Torch keeps, against the model
 
 A model of costs, not a measurement: operations are counted from the preset, weights
 are those of the made model, and the utilisation of the device is what you say.
@@ -35,6 +36,7 @@ def parse_arguments():
     add("--node", type=int, default=8, help="devices that share a fast link")
     add("--fast-link", type=float, default=450e9, help="bytes/s within a node")
     add("--slow-link", type=float, default=50e9, help="bytes/s between nodes, a device")
+    add("--check", action="store_true", help="measure activations on Torch instead")
     return parser.parse_args()
 
 
@@ -73,9 +75,43 @@ def average_seconds(model, devices, arguments):
     return 2 * (devices - 1) / devices * 4 * learned / link
 
 
+def check_activations(preset="iwm_small_224", batch_size=2):
+    """Compare what Torch keeps for the backward pass with the model of costs."""
+    import numpy as np
+    import torch
+
+    import keras_iwm
+
+    model = keras_iwm.models.ImageWorldModel.from_preset(preset, seed=0)
+    weights = {
+        variable.value.untyped_storage().data_ptr() for variable in model.weights
+    }
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = np.zeros((batch_size, *model.image_size, 3), "uint8")
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = model(images, training=True)
+    measured = sum(kept.values()) / batch_size
+    expected = 2 * activation_bytes(model)  # float32
+    print(
+        f"{preset}: {len(outputs)} outputs, {measured / 2**20:.1f} MiB an image kept,"
+    )
+    print(f"{expected / 2**20:.1f} MiB by the model: ratio {measured / expected:.2f}")
+
+
 def main():
     """Print the tables."""
     arguments = parse_arguments()
+    if arguments.check:
+        os.environ["KERAS_BACKEND"] = "torch"
+        check_activations()
+        return
     import keras_iwm
 
     print(f"utilisation {arguments.utilisation:.0%} of {arguments.peak:.3g} FLOP/s")
