@@ -7,6 +7,7 @@ Every number that the tests look at goes into FOLDER/results.npz.
 """
 
 import contextlib
+import functools
 import importlib.util
 import os
 import pathlib
@@ -117,14 +118,18 @@ def copies(variable):
     return np.stack([np.asarray(s.data) for s in variable.value.addressable_shards])
 
 
+@functools.cache
+def mirrored_strategy(count):
+    """One strategy for all models: a second one would number its exchanges alike."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+
+
 def on_devices(count):
     """The scope in which models for so many devices are made."""
     if BACKEND == "tensorflow" and count > 1:
-        import tensorflow as tf
-
-        return tf.distribute.MirroredStrategy(
-            [f"CPU:{i}" for i in range(count)]
-        ).scope()
+        return mirrored_strategy(count).scope()
     if BACKEND == "jax":
         devices = keras.distribution.list_devices()[:count]
         keras.distribution.set_distribution(
