@@ -4,6 +4,9 @@
     python benchmarks/against_ijepa.py --reference /somewhere/ijepa
     python benchmarks/against_ijepa.py --reference /somewhere/ijepa --setting small_224
 
+    # What a change brought: an older checkout of this project takes turns too.
+    python benchmarks/against_ijepa.py --reference /somewhere/ijepa --before /an/older
+
     # On a GPU: the largest batch that fits, memory, kernels, utilisation.
     python benchmarks/against_ijepa.py --reference /somewhere/ijepa --setting base_224 \
         --batch-size 128 --precision mixed_bfloat16 --compiled --kernels
@@ -58,6 +61,14 @@ def parse_arguments():
     )
     parser.add_argument(
         "--backends", nargs="*", choices=turns.BACKENDS, default=turns.BACKENDS
+    )
+    parser.add_argument(
+        "--before", help="another checkout of this project, to take turns with"
+    )
+    parser.add_argument(
+        "--virtual-devices",
+        type=int,
+        help="JAX also with its batch split over that many virtual CPU devices",
     )
     parser.add_argument("--output", help="path of the JSON file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -202,6 +213,8 @@ def work_with_keras(arguments):
     num_context, num_targets = SETTINGS[arguments.setting][5:]
     backend = keras.backend.backend()
     keras.config.set_dtype_policy(arguments.precision)
+    if backend == "jax" and len(keras.distribution.list_devices()) > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
     encoder = keras_iwm.models.ViTEncoder(
         size,
         patch_size,
@@ -332,23 +345,31 @@ def main():
         else:
             work_with_reference(arguments, arguments.worker == "reference compiled")
         return
-    plan = {"reference": ("reference", "torch")}
+    plan = {"reference": ("reference", "torch", {})}
     if arguments.compiled:
-        plan["reference compiled"] = ("reference compiled", "torch")
+        plan["reference compiled"] = ("reference compiled", "torch", {})
     for backend in turns.installed(arguments.backends):
-        plan[backend] = ("keras", backend)
+        plan[backend] = ("keras", backend, {})
+        if arguments.before:
+            older = {"PYTHONPATH": arguments.before}
+            plan[f"{backend}, before"] = ("keras", backend, older)
+        if arguments.virtual_devices and backend == "jax":
+            count = arguments.virtual_devices
+            flag = f"--xla_force_host_platform_device_count={count}"
+            plan[f"jax, {count} devices"] = ("keras", backend, {"XLA_FLAGS": flag})
     workers = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, (kind, backend) in tqdm.tqdm(plan.items(), "Compiling"):
-            flags = {}
-            if arguments.kernels and kind == "keras" and backend != "torch":
-                flags["XLA_FLAGS"] = f"--xla_dump_to={folder}/{name}"
+        for name, (kind, backend, environment) in tqdm.tqdm(plan.items(), "Compiling"):
+            dump = f"{folder}/{len(workers)}"
+            traced = arguments.kernels and kind == "keras" and backend != "torch"
+            if traced:
+                flags = f"{environment.get('XLA_FLAGS', '')} --xla_dump_to={dump}"
+                environment = {**environment, "XLA_FLAGS": flags}
             workers[name] = turns.Worker(
-                __file__, [*sys.argv[1:], "--worker", kind], backend, flags
+                __file__, [*sys.argv[1:], "--worker", kind], backend, environment
             )
-            if flags:
-                found = xla_kernels(f"{folder}/{name}")
-                workers[name].facts["kernels"] = found
+            if traced:
+                workers[name].facts["kernels"] = xla_kernels(dump)
     turns.take_turns(workers.values(), arguments.blocks)
     report(arguments, workers)
 

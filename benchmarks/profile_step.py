@@ -1,12 +1,12 @@
-"""Where the time of a training step goes, on JAX.
+"""Where the time of a training step goes, on JAX and a CPU.
 
     python benchmarks/profile_step.py --preset iwm_small_224 --batch-size 8
 
 The step runs under JAX's profiler. What XLA compiled is known by name, and the name by
 its place in the model, so that the time of each operation can be added up by part of
 the model and direction. `products` are matrix products and what XLA joined to them;
-`rest` is everything else: norms, GELU, softmax, copies. Operations that run at the
-same time on two cores count twice; `wall` is the time of the step as a clock sees it.
+`rest` is everything else: norms, GELU, softmax, copies. The time of all threads is
+added up; `wall` is the time of the step as a clock sees it.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import tempfile
 import turns
 
 PARTS = ("target_encoder", "encoder", "predictor")
-PRODUCT = re.compile(r"dot|ynn_fusion")  # what XLA names after a product
 
 
 def parse_arguments():
@@ -50,7 +49,7 @@ def read_times(folder):
     times = collections.Counter()
     for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
         for line in plane.lines:
-            if "XLA" in line.name or "GPU" in plane.name:
+            if "XLA" in line.name:
                 for event in line.events:
                     times[event.name] += event.duration_ns
     return times
@@ -97,8 +96,8 @@ def main():
             part = next((part for part in PARTS if f"{part})" in place), "other")
             if part in ("encoder", "predictor"):
                 part += ", backward" if "transpose(" in place else ", forward"
-            column = 0 if PRODUCT.match(name) else 1
-            rows[part][column] += nanoseconds / 1e6 / arguments.steps
+            product = name.startswith("dot") or place.endswith("dot_general")
+            rows[part][0 if product else 1] += nanoseconds / 1e6 / arguments.steps
     wall = wall * 1e3 / arguments.steps
     print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
     print(f"{'milliseconds a step':24s} products     rest")

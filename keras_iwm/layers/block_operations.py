@@ -2,7 +2,8 @@
 
 Torch has kernels for them. JAX has not: there a gradient that automatic
 differentiation pieces together keeps and moves more than the closed form does. On
-TensorFlow, whose XLA is of another build, the closed forms gained nothing.
+TensorFlow, whose XLA is of another build, the closed forms gained nothing. Their price:
+JAX differentiates them backwards only (`jax.grad`, not `jax.jvp`).
 """
 
 import math

@@ -75,7 +75,8 @@ def test_value_and_gradient_equal_torch(name):
         ops.convert_to_numpy(outputs), expected.detach().numpy(), atol=2e-6, rtol=2e-6
     )
     model.compile(keras.optimizers.SGD(1.0), loss=lambda y, y_pred: ops.sum(y_pred))
-    # Not `train_on_batch`: on TensorFlow without XLA it sometimes disturbs its input.
+    # Not `train_on_batch`: on TensorFlow without XLA its gradients of such a model are
+    # sometimes wrong, with Keras's own operations too.
     model.fit(direction[None].astype("float32"), np.zeros((1,), "float32"), verbose=0)
     for operand, array, tensor in zip(model.operands, arrays, tensors, strict=True):
         gradient = array - ops.convert_to_numpy(operand)
