@@ -1,7 +1,10 @@
 """What all tests share."""
 
+import atexit
 import importlib.util
 import os
+import shutil
+import tempfile
 
 # TensorFlow imported before torch can crash the process.
 if importlib.util.find_spec("torch"):
@@ -14,6 +17,15 @@ os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
+# Many tests compile the same model: what one test compiled, the others load, in all
+# processes that it and pytest start.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled_")
+    atexit.register(
+        shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
+    )
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import keras
 import pytest

@@ -229,7 +229,12 @@ def _ridge_path(train, wanted, test):
     train, test = (train - mean) / deviation, (test - mean) / deviation
     # The training features have mean 0, so the intercept is the targets' mean.
     intercept = wanted.mean(axis=0)
-    values, directions = np.linalg.eigh(train.T @ train)
+    if len(train) < train.shape[1]:
+        # No more directions than images: quicker than all of them, and enough.
+        _, singular_values, directions = np.linalg.svd(train, full_matrices=False)
+        values, directions = np.square(singular_values), directions.T
+    else:
+        values, directions = np.linalg.eigh(train.T @ train)
     scores = train @ directions
     products = scores.T @ (wanted - intercept)
     outputs, errors = [], []

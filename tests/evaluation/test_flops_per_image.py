@@ -206,8 +206,9 @@ def test_products_of_a_training_step(remat):
 @on_jax
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 def test_xla_counts_a_little_more(conditioning):
-    # XLA also counts norms, softmax, GELU and sums, at a few operations for each
-    # number, where a product has twice its inner size, 192 and more here.
+    # XLA also counts norms, softmax, GELU and sums, at one operation for each step of
+    # theirs and number (erf, a function of its own, at none), where a product has twice
+    # its inner size, 192 and more here.
     model = world_model(conditioning=conditioning)
     mask, inputs = model.view_generator.mask, views_of(model, 1)
     latents = np.zeros((1, mask.num_context, 96), "float32")
@@ -229,7 +230,7 @@ def test_xla_counts_a_little_more(conditioning):
         ),
     ]
     for received, counted in pairs:
-        assert 1.1 < received / counted < 1.13
+        assert 1.012 < received / counted < 1.015
 
 
 @pytest.mark.parametrize(
