@@ -15,7 +15,8 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # tests across backends, in processes of their own, run what a user runs.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
 )
 # Many tests compile the same model: what one test compiled, the others load, in all
 # processes that it and pytest start.

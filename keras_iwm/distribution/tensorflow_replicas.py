@@ -14,7 +14,7 @@ class TensorFlowReplicas(Replicas):
     """
 
     def prepare(self, model):
-        """Refuse gradient accumulation, before anything has changed."""
+        """Refuse gradient accumulation, then make the optimizer's variables."""
         count = model.distribute_strategy.num_replicas_in_sync
         optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
         steps = getattr(optimizer, "gradient_accumulation_steps", None)
@@ -25,6 +25,10 @@ class TensorFlowReplicas(Replicas):
                 f"gradient_accumulation_steps={steps} with {count} replicas. Leave it "
                 "out and use a larger batch, or train on one device."
             )
+        # Variables that the first step made would have it traced a second time.
+        if model.built and not model.optimizer.built:
+            with model.distribute_strategy.scope():
+                model.optimizer.build(model.trainable_variables)
 
     def draw_offset(self):
         """A number hashed from the replica's; the first one's is 0."""

@@ -105,36 +105,46 @@ class AdamW(keras.optimizers.AdamW):
             for variable in group:
                 variable.assign(variable.value * ops.cast(factor, variable.dtype))
 
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """Update all variables, with what they share computed once."""
+        if self.amsgrad:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        step = ops.cast(self.iterations + 1, "float32")
+        unbias_1 = 1.0 - ops.power(self.beta_1, step)
+        unbias_2 = 1.0 - ops.power(self.beta_2, step)
+        rate = ops.cast(learning_rate, "float32") * ops.sqrt(unbias_2) / unbias_1
+        if keras.backend.backend() != "torch":
+            super()._backend_update_step(grads, trainable_variables, rate)
+            return
+        for multiplier, chosen in self._by_multiplier(trainable_variables).items():
+            variables = [trainable_variables[index] for index in chosen]
+            indices = [self._get_variable_index(v) for v in variables]
+            torch_update.update(
+                [variable.value for variable in variables],
+                [grads[index] for index in chosen],
+                [self._momentums[index].value for index in indices],
+                [self._velocities[index].value for index in indices],
+                rate * multiplier,
+                (self.beta_1, self.beta_2),
+                self.epsilon,
+            )
+
     def update_step(self, gradient, variable, learning_rate):
-        """Update one variable at its own learning rate."""
-        multiplier = self._multipliers[self._get_variable_index(variable)]
+        """Update one variable at its own rate, which has the biases' correction."""
+        index = self._get_variable_index(variable)
+        multiplier = self._multipliers[index]
         if multiplier != 1.0:
             learning_rate = learning_rate * multiplier
-        super().update_step(gradient, variable, learning_rate)
-
-    if keras.backend.backend() == "torch":
-
-        def _backend_update_step(self, grads, trainable_variables, learning_rate):
-            """Update all variables in one call."""
-            if self.amsgrad:
-                super()._backend_update_step(grads, trainable_variables, learning_rate)
-                return
-            step = ops.cast(self.iterations + 1, "float32")
-            unbias_1 = 1.0 - ops.power(self.beta_1, step)
-            unbias_2 = 1.0 - ops.power(self.beta_2, step)
-            rate = ops.cast(learning_rate, "float32") * ops.sqrt(unbias_2) / unbias_1
-            for multiplier, chosen in self._by_multiplier(trainable_variables).items():
-                variables = [trainable_variables[index] for index in chosen]
-                indices = [self._get_variable_index(v) for v in variables]
-                torch_update.update(
-                    [variable.value for variable in variables],
-                    [grads[index] for index in chosen],
-                    [self._momentums[index].value for index in indices],
-                    [self._velocities[index].value for index in indices],
-                    rate * multiplier,
-                    (self.beta_1, self.beta_2),
-                    self.epsilon,
-                )
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        gradient = ops.cast(gradient, variable.dtype)
+        mean, square = self._momentums[index], self._velocities[index]
+        self.assign_add(mean, (gradient - mean) * (1 - self.beta_1))
+        self.assign_add(square, (ops.square(gradient) - square) * (1 - self.beta_2))
+        step = mean * ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, step / (ops.sqrt(square) + self.epsilon))
 
     def _get_current_learning_rate(self):
         """Return the learning rate of this update; Keras's own counts micro-steps."""
