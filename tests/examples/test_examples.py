@@ -68,8 +68,8 @@ def test_stopped_pretraining_resumes_exactly(tmp_path):
         images=rng.integers(0, 256, (60, 32, 32, 3)).astype("uint8"),
         labels=np.arange(60) % 3,
     )
-    options = ("--data", "images.npz", "--batch-size", 16, "--eval-limit", 12)
-    options += ("--retrieval-images", 1, "--drop-path-rate", 0.2, "--evaluate-every", 9)
+    options = ("--data", "images.npz", "--batch-size", 16, "--eval-limit", 6)
+    options += ("--retrieval-images", 2, "--drop-path-rate", 0.2, "--evaluate-every", 9)
     run("pretrain.py", *options, "--epochs", 2, "--output", "whole", cwd=tmp_path)
 
     # The same run, stopped after its first epoch: what the second one wrote is undone.
