@@ -27,7 +27,7 @@ quickstart: $(VENV)/$(BACKEND),quickstart.installed
 test: test-jax test-tensorflow test-torch
 
 test-jax test-tensorflow test-torch: test-%: $(VENV)/test.installed
-	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
