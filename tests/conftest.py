@@ -11,8 +11,9 @@ if importlib.util.find_spec("torch"):
     import torch  # noqa: F401
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-# Most of the time here goes into compiling small models: let XLA optimise less. The
-# tests across backends, in processes of their own, run what a user runs.
+# Most of the time here goes into compiling small models: let XLA optimise less, with
+# its older emitters, which compile quicker. The tests across backends, in processes of
+# their own, run what a user runs.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "

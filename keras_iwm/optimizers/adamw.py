@@ -131,7 +131,10 @@ class AdamW(keras.optimizers.AdamW):
             )
 
     def update_step(self, gradient, variable, learning_rate):
-        """Update one variable at its own rate, which has the biases' correction."""
+        """Update one variable at its own learning rate.
+
+        But for `amsgrad`, `learning_rate` holds the correction of the moments already.
+        """
         index = self._get_variable_index(variable)
         multiplier = self._multipliers[index]
         if multiplier != 1.0:
