@@ -207,7 +207,7 @@ def work_with_keras(arguments):
     import keras
 
     import keras_iwm
-    from keras_iwm.layers import MultiBlockMask, ViewGenerator
+    from keras_iwm.views import MultiBlockMask, ViewGenerator
 
     size, patch_size, encoder_size, predictor_size, *_ = SETTINGS[arguments.setting]
     num_context, num_targets = SETTINGS[arguments.setting][5:]
@@ -215,7 +215,7 @@ def work_with_keras(arguments):
     keras.config.set_dtype_policy(arguments.precision)
     if backend == "jax" and len(keras.distribution.list_devices()) > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel())
-    encoder = keras_iwm.models.ViTEncoder(
+    encoder = keras_iwm.backbones.ViTEncoder(
         size,
         patch_size,
         num_layers=encoder_size[0],
@@ -223,7 +223,7 @@ def work_with_keras(arguments):
         num_heads=encoder_size[2],
         name="encoder",
     )
-    predictor = keras_iwm.models.WorldModelPredictor(
+    predictor = keras_iwm.backbones.WorldModelPredictor(
         encoder.grid_size,
         encoder.hidden_dim,
         num_layers=predictor_size[0],

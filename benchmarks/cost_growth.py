@@ -55,7 +55,8 @@ def measure(arguments):
     import numpy as np
 
     import keras_iwm
-    from keras_iwm import layers, models
+    from keras_iwm import backbones, models
+    from keras_iwm.views import MultiBlockMask, ViewGenerator
 
     warnings.simplefilter("ignore")  # of small grids
     side, depth, batch = arguments.point
@@ -68,12 +69,12 @@ def measure(arguments):
     warm_up.train_on_batch(np.zeros((1, 1)), np.zeros((1, 1)))
     warm_up.get_config()
     before = peak_memory()
-    views = layers.ViewGenerator(size, layers.MultiBlockMask(side), seed=0)
+    views = ViewGenerator(size, MultiBlockMask(side), seed=0)
     model = models.ImageWorldModel(
-        models.ViTEncoder(
+        backbones.ViTEncoder(
             size, PATCH_SIZE, width, depth, heads, remat=arguments.remat, name="encoder"
         ),
-        models.WorldModelPredictor(
+        backbones.WorldModelPredictor(
             (side, side),
             width,
             width // 2,

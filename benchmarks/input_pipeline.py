@@ -85,7 +85,7 @@ def open_folder(folder, image_size, batch_size, kind, workers):
 
 def measure_loader(arguments, folder):
     """Return images per second of the loader alone, by kind and number of workers."""
-    from keras_iwm.models import PRESETS
+    from keras_iwm.backbones import PRESETS
 
     size = (PRESETS[arguments.preset]["image_size"],) * 2
     rates = {

@@ -50,7 +50,7 @@ def parse_arguments():
     add("--eval-data", help="the same, held out; by default a tenth of --data")
     add("--limit", type=int, help="train on so many images, chosen at random")
     add("--eval-limit", type=int, default=2000, help="the same for --eval-data")
-    add("--preset", default="iwm_tiny_32", choices=keras_iwm.models.PRESETS)
+    add("--preset", default="iwm_tiny_32", choices=keras_iwm.backbones.PRESETS)
     add("--image-size", type=int, help="pixels; by default the preset's")
     add("--patch-size", type=int, help="pixels; by default the preset's")
     add("--conditioning", choices=("feature", "sequence", "none"))
@@ -292,7 +292,8 @@ def main():
         if not arguments.resume:
             (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
     side = (
-        arguments.image_size or keras_iwm.models.PRESETS[arguments.preset]["image_size"]
+        arguments.image_size
+        or keras_iwm.backbones.PRESETS[arguments.preset]["image_size"]
     )
     scope, replicas = use_devices(arguments, side)
     keras.config.set_dtype_policy(arguments.precision)

@@ -203,6 +203,6 @@ print(f"largest difference after loading: {np.abs(difference).max():.1e}")
   larger presets.
 - Let the encoder ignore colour (`conditioning="none"`), or make the task harder
   (`jitter_strength`), and watch `mrr` and the features change.
-- Write an operation of your own: one subclass of `keras_iwm.transforms.Transform`, and
+- Write an operation of your own: one subclass of `keras_iwm.actions.Transform`, and
   the action has its slots.
 """

@@ -53,7 +53,8 @@ import matplotlib.figure
 import numpy as np
 
 import keras_iwm
-from keras_iwm import datasets, layers, models
+from keras_iwm import backbones, datasets, models
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
 # A reduced run, for a quick check that everything works.
@@ -80,9 +81,9 @@ all runs below start from this file, and so from the same weights.
 
 
 def make_model(num_heads=4):
-    encoder = models.ViTEncoder(32, 4, 64, 3, num_heads, name="encoder")
-    views = layers.ViewGenerator(32, layers.MultiBlockMask(8), seed=0)
-    predictor = models.WorldModelPredictor(
+    encoder = backbones.ViTEncoder(32, 4, 64, 3, num_heads, name="encoder")
+    views = ViewGenerator(32, MultiBlockMask(8), seed=0)
+    predictor = backbones.WorldModelPredictor(
         encoder.grid_size, 64, 64, 2, num_heads, name="predictor"
     )
     return models.ImageWorldModel(encoder, predictor, views, ema_momentum=0.98)
@@ -177,7 +178,7 @@ if BACKEND == "tensorflow":
     distributed = model.fit(dataset, epochs=EPOCHS, verbose=2).history["loss"]
 
     def draw():
-        with keras_iwm.distribution.own_draws(model):
+        with keras_iwm.backend.own_draws(model):
             views = model.view_generator(photo, training=True)
         return views["source"], views["action"]
 
@@ -220,7 +221,7 @@ def train_in_a_process(batch_size, epochs):
     model.compile(keras_iwm.optimizers.AdamW(1e-3))
     run = model.fit(dataset, epochs=epochs, verbose=0 if rank else 2)
 
-    with keras_iwm.distribution.own_draws(model):
+    with keras_iwm.backend.own_draws(model):
         views = model.view_generator(images[:1], training=True)
     drawn = [None] * count
     rows = [keras.ops.convert_to_numpy(views[key]) for key in ("source", "action")]

@@ -1,5 +1,7 @@
 """Image world models in Keras 3, on JAX, TensorFlow and Torch."""
 
+from keras_iwm import actions as actions
+from keras_iwm import backbones as backbones
 from keras_iwm import callbacks as callbacks
 from keras_iwm import datasets as datasets
 from keras_iwm import distribution as distribution
@@ -9,6 +11,6 @@ from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics
 from keras_iwm import models as models
 from keras_iwm import optimizers as optimizers
-from keras_iwm import transforms as transforms
+from keras_iwm import views as views
 from keras_iwm import visualization as visualization
 from keras_iwm.version import __version__ as __version__

@@ -8,30 +8,32 @@ import pytest
 
 import keras_iwm
 from keras_iwm import (
+    actions,
+    backbones,
     downstream,
     evaluation,
     layers,
     metrics,
     models,
     optimizers,
-    transforms,
+    views,
 )
 
 BACKBONE = downstream.WorldModelBackbone(
-    models.ViTEncoder((16, 24), 4, 16, 1, 2, name="encoder"),
-    models.WorldModelPredictor((4, 6), 16, 12, 1, 2, name="predictor"),
+    backbones.ViTEncoder((16, 24), 4, 16, 1, 2, name="encoder"),
+    backbones.WorldModelPredictor((4, 6), 16, 12, 1, 2, name="predictor"),
     "end_to_end",
 )
 EXAMPLES = [
-    transforms.Brightness(0.3, probability=0.5),
-    transforms.Contrast(0.3, probability=0.5),
-    transforms.Saturation(0.3, probability=0.5),
-    transforms.Hue(0.2, probability=0.5),
-    transforms.ColorJitter(0.1, 0.2, 0.3, 0.05, probability=0.7, strength=1.5),
-    transforms.Grayscale(probability=0.4),
-    transforms.GaussianBlur((0.3, 0.9), probability=0.4),
-    transforms.Solarization(0.6, probability=0.4),
-    transforms.RandomResizedCrop((16, 24), (0.4, 0.9), (0.8, 1.2), 0.3),
+    actions.Brightness(0.3, probability=0.5),
+    actions.Contrast(0.3, probability=0.5),
+    actions.Saturation(0.3, probability=0.5),
+    actions.Hue(0.2, probability=0.5),
+    actions.ColorJitter(0.1, 0.2, 0.3, 0.05, probability=0.7, strength=1.5),
+    actions.Grayscale(probability=0.4),
+    actions.GaussianBlur((0.3, 0.9), probability=0.4),
+    actions.Solarization(0.6, probability=0.4),
+    views.RandomResizedCrop((16, 24), (0.4, 0.9), (0.8, 1.2), 0.3),
     layers.TokenDense(7, activation="relu", use_bias=False),
     layers.TokenNorm(epsilon=1e-5),
     layers.PatchEmbedding(4, 12),
@@ -40,17 +42,17 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
-    layers.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
-    layers.ViewGenerator(
+    views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
+    views.ViewGenerator(
         (20, 24),
-        layers.MultiBlockMask((5, 6)),
-        shared=(transforms.Hue(0.2),),
-        destructive=(transforms.Grayscale(0.5),),
+        views.MultiBlockMask((5, 6)),
+        shared=(actions.Hue(0.2),),
+        destructive=(actions.Grayscale(0.5),),
         value_range=(-1, 1),
         seed=4,
     ),
-    models.ViTEncoder((16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), True),
-    models.WorldModelPredictor(
+    backbones.ViTEncoder((16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), True),
+    backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
     models.ImageWorldModel.from_preset(
@@ -74,7 +76,7 @@ EXAMPLES = [
     metrics.MeanReciprocalRank(name="rank"),
     metrics.HitRate(5),
     metrics.MeanIntersectionOverUnion(4, ignore_label=255),
-    evaluation.RetrievalBank(64, transforms.ColorJitter(probability=1.0), seed=9),
+    evaluation.RetrievalBank(64, actions.ColorJitter(probability=1.0), seed=9),
     downstream.LinearProbe(6, 3),
     optimizers.AdamW(1e-2, keras.optimizers.schedules.CosineDecay(0.1, 9), 0.8, 0.95),
     optimizers.AdamW(learning_rate_multipliers={"^encoder/": 0.1}),
@@ -82,7 +84,10 @@ EXAMPLES = [
 
 
 def public_classes():
-    modules = (downstream, evaluation, layers, metrics, models, optimizers, transforms)
+    modules = (
+        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(optimizers, views),
+    )
     for module in modules:
         for name, value in vars(module).items():
             if inspect.isclass(value) and not name.startswith("_"):
@@ -91,7 +96,7 @@ def public_classes():
 
 def test_every_public_class_with_a_config_has_an_example():
     configured = {c for c in public_classes() if hasattr(c, "get_config")}
-    assert configured - {type(e) for e in EXAMPLES} == {transforms.Transform}
+    assert configured - {type(e) for e in EXAMPLES} == {actions.Transform}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: type(e).__name__)
@@ -106,7 +111,8 @@ def test_public_things_have_docstrings_with_examples():
     modules = (
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
         keras_iwm.visualization,
-        *(downstream, evaluation, layers, metrics, models, optimizers, transforms),
+        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(optimizers, views),
     )
     for module in modules:
         for name, value in vars(module).items():

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
+from keras_iwm.actions.color_jitter import ColorJitter
 from keras_iwm.evaluation.images import check_labels
 from keras_iwm.evaluation.probes import extract_features, knn_accuracy
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
-from keras_iwm.transforms.color_jitter import ColorJitter
 
 
 class WorldModelQuality(keras.callbacks.Callback):

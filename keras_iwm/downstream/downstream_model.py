@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from keras_iwm.distribution.replicated_model import ReplicatedModel
+from keras_iwm.models.trained_model import TrainedModel
 
 
-class DownstreamModel(ReplicatedModel):
+class DownstreamModel(TrainedModel):
     """A model on a `WorldModelBackbone`, with early checks of its labels.
 
     Subclasses have `backbone` and `check_labels(labels, name)`, which takes NumPy

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.models.vit_encoder import ViTEncoder
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 
 PROTOCOLS = ("frozen", "encoder", "predictor", "end_to_end")
 

@@ -1,6 +1,6 @@
 """The destructive operations of a view generator, with parameters that are given."""
 
-from keras_iwm.layers.view_generator import ViewGenerator
+from keras_iwm.views.view_generator import ViewGenerator
 
 
 def destructive_views(view_generator):

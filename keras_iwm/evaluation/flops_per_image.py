@@ -1,8 +1,8 @@
 """The arithmetic that a model needs for one image."""
 
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.models.image_world_model import ImageWorldModel
-from keras_iwm.models.vit_encoder import ViTEncoder
-from keras_iwm.models.world_model_predictor import WorldModelPredictor
 
 
 def flops_per_image(

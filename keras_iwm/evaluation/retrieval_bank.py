@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.transforms.color_jitter import ColorJitter
+from keras_iwm.actions.color_jitter import ColorJitter
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")

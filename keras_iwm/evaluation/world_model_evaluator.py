@@ -3,12 +3,12 @@
 import numpy as np
 from tqdm import tqdm
 
+from keras_iwm.actions.color_jitter import ColorJitter
 from keras_iwm.evaluation.bank_ranking import BankRanking
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
 from keras_iwm.evaluation.images import check_images
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
-from keras_iwm.transforms.color_jitter import ColorJitter
 
 NUM_SLOT_VALUES = 33
 HITS = (1, 5, 10)

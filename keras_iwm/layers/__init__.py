@@ -1,9 +1,8 @@
-"""Layers: patches, positions, attention, actions, masks and views."""
+"""Parts of networks: patches, positions, attention, blocks, actions, pooling."""
 
 from keras_iwm.layers.action_features import ActionFeatures as ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens as ActionTokens
 from keras_iwm.layers.attentive_pooling import AttentivePooling as AttentivePooling
-from keras_iwm.layers.multi_block_mask import MultiBlockMask as MultiBlockMask
 from keras_iwm.layers.normalize_latents import normalize_latents as normalize_latents
 from keras_iwm.layers.patch_embedding import PatchEmbedding as PatchEmbedding
 from keras_iwm.layers.self_attention import SelfAttention as SelfAttention
@@ -11,4 +10,3 @@ from keras_iwm.layers.sincos_positions import sincos_positions as sincos_positio
 from keras_iwm.layers.token_dense import TokenDense as TokenDense
 from keras_iwm.layers.token_norm import TokenNorm as TokenNorm
 from keras_iwm.layers.transformer_block import TransformerBlock as TransformerBlock
-from keras_iwm.layers.view_generator import ViewGenerator as ViewGenerator

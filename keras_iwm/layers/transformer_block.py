@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from keras_iwm.layers.block_operations import gelu
+from keras_iwm.backend.block_operations import gelu
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 
 if keras.backend.backend() == "torch":
-    from keras_iwm.layers import torch_block
+    from keras_iwm.backend import torch_block
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")

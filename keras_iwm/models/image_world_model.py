@@ -3,15 +3,15 @@
 import keras
 from keras import ops
 
+from keras_iwm.backbones.presets import build_from_preset
 from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.models.presets import build_from_preset
-from keras_iwm.models.target_encoder_trainer import TargetEncoderTrainer
+from keras_iwm.models.teacher_student_model import TeacherStudentModel
 
 VIEW_KEYS = ("source", "target", "action", "context_ids", "target_ids")
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class ImageWorldModel(TargetEncoderTrainer):
+class ImageWorldModel(TeacherStudentModel):
     """Joint-embedding predictive model that learns what transformations do.
 
     The encoder (the student) sees the visible patches of the source view; the
@@ -115,7 +115,7 @@ class ImageWorldModel(TargetEncoderTrainer):
         """Make an untrained model from a named preset.
 
         Args:
-            preset: String, one of `keras_iwm.models.presets.PRESETS`.
+            preset: String, one of `keras_iwm.backbones.presets.PRESETS`.
             **overrides: What to change: `conditioning`, `jitter_strength`,
                 `jitter_probability`, `image_size`, `patch_size`, `value_range`,
                 `predictor_layers`, `ema_momentum`, `num_classes`,

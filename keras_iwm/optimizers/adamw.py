@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 if keras.backend.backend() == "torch":
-    from keras_iwm.optimizers import torch_update
+    from keras_iwm.backend import torch_update
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.callbacks import CollapseWarning, WorldModelQuality
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 from keras_iwm.optimizers import AdamW
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 
 def replay(ranks, spreads=None, losses=None, callback=None):

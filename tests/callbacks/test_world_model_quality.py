@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.callbacks import WorldModelQuality
 from keras_iwm.evaluation import (
     RetrievalBank,
@@ -11,10 +12,10 @@ from keras_iwm.evaluation import (
     extract_features,
     knn_accuracy,
 )
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.metrics import feature_spread, rank_me, reciprocal_rank_chance
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 from keras_iwm.optimizers import AdamW
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (12, 20, 20, 3)).astype("uint8")

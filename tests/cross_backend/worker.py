@@ -18,9 +18,10 @@ import numpy as np
 from keras import ops
 
 import keras_iwm
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
-from keras_iwm.transforms import ColorJitter
+from keras_iwm.actions import ColorJitter
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 STEPS = 3
 BATCH = 4

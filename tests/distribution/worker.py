@@ -22,9 +22,10 @@ from keras import ops
 
 import keras_iwm
 from keras_iwm import downstream
-from keras_iwm.distribution.own_draws import seed_states
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.backend.own_draws import seed_states
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
 COUNTS = {"jax": (1, 2, 4, 8)}.get(BACKEND, (1, 2))

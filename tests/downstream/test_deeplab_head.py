@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_iwm.backbones import ViTEncoder
 from keras_iwm.downstream import DeepLabHead, ImageSegmenter, WorldModelBackbone
-from keras_iwm.models import ViTEncoder
 
 
 def test_keras_cv_is_asked_for(monkeypatch):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import load_sample_photos, random_photo_crops
 from keras_iwm.downstream import (
     ImageClassifier,
@@ -10,8 +11,8 @@ from keras_iwm.downstream import (
     finetuning_recipe,
 )
 from keras_iwm.downstream.world_model_backbone import PROTOCOLS
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 
 def small_world_model(predictor_layers=1):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import (
     MultiTaskBatches,
     load_sample_photos,
@@ -16,9 +17,9 @@ from keras_iwm.downstream import (
     WorldModelBackbone,
     finetuning_recipe,
 )
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.metrics import MeanIntersectionOverUnion
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 LOSS = {
     name: keras.losses.SparseCategoricalCrossentropy(from_logits=True)

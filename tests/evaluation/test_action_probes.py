@@ -6,12 +6,12 @@ import pytest
 from keras import ops
 from sklearn.metrics import r2_score
 
+from keras_iwm.actions import ColorJitter
+from keras_iwm.backbones import ViTEncoder
 from keras_iwm.evaluation.action_probes import action_r2, r2
 from keras_iwm.evaluation.mlp_predictions import mlp_predictions
 from keras_iwm.evaluation.pair_latents import PairLatents
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ViTEncoder
-from keras_iwm.transforms import ColorJitter
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 SIZE = 20
 

@@ -8,6 +8,8 @@ import pytest
 from keras import ops
 from scipy import stats
 
+from keras_iwm.actions import ColorJitter, Grayscale, Solarization, Transform
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.evaluation import (
     RetrievalBank,
     WorldModelEvaluator,
@@ -16,10 +18,10 @@ from keras_iwm.evaluation import (
 )
 from keras_iwm.evaluation.confidence import clustered_mean
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
-from keras_iwm.layers import MultiBlockMask, ViewGenerator, normalize_latents
+from keras_iwm.layers import normalize_latents
 from keras_iwm.metrics import reciprocal_rank_chance
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
-from keras_iwm.transforms import ColorJitter, Grayscale, Solarization, Transform
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 SIZE, PATCH, GRID = 20, 4, (5, 5)
 

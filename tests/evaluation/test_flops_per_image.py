@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.evaluation import flops_per_image
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 
 on_jax = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="only JAX tells what it has to compute"

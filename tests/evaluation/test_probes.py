@@ -9,6 +9,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from keras_iwm.backbones import ViTEncoder
 from keras_iwm.datasets import ImageArray, ImageFolder
 from keras_iwm.evaluation import (
     compare_features,
@@ -19,7 +20,6 @@ from keras_iwm.evaluation import (
 )
 from keras_iwm.evaluation.probes import ridge_predictions
 from keras_iwm.metrics import feature_spread, rank_me
-from keras_iwm.models import ViTEncoder
 
 
 def features_and_labels(num_images, num_classes, seed):

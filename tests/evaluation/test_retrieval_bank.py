@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.actions import ColorJitter
 from keras_iwm.evaluation import RetrievalBank
-from keras_iwm.transforms import ColorJitter
 
 
 def test_parameters_are_the_seed_s_uniforms_in_the_jitter_s_ranges():

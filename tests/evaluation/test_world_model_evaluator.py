@@ -5,17 +5,18 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_iwm.actions import ColorJitter, Transform
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.evaluation import (
     RetrievalBank,
     WorldModelEvaluator,
     evaluate_world_model,
 )
 from keras_iwm.evaluation.bank_ranking import BankRanking
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.metrics import reciprocal_rank_chance
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 from keras_iwm.optimizers import AdamW
-from keras_iwm.transforms import ColorJitter, Transform
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 SIZE, PATCH, GRID = 20, 4, (5, 5)
 

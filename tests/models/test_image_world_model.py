@@ -5,9 +5,10 @@ from keras import ops
 from reference import numpy_vit
 
 import keras_iwm
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 from keras_iwm.optimizers import AdamW
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 
 def small_model(conditioning="feature", seed=3, **arguments):

@@ -16,13 +16,14 @@ if importlib.util.find_spec("torch"):
 import keras
 import numpy as np
 
+from keras_iwm.actions import ColorJitter
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import ImageArray, load_sample_photos, random_photo_crops
 from keras_iwm.evaluation import WorldModelEvaluator, extract_features
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
 from keras_iwm.metrics import rank_me
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 from keras_iwm.optimizers import pretraining_recipe
-from keras_iwm.transforms import ColorJitter
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 EPOCHS = 12
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_iwm.models import PRESETS, ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.backbones import PRESETS, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
 
 
 def millions(model):

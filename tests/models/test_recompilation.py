@@ -8,10 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import ImageArray
 from keras_iwm.evaluation import RetrievalBank, WorldModelEvaluator
-from keras_iwm.layers import MultiBlockMask, ViewGenerator
-from keras_iwm.models import ImageWorldModel, ViTEncoder, WorldModelPredictor
+from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() == "torch",

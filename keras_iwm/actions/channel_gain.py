@@ -1,0 +1,74 @@
+"""A gain for each channel."""
+
+import keras
+from keras import ops
+
+from keras_iwm.actions.pixels import per_channel
+from keras_iwm.actions.transform import Transform
+from keras_iwm.arguments import as_count, as_number
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class ChannelGain(Transform):
+    """Multiply each channel of an image by a factor of its own.
+
+    For images that are not RGB, whose channels have no common hue or saturation:
+    multispectral bands, stains, detectors. Each factor is uniform in
+    [1 - range, 1 + range] and 1 changes nothing. The slots of the action are
+    `gain_0`, `gain_1`, ...
+
+    Args:
+        num_channels: Integer, channels of the images.
+        range: From 0 to 1.
+        probability: Share of the images that are changed, from 0 to 1.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_iwm.actions import ChannelGain
+
+    gain = ChannelGain(num_channels=4, range=0.2)
+    factors = gain.sample(keras.random.uniform((2, gain.num_draws)))
+    images = gain.apply(keras.random.uniform((2, 32, 32, 4)), factors)
+    ```
+    """
+
+    def __init__(self, num_channels, range=0.2, probability=1.0):
+        super().__init__(probability)
+        self.num_channels = as_count("num_channels", num_channels)
+        self.range = as_number("range", range, 0.0, 1.0)
+
+    @property
+    def parameters(self):
+        """`gain_0`, `gain_1`, ..."""
+        return tuple(f"gain_{i}" for i in range(self.num_channels))
+
+    @property
+    def identity(self):
+        """Factors of 1."""
+        return (1.0,) * self.num_channels
+
+    @property
+    def scales(self):
+        """Twice the range."""
+        return (2.0 * self.range,) * self.num_channels
+
+    def draw(self, uniforms):
+        """Uniform in [1 - range, 1 + range]."""
+        return 1.0 + self.range * (2.0 * uniforms - 1.0)
+
+    def apply(self, images, parameters):
+        """Images times `(batch, num_channels)` factors."""
+        return ops.clip(images * per_channel(parameters), 0.0, 1.0)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            "num_channels": self.num_channels,
+            "range": self.range,
+            **super().get_config(),
+        }

@@ -1,0 +1,51 @@
+"""Contrast jitter."""
+
+import keras
+from keras import ops
+
+from keras_iwm.actions.pixels import luma, per_image
+from keras_iwm.actions.ranged_transform import RangedTransform
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class Contrast(RangedTransform):
+    """Stretch each image about its own mean luma by a factor.
+
+    Without colours, that is with other than three channels, the mean of all channels
+    takes the place of the luma.
+
+    One of the four steps of colour jitter (image world models,
+    arXiv 2403.00504, "views"); `ColorJitter` joins them. The factor is uniform
+    in [1 - range, 1 + range]; 1 changes nothing, 0 leaves a flat grey.
+
+    Args:
+        range: From 0 to 1.
+        probability: Share of the images that are changed, from 0 to 1.
+
+    Raises:
+        ValueError: If an argument is outside its range.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_iwm.actions import Contrast
+
+    contrast = Contrast(range=0.4)
+    factors = contrast.sample(keras.random.uniform((4, contrast.num_draws)))
+    images = contrast.apply(keras.random.uniform((4, 32, 32, 3)), factors)
+    ```
+    """
+
+    parameters = ("contrast",)
+    identity = (1.0,)
+
+    def __init__(self, range=0.4, probability=1.0):
+        super().__init__(range, probability)
+
+    def apply(self, images, parameters):
+        """Images of any channels stretched by `(batch, 1)` factors."""
+        factors = per_image(parameters)
+        pivot = ops.mean(luma(images), axis=(1, 2), keepdims=True)
+        # Written as a blend so that a factor of 1 gives the pixels back exactly.
+        return ops.clip(images * factors + pivot * (1.0 - factors), 0.0, 1.0)

@@ -1,0 +1,73 @@
+"""Image arithmetic shared by the operations; images are channels last."""
+
+from keras import ops
+
+
+def luma(images):
+    """Brightness of each pixel, `(batch, height, width, 1)`.
+
+    ITU-R 601 weights for RGB, the mean of the channels for other counts.
+    """
+    if images.shape[-1] != 3:
+        return ops.mean(images, axis=-1, keepdims=True)
+    return (
+        0.299 * images[..., 0:1] + 0.587 * images[..., 1:2] + 0.114 * images[..., 2:3]
+    )
+
+
+def per_image(parameters, index=0):
+    """Column `index` of (batch, k) parameters, shaped to scale whole images."""
+    return ops.reshape(parameters[:, index], (-1, 1, 1, 1))
+
+
+def per_channel(parameters):
+    """Parameters (batch, channels), shaped to scale each channel of its image."""
+    return ops.reshape(parameters, (-1, 1, 1, parameters.shape[1]))
+
+
+def multiply_axes(images, rows, columns):
+    """Mix pixels along both axes of each image with that image's own matrices.
+
+    `rows` is (batch, new_height, height), `columns` (batch, new_width, width):
+    two batched matrix products, which every backend runs fast, and no gather.
+    """
+    height, width, channels = images.shape[1:]
+    new_height, new_width = rows.shape[1], columns.shape[1]
+    mixed = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
+    mixed = ops.reshape(mixed, (-1, new_height, width, channels))
+    # The width comes to the front so that the second product is as wide as the first.
+    mixed = ops.transpose(mixed, (0, 2, 1, 3))
+    mixed = ops.reshape(mixed, (-1, width, new_height * channels))
+    mixed = ops.reshape(
+        ops.matmul(columns, mixed), (-1, new_width, new_height, channels)
+    )
+    return ops.transpose(mixed, (0, 2, 1, 3))
+
+
+def resizing_matrices(start, length, size, new_size, flip=None):
+    """Matrices that cut a box out of one axis and resize it, antialiased.
+
+    Args:
+        start: `(batch, 1)` float32, where the box begins, in pixels.
+        length: `(batch, 1)` float32, its length in pixels, at least 1.
+        size: Integer, pixels along the axis.
+        new_size: Integer, pixels of the result.
+        flip: Optional `(batch, 1)` float32, 1 where the axis is mirrored, else 0.
+
+    Returns:
+        `(batch, new_size, size)` float32, each row with sum 1.
+    """
+    start, length = (ops.expand_dims(column, axis=-1) for column in (start, length))
+    new_pixels = ops.reshape(ops.arange(new_size, dtype="float32") + 0.5, (1, -1, 1))
+    if flip is not None:
+        flip = ops.expand_dims(flip, axis=-1)
+        new_pixels = new_pixels + flip * (new_size - 2.0 * new_pixels)
+    pixels = ops.reshape(ops.arange(size, dtype="float32") + 0.5, (1, 1, -1))
+    step = length / new_size
+    distances = ops.abs(pixels - start - new_pixels * step)
+    # A triangle one pixel wide on either side, stretched when shrinking; only
+    # pixels of the box count, or what lies beside it would bleed in.
+    weights = ops.maximum(1.0 - distances / ops.maximum(step, 1.0), 0.0)
+    inside = ops.logical_and(pixels > start, pixels < start + length)
+    weights = ops.where(inside, weights, 0.0)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)

@@ -1,0 +1,27 @@
+"""What the four jitter operations have in common."""
+
+from keras_iwm.actions.transform import Transform
+from keras_iwm.arguments import as_number
+
+
+class RangedTransform(Transform):
+    """One parameter, uniform within `range` on either side of the identity."""
+
+    largest_range = 1.0
+
+    def __init__(self, range, probability=1.0):
+        super().__init__(probability)
+        self.range = as_number("range", range, 0.0, self.largest_range)
+
+    @property
+    def scales(self):
+        """Twice the range: from one end of it to the other."""
+        return (2.0 * self.range,)
+
+    def draw(self, uniforms):
+        """Uniform in [identity - range, identity + range]."""
+        return self.identity[0] + self.range * (2.0 * uniforms - 1.0)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"range": self.range, **super().get_config()}

@@ -1,0 +1,59 @@
+"""Solarization."""
+
+import keras
+from keras import ops
+
+from keras_iwm.actions.pixels import per_image
+from keras_iwm.actions.transform import Transform
+from keras_iwm.arguments import as_number
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class Solarization(Transform):
+    """Invert the values of an image from a threshold up.
+
+    A destructive operation of the source view (image world models,
+    arXiv 2403.00504, "views"): two values become one. The one parameter is 1
+    where an image is solarized, else 0.
+
+    Args:
+        threshold: Values in [threshold, 1] are inverted; from 0 to 1.
+        probability: Share of the images that are solarized, from 0 to 1.
+
+    Raises:
+        ValueError: If an argument is outside [0, 1].
+
+    Example:
+
+    ```python
+    import keras
+    from keras_iwm.actions import Solarization
+
+    solarization = Solarization(probability=0.5)
+    amounts = solarization.sample(keras.random.uniform((4, solarization.num_draws)))
+    images = solarization.apply(keras.random.uniform((4, 32, 32, 3)), amounts)
+    ```
+    """
+
+    parameters = ("solarization",)
+    identity = (0.0,)
+    scales = (1.0,)
+
+    def __init__(self, threshold=0.5, probability=0.2):
+        super().__init__(probability)
+        self.threshold = as_number("threshold", threshold, 0.0, 1.0)
+
+    def draw(self, uniforms):
+        """Always 1: the gate alone decides."""
+        return ops.ones_like(uniforms)
+
+    def apply(self, images, parameters):
+        """Images of any channels, solarized where `(batch, 1)` says 1."""
+        inverted = ops.logical_and(
+            images >= self.threshold, per_image(parameters) > 0.5
+        )
+        return ops.where(inverted, 1.0 - images, images)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {"threshold": self.threshold, **super().get_config()}

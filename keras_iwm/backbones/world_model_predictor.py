@@ -1,0 +1,271 @@
+"""The predictor, which is the world model."""
+
+import keras
+from keras import ops
+
+from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.layers.action_features import ActionFeatures
+from keras_iwm.layers.action_tokens import ActionTokens
+from keras_iwm.layers.sincos_positions import sincos_positions
+from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.layers.token_norm import TokenNorm
+from keras_iwm.layers.transformer_block import transformer_blocks
+
+CONDITIONINGS = ("none", "sequence", "feature")
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class WorldModelPredictor(keras.Model):
+    """Predict the latents that an action leads to, at the positions asked for.
+
+    A narrow vision transformer of its own depth sees the context latents of the
+    source and one mask token for each position to predict. The mask tokens know
+    their positions, the geometric part of the action; the photometric part, the
+    action itself, reaches them by the `conditioning` (image world models, arXiv
+    2403.00504, section 3).
+
+    Args:
+        grid_size: Pair of integers, rows and columns of the encoder's grid.
+        hidden_dim: Integer, features of the encoder's latents.
+        predictor_dim: Integer, features inside the predictor; a multiple of 4 and
+            of `num_heads`.
+        num_layers: Integer, number of blocks.
+        num_heads: Integer, number of attention heads.
+        mlp_dim: Integer, width of each block's MLP. Defaults to
+            `4 * predictor_dim`.
+        action_dim: Integer, number of slots of the action; the view generator's
+            `action_dim`. Not used by conditioning `"none"`.
+        conditioning: One of `"feature"` (the action is joined to each mask token
+            by an MLP), `"sequence"` (one further token for each slot) and
+            `"none"` (the action is not seen: I-JEPA).
+        drop_path_rate: Float in [0, 1), stochastic depth of the last block; it
+            rises linearly from 0 at the first.
+        remat: Boolean. If `True`, activations are computed again in the backward
+            pass.
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
+
+    Call arguments:
+        context_latents: Tensor of shape `(batch_size, num_context, hidden_dim)`.
+        context_ids: Integer tensor of shape `(batch_size, num_context)`, where on
+            the grid the context latents come from.
+        target_ids: Integer tensor of shape `(batch_size, num_targets)`, the
+            positions to predict; or `(batch_size, num_blocks, num_targets)` for
+            blocks that are predicted apart from each other, as in I-JEPA.
+        action: Float tensor of shape `(batch_size, action_dim)`; may be left out
+            with conditioning `"none"`.
+        training: Boolean, whether to drop paths.
+        extra_tokens: Optional tensor of shape `(batch_size, num_tokens,
+            predictor_dim)`, further tokens of the sequence that all others see and
+            that are not returned, such as the token of a task.
+        grid_size: Optional pair of integers, the grid on which the ids count if the
+            images are of another size than the predictor was made for: positions
+            are resampled, as the encoder's are.
+
+    Returns:
+        Tensor of the shape of `target_ids` with `hidden_dim` behind it, in the
+        compute dtype.
+
+    Raises:
+        ValueError: If a size does not divide, the conditioning is unknown, or the
+            action is missing or has another number of slots.
+
+    Example:
+
+    ```python
+    predictor = keras_iwm.backbones.WorldModelPredictor(
+        grid_size=(4, 4), hidden_dim=64, predictor_dim=32, num_layers=2,
+        num_heads=2, action_dim=7,
+    )
+    latents = keras.random.normal((2, 5, 64))
+    context_ids = keras.ops.array([[0, 1, 2, 3, 4]] * 2)
+    target_ids = keras.ops.array([[10, 11, 12]] * 2)
+    action = keras.ops.zeros((2, 7))
+    prediction = predictor(latents, context_ids, target_ids, action)  # (2, 3, 64)
+    ```
+    """
+
+    def __init__(
+        self,
+        grid_size,
+        hidden_dim,
+        predictor_dim,
+        num_layers,
+        num_heads,
+        mlp_dim=None,
+        action_dim=7,
+        conditioning="feature",
+        drop_path_rate=0.0,
+        remat=False,
+        **kwargs,
+    ):
+        trainable = kwargs.pop("trainable", True)
+        super().__init__(autocast=False, **kwargs)
+        if conditioning not in CONDITIONINGS:
+            raise ValueError(
+                f"`conditioning` must be one of {CONDITIONINGS}. Received: "
+                f"conditioning={conditioning!r}."
+            )
+        if conditioning != "none" and action_dim < 1:
+            raise ValueError(
+                f"Conditioning {conditioning!r} needs an action of at least one slot. "
+                f"Received: action_dim={action_dim}. Give the view generator some "
+                "transforms, or choose conditioning='none'."
+            )
+        self.grid_size = tuple(grid_size)
+        self.hidden_dim = hidden_dim
+        self.predictor_dim = predictor_dim
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim or 4 * predictor_dim
+        self.action_dim = action_dim
+        self.conditioning = conditioning
+        self.drop_path_rate = drop_path_rate
+        self.remat = remat
+        sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
+        check_splits(self.name, num_heads, self.mlp_dim)
+
+        policy = self.dtype_policy
+        self.input_projection = TokenDense(
+            predictor_dim, dtype=policy, name="input_projection"
+        )
+        self.mask_token = self.add_weight(
+            shape=(predictor_dim,),
+            initializer=keras.initializers.TruncatedNormal(stddev=0.02),
+            name="mask_token",
+        )
+        if conditioning == "sequence":
+            self.action_tokens = ActionTokens(
+                predictor_dim, dtype=policy, name="action_tokens"
+            )
+        elif conditioning == "feature":
+            self.action_features = ActionFeatures(
+                predictor_dim, dtype=policy, name="action_features"
+            )
+        self.blocks = transformer_blocks(
+            num_layers,
+            drop_path_rate,
+            num_heads=num_heads,
+            mlp_dim=self.mlp_dim,
+            remat=remat,
+            dtype=policy,
+        )
+        self.norm = TokenNorm(dtype=policy, name="norm")
+        self.output_projection = TokenDense(
+            hidden_dim, dtype=policy, name="output_projection"
+        )
+        # The model's name leads all paths: Keras on Torch knows weights by their path,
+        # and those of encoder and predictor would hide each other.
+        with keras.name_scope(self.name):
+            self.input_projection.build((None, None, hidden_dim))
+            if conditioning == "sequence":
+                self.action_tokens.build((None, action_dim))
+            elif conditioning == "feature":
+                tokens_shape = (None, None, predictor_dim)
+                self.action_features.build(tokens_shape, (None, action_dim))
+            for block in (*self.blocks, self.norm, self.output_projection):
+                block.build((None, None, predictor_dim))
+        self.built = True
+        self.trainable = trainable
+
+    def call(
+        self,
+        context_latents,
+        context_ids,
+        target_ids,
+        action=None,
+        training=None,
+        extra_tokens=None,
+        grid_size=None,
+    ):
+        """Predict the latents at `target_ids` after `action`."""
+        context_latents = ops.convert_to_tensor(context_latents)
+        context_ids = ops.convert_to_tensor(context_ids)
+        target_ids = ops.convert_to_tensor(target_ids)
+        if self.conditioning != "none":
+            action = self._check_action(action)
+        further = [training, extra_tokens, grid_size]
+        if len(target_ids.shape) == 3:
+            # Every block is a sequence of its own, with the same context.
+            num_blocks, num_targets = target_ids.shape[1:]
+            context_latents = ops.repeat(context_latents, num_blocks, axis=0)
+            context_ids = ops.repeat(context_ids, num_blocks, axis=0)
+            if self.conditioning != "none":
+                action = ops.repeat(action, num_blocks, axis=0)
+            if extra_tokens is not None:
+                further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
+            target_ids = ops.reshape(target_ids, (-1, num_targets))
+            prediction = self._predict_sequence(
+                context_latents, context_ids, target_ids, action, *further
+            )
+            return ops.reshape(
+                prediction, (-1, num_blocks, num_targets, self.hidden_dim)
+            )
+        return self._predict_sequence(
+            context_latents, context_ids, target_ids, action, *further
+        )
+
+    def _predict_sequence(
+        self,
+        context_latents,
+        context_ids,
+        target_ids,
+        action,
+        training,
+        extra_tokens,
+        grid_size,
+    ):
+        """Predict one sequence of targets for each row of the batch."""
+        num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
+        positions = ops.convert_to_tensor(
+            sincos_positions(self.grid_size, self.predictor_dim, grid_size),
+            dtype=self.compute_dtype,
+        )
+        context = self.input_projection(
+            ops.cast(context_latents, self.compute_dtype)
+        ) + ops.take(positions, context_ids, axis=0)
+        targets = ops.cast(self.mask_token, self.compute_dtype) + ops.take(
+            positions, target_ids, axis=0
+        )
+        if self.conditioning == "feature":
+            targets = self.action_features(targets, action)
+        tokens = [context, targets]
+        if self.conditioning == "sequence":
+            tokens.append(self.action_tokens(action))
+        if extra_tokens is not None:
+            tokens.append(ops.cast(extra_tokens, self.compute_dtype))
+        tokens = ops.concatenate(tokens, axis=1)
+        for block in self.blocks:
+            tokens = block(tokens, training=training)
+        tokens = tokens[:, num_context : num_context + num_targets]
+        return self.output_projection(self.norm(tokens))
+
+    def _check_action(self, action):
+        """Return the action as a tensor, or say what is wrong with it."""
+        if action is None:
+            raise ValueError(
+                f"Conditioning {self.conditioning!r} needs `action`. Received None. "
+                "Zeros are the null action."
+            )
+        action = ops.convert_to_tensor(action)
+        if len(action.shape) != 2 or action.shape[1] != self.action_dim:
+            raise ValueError(
+                f"`action` must have shape (batch_size, {self.action_dim}). Received: "
+                f"{tuple(action.shape)}."
+            )
+        return action
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "grid_size": self.grid_size,
+            "hidden_dim": self.hidden_dim,
+            "predictor_dim": self.predictor_dim,
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "action_dim": self.action_dim,
+            "conditioning": self.conditioning,
+            "drop_path_rate": self.drop_path_rate,
+            "remat": self.remat,
+        }

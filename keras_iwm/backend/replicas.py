@@ -1,0 +1,41 @@
+"""What the copies of a model must agree on, for the backend that runs."""
+
+import keras
+
+from keras_iwm.backend.own_draws import own_draws
+
+
+class Replicas:
+    """The devices that train one model, where a single program drives them all.
+
+    So it is on JAX, whose arrays span devices: a batch is drawn, averaged and
+    logged as a whole, and nothing is left to do. The other backends run one copy of
+    the model on each device and have a subclass.
+    """
+
+    def prepare(self, model):
+        """Get `model` ready to train, or refuse what cannot work."""
+
+    def draw_offset(self):
+        """What the copy that asks adds to its seeds; `None` if there is one copy."""
+
+    def step(self, model):
+        """Context of one train step of `model`, in each of its copies."""
+        return own_draws(model)
+
+    def average(self, results):
+        """Metric results, a dictionary, averaged over the copies."""
+        return results
+
+
+def make_replicas():
+    """Make the `Replicas` of the backend that runs."""
+    if keras.backend.backend() == "tensorflow":
+        from keras_iwm.backend.tensorflow_replicas import TensorFlowReplicas
+
+        return TensorFlowReplicas()
+    if keras.backend.backend() == "torch":
+        from keras_iwm.backend.torch_replicas import TorchReplicas
+
+        return TorchReplicas()
+    return Replicas()

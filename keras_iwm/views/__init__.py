@@ -1,0 +1,5 @@
+"""From images to what a training step needs: crops, masks, views."""
+
+from keras_iwm.views.multi_block_mask import MultiBlockMask as MultiBlockMask
+from keras_iwm.views.random_resized_crop import RandomResizedCrop as RandomResizedCrop
+from keras_iwm.views.view_generator import ViewGenerator as ViewGenerator

@@ -1,0 +1,318 @@
+"""Which patches the predictor sees and which it must predict."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_iwm.arguments import as_interval, as_size
+
+# Draws behind the default counts: their 10th percentile is steady to one patch.
+_SIMULATED_DRAWS = 2048
+
+
+@keras.saving.register_keras_serializable(package="keras_iwm")
+class MultiBlockMask(keras.layers.Layer):
+    """Draw rectangles of patches to hide, and split each image's patches by them.
+
+    The mask of image world models (arXiv 2403.00504, "views"): the union of
+    `num_blocks` rectangles is hidden from the encoder; the predictor is asked for
+    it in one pass. With `separate_blocks=True` it is I-JEPA's (arXiv 2301.08243):
+    the target ids of every rectangle apart, and a large context block less all
+    rectangles.
+
+    A compiled step needs fixed counts, so a fixed number of ids is taken at
+    random from the visible and from the hidden patches. The first of
+    `num_candidates` draws that holds enough of both is kept, or else the one
+    that lacks least; only then do a few ids come from the other side. Context
+    and targets never meet, and every position can be drawn. Each
+    block's area and aspect ratio are independent.
+
+    Args:
+        grid_size: Rows and columns of patches: an integer, or (rows, columns);
+            at least 4 each.
+        num_blocks: Number of rectangles.
+        scale: Smallest and largest area of one as a share of the grid, in (0, 1].
+        aspect_ratio: Smallest and largest height over width; drawn log-uniform.
+        num_context: Visible patches to keep. By default the 10th percentile of
+            their number (83 on a 14 x 14 grid).
+        num_targets: Patches to predict, for each block if they are separate. By
+            default the 10th percentile of their number (76 on a 14 x 14 grid).
+        separate_blocks: Keep the target ids of each block apart, as I-JEPA does.
+        context_scale: Smallest and largest area of the context block, which has
+            the shape of the grid; only with `separate_blocks`, where it defaults
+            to (0.85, 1.0).
+        num_candidates: Draws to choose from.
+
+    Call arguments:
+        uniforms: `(batch, num_draws)` float32, uniform in [0, 1).
+
+    Returns:
+        `(context_ids, target_ids)`, int32: `(batch, num_context)` and
+        `(batch, num_targets)`, or `(batch, num_blocks, num_targets)` if blocks
+        are separate. Ids count patches row by row, in no order.
+
+    Raises:
+        ValueError: If the grid is too small, an argument is outside its range,
+            or the counts do not fit into the grid.
+
+    Example:
+
+    ```python
+    import keras
+    from keras_iwm.views import MultiBlockMask
+
+    mask = MultiBlockMask(grid_size=8)
+    uniforms = keras.random.uniform((4, mask.num_draws))
+    context_ids, target_ids = mask(uniforms)
+    ```
+    """
+
+    def __init__(
+        self,
+        grid_size,
+        num_blocks=4,
+        scale=(0.15, 0.2),
+        aspect_ratio=(0.75, 1.5),
+        num_context=None,
+        num_targets=None,
+        separate_blocks=False,
+        context_scale=None,
+        num_candidates=4,
+        **kwargs,
+    ):
+        # Half precision would round the draws: positions would be lost.
+        kwargs["dtype"] = "float32"
+        super().__init__(autocast=False, **kwargs)
+        self.grid_size = as_size("grid_size", grid_size)
+        _check_grid(self.grid_size)
+        if min(self.grid_size) == 4 and None in (num_context, num_targets):
+            _warn_of_coarse_blocks(self.grid_size)
+        self.num_blocks = _as_count("num_blocks", num_blocks)
+        self.num_candidates = _as_count("num_candidates", num_candidates)
+        self.scale = as_interval("scale", scale, 1e-6, 1.0)
+        self.aspect_ratio = as_interval("aspect_ratio", aspect_ratio, 1e-6, 1e6)
+        self.separate_blocks = bool(separate_blocks)
+        if context_scale is None:
+            context_scale = (0.85, 1.0) if self.separate_blocks else None
+        elif not self.separate_blocks:
+            raise ValueError(
+                "`context_scale` needs `separate_blocks=True`: otherwise the "
+                "context is everything that the blocks leave. Received: "
+                f"context_scale={context_scale!r}. Leave it out."
+            )
+        else:
+            context_scale = as_interval("context_scale", context_scale, 1e-6, 1.0)
+        self.context_scale = context_scale
+        self._set_counts(num_context, num_targets)
+        self.built = True
+
+    @property
+    def num_patches(self):
+        """Patches in the grid."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def num_draws(self):
+        """Uniform numbers that one image uses: four a rectangle, one a patch."""
+        return 4 * self.num_candidates * self._num_rectangles + self.num_patches
+
+    @property
+    def _num_rectangles(self):
+        """Rectangles in one candidate."""
+        return self.num_blocks + self.separate_blocks
+
+    def draw_blocks(self, uniforms):
+        """Rectangles of every candidate, as booleans.
+
+        Args:
+            uniforms: `(batch, num_draws)` float32, uniform in [0, 1).
+
+        Returns:
+            `(batch, num_candidates, num_blocks, rows, columns)` bool; with
+            `separate_blocks`, the context block stands behind the others.
+        """
+        return self._rectangles(uniforms, ops)
+
+    def call(self, uniforms):
+        """Split each image's patches; see the class."""
+        if len(uniforms.shape) != 2 or uniforms.shape[1] != self.num_draws:
+            raise ValueError(
+                "`uniforms` must have the shape (batch, num_draws) = "
+                f"(batch, {self.num_draws}). Received: {tuple(uniforms.shape)}."
+            )
+        blocks = ops.reshape(
+            self.draw_blocks(uniforms),
+            (-1, self.num_candidates, self._num_rectangles, self.num_patches),
+        )
+        blocks, hidden, visible = self._choose(ops.cast(blocks, "float32"))
+        keys = uniforms[:, -self.num_patches :]
+        if not self.separate_blocks:
+            order = ops.argsort(hidden + keys, axis=-1)
+            context_ids = order[:, : self.num_context]
+            target_ids = order[:, self.num_patches - self.num_targets :]
+        else:
+            order = ops.argsort(
+                1.0 - blocks[:, : self.num_blocks] + keys[:, None], axis=-1
+            )
+            target_ids = order[:, :, : self.num_targets]
+            chosen = ops.max(
+                ops.one_hot(target_ids, self.num_patches, dtype="float32"), axis=(1, 2)
+            )
+            # Visible first, then outside every block, then hidden, never a target.
+            level = 1.0 - visible + hidden + chosen * 3.0
+            context_ids = ops.argsort(level + keys, axis=-1)[:, : self.num_context]
+        return ops.cast(context_ids, "int32"), ops.cast(target_ids, "int32")
+
+    def _choose(self, blocks):
+        """Blocks, hidden and visible patches of the candidate that lacks least."""
+        hidden = ops.max(blocks[:, :, : self.num_blocks], axis=2)
+        visible = 1.0 - hidden
+        if self.separate_blocks:
+            visible = visible * blocks[:, :, -1]
+            sizes = ops.sum(blocks[:, :, : self.num_blocks], axis=-1)
+        else:
+            sizes = ops.sum(hidden, axis=-1, keepdims=True)
+        lack = ops.maximum(self.num_context - ops.sum(visible, axis=-1), 0.0)
+        lack = lack + ops.sum(ops.maximum(self.num_targets - sizes, 0.0), axis=-1)
+        # The earlier of two equals wins, on every backend.
+        lack = lack + ops.arange(self.num_candidates, dtype="float32") / float(
+            self.num_candidates
+        )
+        choice = ops.one_hot(
+            ops.argmin(lack, axis=-1), self.num_candidates, dtype="float32"
+        )
+        return (
+            ops.einsum("bc,bckn->bkn", choice, blocks),
+            ops.einsum("bc,bcn->bn", choice, hidden),
+            ops.einsum("bc,bcn->bn", choice, visible),
+        )
+
+    def _rectangles(self, uniforms, arrays):
+        """`draw_blocks` with `arrays`, `keras.ops` or `numpy`, to compute with."""
+        count = 4 * self.num_candidates * self._num_rectangles
+        draws = arrays.reshape(
+            uniforms[:, :count], (-1, self.num_candidates, self._num_rectangles, 4)
+        )
+        area, log_ratio, offset = draws[..., 0], draws[..., 1], draws[..., 2:]
+        blocks = self._rasterize(
+            area[:, :, : self.num_blocks],
+            log_ratio[:, :, : self.num_blocks],
+            offset[:, :, : self.num_blocks],
+            self.scale,
+            self.aspect_ratio,
+            arrays,
+        )
+        if not self.separate_blocks:
+            return blocks
+        grid_ratio = self.grid_size[0] / self.grid_size[1]
+        context = self._rasterize(
+            area[:, :, self.num_blocks :],
+            log_ratio[:, :, self.num_blocks :],
+            offset[:, :, self.num_blocks :],
+            self.context_scale,
+            (grid_ratio, grid_ratio),
+            arrays,
+        )
+        return arrays.concatenate([blocks, context], axis=2)
+
+    def _rasterize(self, area, log_ratio, offset, scale, aspect_ratio, arrays):
+        """Booleans `(..., rows, columns)` of rectangles given by uniforms."""
+        rows, columns = self.grid_size
+        area = (scale[0] + (scale[1] - scale[0]) * area) * self.num_patches
+        logs = np.log(aspect_ratio).tolist()
+        ratio = arrays.exp(logs[0] + (logs[1] - logs[0]) * log_ratio)
+        inside = []
+        for size, length, uniform in (
+            (rows, arrays.sqrt(area * ratio), offset[..., 0]),
+            (columns, arrays.sqrt(area / ratio), offset[..., 1]),
+        ):
+            length = arrays.clip(arrays.round(length), 1.0, float(size))
+            room = size - length
+            start = arrays.minimum(arrays.floor(uniform * (room + 1.0)), room)
+            start, length = start[..., None], length[..., None]
+            positions = arrays.arange(size, dtype="float32")
+            inside.append(
+                arrays.logical_and(positions >= start, positions < start + length)
+            )
+        return arrays.logical_and(inside[0][..., :, None], inside[1][..., None, :])
+
+    def _set_counts(self, num_context, num_targets):
+        """Fix the number of ids, by default from simulated draws."""
+        uniforms = np.random.default_rng(0).random(
+            (_SIMULATED_DRAWS // self.num_candidates + 1, self.num_draws), "float32"
+        )
+        blocks = self._rectangles(uniforms, np)
+        blocks = blocks.reshape(-1, self._num_rectangles, self.num_patches)
+        hidden = blocks[:, : self.num_blocks].any(axis=1)
+        visible = ~hidden & blocks[:, -1] if self.separate_blocks else ~hidden
+        groups = self.num_blocks if self.separate_blocks else 1
+        regions = blocks[:, : self.num_blocks] if self.separate_blocks else hidden
+
+        def usual(regions, largest):
+            """The count that nine draws in ten reach, within what is left."""
+            count = int(np.percentile(regions.sum(axis=-1), 10))
+            return max(1, min(count, largest))
+
+        if num_context is not None:
+            num_context = _as_count("num_context", num_context)
+        if num_targets is None:
+            reserved = 1 if num_context is None else num_context
+            num_targets = usual(regions, (self.num_patches - reserved) // groups)
+        num_targets = _as_count("num_targets", num_targets)
+        if num_context is None:
+            num_context = usual(visible, self.num_patches - groups * num_targets)
+        self.num_context, self.num_targets = num_context, num_targets
+        if self.num_context + groups * self.num_targets > self.num_patches:
+            raise ValueError(
+                f"`num_context` and {groups} x `num_targets` must fit into the "
+                f"{self.num_patches} patches of the grid. Received: "
+                f"num_context={self.num_context}, num_targets={self.num_targets}. "
+                "Lower one of them, or leave both out."
+            )
+
+    def get_config(self):
+        """The constructor's arguments, with the counts in use."""
+        config = super().get_config()
+        del config["dtype"]
+        return {
+            **config,
+            "grid_size": self.grid_size,
+            "num_blocks": self.num_blocks,
+            "scale": self.scale,
+            "aspect_ratio": self.aspect_ratio,
+            "num_context": self.num_context,
+            "num_targets": self.num_targets,
+            "separate_blocks": self.separate_blocks,
+            "context_scale": self.context_scale,
+            "num_candidates": self.num_candidates,
+        }
+
+
+def _as_count(name, value):
+    """`value` as a positive integer, or a ValueError that says so."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
+    return value
+
+
+def _check_grid(grid_size):
+    """Refuse a grid in which the blocks cannot have their share."""
+    if min(grid_size) < 4:
+        raise ValueError(
+            "`grid_size` must be at least 4 patches in each direction, or blocks "
+            f"cannot have their share of it. Received: {grid_size}. Use larger "
+            "images or smaller patches: the grid is image_size / patch_size."
+        )
+
+
+def _warn_of_coarse_blocks(grid_size):
+    """Say what the smallest grid does to blocks, where counts are left to the layer."""
+    warnings.warn(
+        f"A grid of {grid_size[0]} x {grid_size[1]} patches rounds blocks coarsely: on "
+        "4 x 4 they can only be 12.5 to 25 % of the image, and may hide all of it. "
+        "Larger images or smaller patches mend this.",
+        UserWarning,
+        stacklevel=4,
+    )
