@@ -1,18 +1,21 @@
 """The vision transformer encoder."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_size
+from keras_iwm.arguments import as_count, as_number, as_size, as_value_range
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
 
-IMAGE_MEAN = np.array([0.485, 0.456, 0.406], "float32")
-IMAGE_STD = np.array([0.229, 0.224, 0.225], "float32")
+# Of natural photos (ImageNet), as shares of the value range.
+PHOTO_MEAN = (0.485, 0.456, 0.406)
+PHOTO_STD = (0.229, 0.224, 0.225)
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -36,13 +39,19 @@ class ViTEncoder(keras.Model):
         drop_path_rate: Float in [0, 1), stochastic depth of the last block; it
             rises linearly from 0 at the first.
         value_range: Pair of numbers, the range of the images' pixel values.
+        num_channels: Integer, channels of the images.
+        mean: Number or one for each channel, the mean of the pixels as a share of
+            `value_range`. Defaults to that of natural photos with three channels, and
+            to 0.5 with others.
+        std: Number or one for each channel, their standard deviation as such a share.
+            Defaults to that of natural photos with three channels, and to 0.25.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass: less memory, about a third more time.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        images: Tensor of shape `(batch_size, height, width, 3)`, integer or float
-            in `value_range`.
+        images: Tensor of shape `(batch_size, height, width, num_channels)`, integer
+            or float in `value_range`.
         patch_ids: Optional integer tensor of shape `(batch_size, num_patches)`:
             only the patches at these positions of the grid, row by row, are
             encoded, and only they see each other.
@@ -56,7 +65,7 @@ class ViTEncoder(keras.Model):
 
     Raises:
         ValueError: If a size does not divide, or images have another rank or
-            another number of channels than 3.
+            another number of channels.
 
     Example:
 
@@ -79,6 +88,9 @@ class ViTEncoder(keras.Model):
         mlp_dim=None,
         drop_path_rate=0.0,
         value_range=(0, 255),
+        num_channels=3,
+        mean=None,
+        std=None,
         remat=False,
         **kwargs,
     ):
@@ -87,22 +99,27 @@ class ViTEncoder(keras.Model):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         self.image_size = as_size("image_size", image_size)
-        self.patch_size = int(patch_size)
+        self.patch_size = as_count("patch_size", patch_size)
         check_divides(self.image_size, self.patch_size)
-        if value_range[1] <= value_range[0]:
-            raise ValueError(
-                "`value_range` must be a pair (low, high) with low < high, such as "
-                f"(0, 255). Received: value_range={value_range}."
-            )
         self.grid_size = tuple(side // self.patch_size for side in self.image_size)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
-        self.hidden_dim = hidden_dim
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.mlp_dim = mlp_dim or 4 * hidden_dim
-        self.drop_path_rate = drop_path_rate
-        self.value_range = tuple(value_range)
-        self.remat = remat
+        self.num_patches = math.prod(self.grid_size)
+        self.hidden_dim = as_count("hidden_dim", hidden_dim)
+        self.num_layers = as_count("num_layers", num_layers)
+        self.num_heads = as_count("num_heads", num_heads)
+        self.mlp_dim = as_count("mlp_dim", mlp_dim or 4 * hidden_dim)
+        self.drop_path_rate = as_number("drop_path_rate", drop_path_rate, 0.0, 1.0)
+        self.value_range = as_value_range(value_range)
+        self.num_channels = as_count("num_channels", num_channels)
+        photos = self.num_channels == 3
+        self.mean = as_channel_values(
+            "mean", (PHOTO_MEAN if photos else 0.5) if mean is None else mean, self
+        )
+        self.std = as_channel_values(
+            "std", (PHOTO_STD if photos else 0.25) if std is None else std, self
+        )
+        if min(self.std) <= 0:
+            raise ValueError(f"`std` must be positive. Received: std={std!r}.")
+        self.remat = bool(remat)
         sincos_positions(self.grid_size, hidden_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
@@ -111,22 +128,24 @@ class ViTEncoder(keras.Model):
             self.patch_size, hidden_dim, dtype=policy, name="patch_embedding"
         )
         self.blocks = transformer_blocks(
-            num_layers,
-            drop_path_rate,
-            num_heads=num_heads,
+            self.num_layers,
+            self.drop_path_rate,
+            num_heads=self.num_heads,
             mlp_dim=self.mlp_dim,
-            remat=remat,
+            remat=self.remat,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
-        # The model's name leads all paths: Keras on Torch knows weights by their path,
-        # and teacher and student would hide each other.
-        with keras.name_scope(self.name):
-            self.patch_embedding.build((None, *self.image_size, 3))
-            for block in (*self.blocks, self.norm):
-                block.build((None, None, hidden_dim))
-        self.built = True
+        self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
+
+    def build(self, images_shape):
+        """Create all weights; the constructor does it."""
+        if self.built:
+            return
+        self.patch_embedding.build(images_shape)
+        for block in (*self.blocks, self.norm):
+            block.build((None, None, self.hidden_dim))
 
     def call(self, images, patch_ids=None, training=None, return_intermediates=False):
         """Encode the images, or their patches at `patch_ids`."""
@@ -150,10 +169,11 @@ class ViTEncoder(keras.Model):
         return intermediates if return_intermediates else intermediates["norm"]
 
     def _normalize(self, images):
-        """Map pixels to the mean 0 and deviation 1 of natural photos."""
+        """Map pixels to about mean 0 and deviation 1."""
         low, high = self.value_range
-        scale = 1 / ((high - low) * IMAGE_STD)
-        offset = -low * scale - IMAGE_MEAN / IMAGE_STD
+        mean, std = np.array(self.mean, "float32"), np.array(self.std, "float32")
+        scale = 1 / ((high - low) * std)
+        offset = -low * scale - mean / std
         images = ops.cast(images, "float32")
         images = images * ops.convert_to_tensor(scale, "float32")
         images = images + ops.convert_to_tensor(offset, "float32")
@@ -161,24 +181,37 @@ class ViTEncoder(keras.Model):
 
     def _grid_of(self, images):
         """Rows and columns of the patches of `images`, after checking them."""
-        if len(images.shape) != 4 or images.shape[-1] != 3:
+        if len(images.shape) != 4 or images.shape[-1] != self.num_channels:
             raise ValueError(
-                "`images` must have shape (batch_size, height, width, 3). Received: "
-                f"{tuple(images.shape)}. Add the missing axis with images[None], or "
-                "repeat a gray channel three times."
+                "`images` must have shape (batch_size, height, width, "
+                f"{self.num_channels}). Received: {tuple(images.shape)}. Add a missing "
+                "axis with images[None], or make the encoder with the images' "
+                "`num_channels`."
             )
         check_divides(images.shape[1:3], self.patch_size)
         return tuple(side // self.patch_size for side in images.shape[1:3])
 
-    def compute_output_shape(self, images_shape, patch_ids_shape=None):
-        """Return the shape of the latents."""
-        if patch_ids_shape is not None:
-            num_patches = patch_ids_shape[1]
+    def compute_output_spec(
+        self, images, patch_ids=None, training=None, return_intermediates=False
+    ):
+        """Return what `call` returns, as symbolic tensors.
+
+        A height or width that is not known yet leaves the number of patches open.
+        """
+        if patch_ids is not None:
+            num_patches = patch_ids.shape[1]
+        elif None in images.shape[1:3]:
+            num_patches = None
         else:
-            num_patches = (images_shape[1] // self.patch_size) * (
-                images_shape[2] // self.patch_size
-            )
-        return (images_shape[0], num_patches, self.hidden_dim)
+            num_patches = math.prod(self._grid_of(images))
+        shape = (images.shape[0], num_patches, self.hidden_dim)
+        latents = keras.KerasTensor(shape, dtype=self.compute_dtype)
+        if not return_intermediates:
+            return latents
+        names = ("stem", *(block.name for block in self.blocks), "norm")
+        return {
+            name: keras.KerasTensor(shape, dtype=self.compute_dtype) for name in names
+        }
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -192,6 +225,9 @@ class ViTEncoder(keras.Model):
             "mlp_dim": self.mlp_dim,
             "drop_path_rate": self.drop_path_rate,
             "value_range": self.value_range,
+            "num_channels": self.num_channels,
+            "mean": self.mean,
+            "std": self.std,
             "remat": self.remat,
         }
 
@@ -204,3 +240,19 @@ def check_divides(image_size, patch_size):
             f"Received: image size {tuple(image_size)}, patch_size={patch_size}. "
             "Resize or crop the images, or choose another patch size."
         )
+
+
+def as_channel_values(name, values, encoder):
+    """One number, or one for each channel, as a tuple of one for each channel."""
+    try:
+        values = tuple(float(value) for value in np.ravel(values))
+    except (TypeError, ValueError):
+        values = ()
+    if len(values) == 1:
+        values = values * encoder.num_channels
+    if len(values) != encoder.num_channels or not np.all(np.isfinite(values)):
+        raise ValueError(
+            f"`{name}` must be a number, or one for each of the "
+            f"{encoder.num_channels} channels. Received: {name}={values!r}."
+        )
+    return values

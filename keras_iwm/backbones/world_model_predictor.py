@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.arguments import as_count, as_number
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
@@ -25,7 +26,7 @@ class WorldModelPredictor(keras.Model):
     2403.00504, section 3).
 
     Args:
-        grid_size: Pair of integers, rows and columns of the encoder's grid.
+        grid_size: Tuple of integers, the encoder's grid: rows and columns for images.
         hidden_dim: Integer, features of the encoder's latents.
         predictor_dim: Integer, features inside the predictor; a multiple of 4 and
             of `num_heads`.
@@ -105,22 +106,22 @@ class WorldModelPredictor(keras.Model):
                 f"`conditioning` must be one of {CONDITIONINGS}. Received: "
                 f"conditioning={conditioning!r}."
             )
-        if conditioning != "none" and action_dim < 1:
+        self.grid_size = tuple(as_count("grid_size", side) for side in grid_size)
+        self.hidden_dim = as_count("hidden_dim", hidden_dim)
+        self.predictor_dim = as_count("predictor_dim", predictor_dim)
+        self.num_layers = as_count("num_layers", num_layers)
+        self.num_heads = as_count("num_heads", num_heads)
+        self.mlp_dim = as_count("mlp_dim", mlp_dim or 4 * predictor_dim)
+        self.action_dim = as_count("action_dim", action_dim, smallest=0)
+        self.conditioning = conditioning
+        if conditioning != "none" and self.action_dim < 1:
             raise ValueError(
                 f"Conditioning {conditioning!r} needs an action of at least one slot. "
                 f"Received: action_dim={action_dim}. Give the view generator some "
-                "transforms, or choose conditioning='none'."
+                "operations, or choose conditioning='none'."
             )
-        self.grid_size = tuple(grid_size)
-        self.hidden_dim = hidden_dim
-        self.predictor_dim = predictor_dim
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.mlp_dim = mlp_dim or 4 * predictor_dim
-        self.action_dim = action_dim
-        self.conditioning = conditioning
-        self.drop_path_rate = drop_path_rate
-        self.remat = remat
+        self.drop_path_rate = as_number("drop_path_rate", drop_path_rate, 0.0, 1.0)
+        self.remat = bool(remat)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
@@ -142,30 +143,32 @@ class WorldModelPredictor(keras.Model):
                 predictor_dim, dtype=policy, name="action_features"
             )
         self.blocks = transformer_blocks(
-            num_layers,
-            drop_path_rate,
-            num_heads=num_heads,
+            self.num_layers,
+            self.drop_path_rate,
+            num_heads=self.num_heads,
             mlp_dim=self.mlp_dim,
-            remat=remat,
+            remat=self.remat,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
         self.output_projection = TokenDense(
             hidden_dim, dtype=policy, name="output_projection"
         )
-        # The model's name leads all paths: Keras on Torch knows weights by their path,
-        # and those of encoder and predictor would hide each other.
-        with keras.name_scope(self.name):
-            self.input_projection.build((None, None, hidden_dim))
-            if conditioning == "sequence":
-                self.action_tokens.build((None, action_dim))
-            elif conditioning == "feature":
-                tokens_shape = (None, None, predictor_dim)
-                self.action_features.build(tokens_shape, (None, action_dim))
-            for block in (*self.blocks, self.norm, self.output_projection):
-                block.build((None, None, predictor_dim))
-        self.built = True
+        self.build()
         self.trainable = trainable
+
+    def build(self):
+        """Create all weights; the constructor does it."""
+        if self.built:
+            return
+        tokens_shape = (None, None, self.predictor_dim)
+        self.input_projection.build((None, None, self.hidden_dim))
+        if self.conditioning == "sequence":
+            self.action_tokens.build((None, self.action_dim))
+        elif self.conditioning == "feature":
+            self.action_features.build(tokens_shape, (None, self.action_dim))
+        for block in (*self.blocks, self.norm, self.output_projection):
+            block.build(tokens_shape)
 
     def call(
         self,

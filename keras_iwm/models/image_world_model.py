@@ -1,13 +1,21 @@
-"""The image world model: what is fitted."""
+"""The image world model."""
+
+import math
+import warnings
 
 import keras
 from keras import ops
 
-from keras_iwm.backbones.presets import build_from_preset
+from keras_iwm.actions.action_space import ActionSpace
+from keras_iwm.backbones.presets import PRESETS
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
-
-VIEW_KEYS = ("source", "target", "action", "context_ids", "target_ids")
+from keras_iwm.views.multi_block_mask import MultiBlockMask
+from keras_iwm.views.random_resized_crop import RandomResizedCrop
+from keras_iwm.views.view_generator import ViewGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -18,17 +26,18 @@ class ImageWorldModel(TeacherStudentModel):
     predictor is told the action and predicts, at the masked positions, what the
     target encoder (the teacher) makes of the target view. The teacher has no
     gradient: it is an exponential moving average of the student (image world
-    models, arXiv 2403.00504, section 3). With no transforms, conditioning
+    models, arXiv 2403.00504, section 3). With no operations, conditioning
     `"none"` and masks with separate blocks it is I-JEPA (arXiv 2301.08243).
 
     `compile` it with an optimizer alone and `fit` it on images: the loss is the
     mean squared difference between prediction and target, and labels, if there
-    are any, feed nothing but the online probe.
+    are any, feed nothing but the online probe. `from_encoder` and `from_preset`
+    make one in a line.
 
     Args:
         encoder: `ViTEncoder`, the student. The teacher is made from it.
         predictor: `WorldModelPredictor` for the encoder's grid and width.
-        view_generator: `ViewGenerator` for the encoder's grid and image size.
+        view_generator: `ViewGenerator` for the encoder's grid and images.
         ema_momentum: Float in [0, 1], or a `keras.optimizers.schedules` schedule
             of the optimizer's updates: how much of the teacher is kept at each.
         num_classes: Optional integer. If given, `fit` takes integer labels too
@@ -37,8 +46,8 @@ class ImageWorldModel(TeacherStudentModel):
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        inputs: Tensor of images of shape `(batch_size, height, width, 3)`, or a
-            dictionary of views with the keys `"source"`, `"target"`, `"action"`,
+        inputs: Tensor of images of shape `(batch_size, height, width, num_channels)`,
+            or a dictionary of views with the keys `"source"`, `"target"`, `"action"`,
             `"context_ids"` and `"target_ids"` as the view generator makes it.
         training: Boolean. In inference mode the views are the same at every call.
 
@@ -49,8 +58,8 @@ class ImageWorldModel(TeacherStudentModel):
         `"probe_logits"` of shape `(batch_size, num_classes)` if there is a probe.
 
     Raises:
-        ValueError: If the parts do not fit each other, or the views are
-            incomplete.
+        ValueError: If the parts do not fit each other or share a name, or the views
+            are incomplete.
 
     Example:
 
@@ -73,111 +82,236 @@ class ImageWorldModel(TeacherStudentModel):
         **kwargs,
     ):
         trainable = kwargs.pop("trainable", True)
-        # Views are float32 whatever the precision: nothing is cast on the way in.
-        super().__init__(autocast=False, **kwargs)
-        check_parts(encoder, predictor, view_generator)
-        if isinstance(ema_momentum, (int, float)) and not 0 <= ema_momentum <= 1:
-            raise ValueError(
-                "`ema_momentum` must lie in [0, 1]; near 1, such as 0.996, is usual. "
-                f"Received: ema_momentum={ema_momentum}."
-            )
-        self.encoder = encoder
-        self.predictor = predictor
-        self.view_generator = view_generator
-        self.ema_momentum = ema_momentum
-        self.num_classes = num_classes
-        self.target_encoder = type(encoder).from_config(
-            {**encoder.get_config(), "name": "target_encoder"}
+        super().__init__(encoder, view_generator, ema_momentum, num_classes, **kwargs)
+        check_facts(
+            ("predictor.grid_size", predictor.grid_size, encoder.grid_size),
+            ("predictor.hidden_dim", predictor.hidden_dim, encoder.hidden_dim),
         )
-        self.reset_target_encoder()
+        action_dim = view_generator.action_space.action_dim
+        if predictor.conditioning != "none" and predictor.action_dim != action_dim:
+            raise ValueError(
+                f"`predictor.action_dim` must be {action_dim}, as the view generator's "
+                f"action space has it. Received: {predictor.action_dim}."
+            )
+        self.predictor = predictor
         self.latent_loss = keras.losses.MeanSquaredError(
             name="latent_loss", dtype="float32"
         )
-        if num_classes is not None:
-            self.probe = keras.layers.Dense(
-                num_classes, kernel_initializer="zeros", dtype="float32", name="probe"
-            )
-            self.probe.build((None, encoder.hidden_dim))
-            self.probe_loss = keras.losses.SparseCategoricalCrossentropy(
-                from_logits=True, name="probe_loss", dtype="float32"
-            )
-            self.probe_accuracy = keras.metrics.SparseCategoricalAccuracy(
-                name="probe_accuracy"
-            )
         self.built = True
-        # Not through the setter, which would also unfreeze an encoder that came frozen.
-        self.target_encoder.trainable = False
+        self.check_paths()
         if not trainable:
             self.trainable = False
 
     @classmethod
-    def from_preset(cls, preset, **overrides):
-        """Make an untrained model from a named preset.
+    def from_encoder(
+        cls,
+        encoder,
+        actions="default",
+        conditioning="feature",
+        predictor_layers=None,
+        predictor_dim=None,
+        predictor_heads=None,
+        crop="default",
+        separate_blocks=False,
+        seed=None,
+        **model_arguments,
+    ):
+        """Make a world model around an encoder: predictor, views and masks that fit.
+
+        Sizes, range of values and slots of the action follow from the encoder and the
+        actions. Precision, stochastic depth and `remat` are the encoder's.
 
         Args:
-            preset: String, one of `keras_iwm.backbones.presets.PRESETS`.
-            **overrides: What to change: `conditioning`, `jitter_strength`,
-                `jitter_probability`, `image_size`, `patch_size`, `value_range`,
-                `predictor_layers`, `ema_momentum`, `num_classes`,
-                `drop_path_rate`, `remat`, `seed`, `dtype`.
+            encoder: `ViTEncoder`, trained or not.
+            actions: The operations that views differ by: an `ActionSpace`, or a list
+                of `Transform`s that both views get; `()` for none. By default
+                `ActionSpace.default`.
+            conditioning: How the predictor learns of the action, `"feature"`,
+                `"sequence"` or `"none"`.
+            predictor_layers: Optional integer, depth of the predictor: the dial from
+                invariant (shallow) to equivariant (deep) features. Defaults to the
+                encoder's.
+            predictor_dim: Optional integer, width of the predictor. Defaults to half
+                of the encoder's.
+            predictor_heads: Optional integer, its attention heads. Defaults to the
+                encoder's.
+            crop: Optional `RandomResizedCrop`, see `ViewGenerator`.
+            separate_blocks: Boolean, whether blocks are predicted apart, as in I-JEPA.
+            seed: Optional integer, seed of the views and masks.
+            **model_arguments: `ema_momentum`, `num_classes`, `name`.
+
+        Returns:
+            An `ImageWorldModel`, which trains the encoder that was given.
+
+        Raises:
+            ValueError: If the parts cannot be made so.
+
+        Example:
+
+        ```python
+        encoder = keras_iwm.backbones.ViTEncoder(
+            image_size=32, patch_size=8, hidden_dim=64, num_layers=2, num_heads=2,
+            num_channels=1,
+        )
+        model = keras_iwm.models.ImageWorldModel.from_encoder(
+            encoder, actions=[keras_iwm.actions.Brightness(0.4)], predictor_layers=2
+        )
+        ```
+        """
+        view_generator = ViewGenerator(
+            encoder.image_size,
+            MultiBlockMask(encoder.grid_size, separate_blocks=separate_blocks),
+            actions=actions,
+            crop=crop,
+            num_channels=encoder.num_channels,
+            value_range=encoder.value_range,
+            seed=seed,
+            name="view_generator",
+        )
+        num_heads = predictor_heads or encoder.num_heads
+        if predictor_dim is None:
+            # Positions need a multiple of four.
+            unit = math.lcm(4, num_heads)
+            predictor_dim = unit * max(1, round(encoder.hidden_dim / 2 / unit))
+        predictor = WorldModelPredictor(
+            encoder.grid_size,
+            encoder.hidden_dim,
+            predictor_dim,
+            predictor_layers or encoder.num_layers,
+            num_heads,
+            action_dim=view_generator.action_space.action_dim,
+            conditioning=conditioning,
+            drop_path_rate=encoder.drop_path_rate,
+            remat=encoder.remat,
+            dtype=encoder.dtype_policy,
+            name="predictor",
+        )
+        return cls(encoder, predictor, view_generator, **model_arguments)
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset,
+        image_size=None,
+        patch_size=None,
+        num_channels=3,
+        mean=None,
+        std=None,
+        value_range=(0, 255),
+        drop_path_rate=0.0,
+        remat=False,
+        dtype=None,
+        jitter_strength=None,
+        jitter_probability=None,
+        **arguments,
+    ):
+        """Make an untrained model of a named size.
+
+        Args:
+            preset: String, one of `keras_iwm.backbones.PRESETS`. Those that begin with
+                `ijepa_` have no operations and no flip, conditioning `"none"` and
+                separately predicted blocks (arXiv 2301.08243).
+            image_size: Optional integer or pair, in pixels.
+            patch_size: Optional integer, in pixels.
+            num_channels: Integer, channels of the images.
+            mean: Mean of the pixels, see `ViTEncoder`.
+            std: Deviation of the pixels, see `ViTEncoder`.
+            value_range: Pair of numbers, the range of the images' pixel values.
+            drop_path_rate: Float in [0, 1), for encoder and predictor.
+            remat: Boolean, gradient checkpointing in encoder and predictor.
+            dtype: Optional dtype policy of encoder and predictor, such as
+                `"mixed_bfloat16"`. Defaults to the global one.
+            jitter_strength: Optional positive float that multiplies the ranges of the
+                default shared operations; 2 is the paper's strong jitter.
+            jitter_probability: Optional float in [0, 1], how often a view gets them,
+                0.8 by default.
+            **arguments: What else `from_encoder` takes: `actions`, `conditioning`,
+                `predictor_layers`, `seed`, `ema_momentum`, `num_classes`, ...
 
         Returns:
             An `ImageWorldModel`.
 
         Raises:
-            ValueError: If there is no such preset or no such override.
+            ValueError: If there is no such preset, or an argument cannot apply to it.
+
+        Example:
+
+        ```python
+        model = keras_iwm.models.ImageWorldModel.from_preset(
+            "iwm_tiny_32", predictor_layers=2, seed=0
+        )
+        ```
         """
-        return build_from_preset(cls, preset, **overrides)
-
-    @property
-    def image_size(self):
-        """Height and width in pixels of the views."""
-        return self.encoder.image_size
-
-    @property
-    def num_patches(self):
-        """Number of patches of an image."""
-        return self.encoder.num_patches
-
-    @property
-    def value_range(self):
-        """Range of the images' pixel values."""
-        return self.encoder.value_range
-
-    @property
-    def trainable(self):
-        """Whether student and predictor learn. The teacher never does."""
-        return super().trainable
-
-    @trainable.setter
-    def trainable(self, value):
-        keras.Model.trainable.fset(self, value)
-        if hasattr(self, "target_encoder"):
-            self.target_encoder.trainable = False
-
-    def reset_target_encoder(self):
-        """Copy the encoder's weights into the target encoder.
-
-        To be called after weights have been loaded into `encoder` alone.
-        """
-        # Through the host: an assignment would share the buffer on JAX.
-        self.target_encoder.set_weights(self.encoder.get_weights())
-
-    def null_action(self, batch_size):
-        """Return the action that changes nothing, zeros `(batch_size, action_dim)`."""
-        return ops.zeros((batch_size, self.view_generator.action_dim))
+        if preset not in PRESETS:
+            raise ValueError(
+                f"`preset` must be one of {tuple(PRESETS)}. Received: {preset!r}."
+            )
+        size = PRESETS[preset]
+        encoder = ViTEncoder(
+            image_size or size["image_size"],
+            patch_size or size["patch_size"],
+            **size["encoder"],
+            drop_path_rate=drop_path_rate,
+            value_range=value_range,
+            num_channels=num_channels,
+            mean=mean,
+            std=std,
+            remat=remat,
+            dtype=dtype,
+            name="encoder",
+        )
+        jitter = {
+            name: value
+            for name, value in (
+                ("jitter_strength", jitter_strength),
+                ("jitter_probability", jitter_probability),
+            )
+            if value is not None
+        }
+        if preset.startswith("ijepa_"):
+            refused = jitter | {
+                name: arguments[name]
+                for name in ("actions", "crop", "separate_blocks")
+                if name in arguments
+            }
+            if arguments.get("conditioning", "none") != "none":
+                refused["conditioning"] = arguments["conditioning"]
+            if refused:
+                raise ValueError(
+                    f"Preset {preset!r} is I-JEPA, without operations and with blocks "
+                    f"apart: {', '.join(refused)} cannot apply. Received: {refused}. "
+                    "Choose an 'iwm_' preset, or make the model with `from_encoder`."
+                )
+            arguments |= {
+                "actions": (),
+                "conditioning": "none",
+                "crop": RandomResizedCrop(encoder.image_size, flip_probability=0.0),
+                "separate_blocks": True,
+            }
+        elif "actions" in arguments and jitter:
+            raise ValueError(
+                f"{', '.join(jitter)} belong to the default operations. Received: "
+                f"{jitter} beside `actions`. Give your own operations their strength."
+            )
+        else:
+            arguments.setdefault(
+                "actions",
+                ActionSpace.default(encoder.image_size, num_channels, **jitter),
+            )
+        predictor = size["predictor"]
+        arguments = {
+            "predictor_layers": predictor["num_layers"],
+            "predictor_dim": predictor["predictor_dim"],
+            "predictor_heads": predictor["num_heads"],
+        } | {name: value for name, value in arguments.items() if value is not None}
+        with warnings.catch_warnings():
+            if image_size is None and patch_size is None:
+                warnings.simplefilter("ignore")  # the preset's own grid is meant
+            return cls.from_encoder(encoder, **arguments)
 
     def call(self, inputs, training=None):
         """Predict the target latents of views, or of views made from images."""
-        views = inputs
-        if not isinstance(inputs, dict):
-            views = self.view_generator(inputs, training=training)
-        missing = [key for key in VIEW_KEYS if key not in views]
-        if missing:
-            raise ValueError(
-                f"A dictionary of views must have the keys {VIEW_KEYS}. Missing: "
-                f"{missing}. Pass plain images to have the views made."
-            )
+        views = self.make_views(inputs, training)
         target_ids = ops.convert_to_tensor(views["target_ids"])
         context = self.encoder(
             views["source"], patch_ids=views["context_ids"], training=training
@@ -195,83 +329,19 @@ class ImageWorldModel(TeacherStudentModel):
         flat_ids = ops.reshape(target_ids, (ops.shape(target_ids)[0], -1, 1))
         target = ops.take_along_axis(latents, flat_ids, axis=1)
         prediction = ops.cast(prediction, "float32")
-        outputs = {
+        return {
             "prediction": prediction,
             "target": ops.reshape(target, ops.shape(prediction)),
+            **self.probe_outputs(latents),
         }
-        if self.num_classes is not None:
-            outputs["probe_logits"] = self.probe(
-                normalize_latents(ops.mean(latents, axis=1))
-            )
-        return outputs
 
-    def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
-        """Return the latent prediction loss; with a probe, its gradient too."""
-        loss = self.latent_loss(y_pred["target"], y_pred["prediction"])
-        if self.num_classes is not None:
-            if y is None:
-                raise ValueError(
-                    "A model with `num_classes` needs labels for its probe. Pass "
-                    "(images, labels), or leave `num_classes` out."
-                )
-            probe_loss = self.probe_loss(y, y_pred["probe_logits"])
-            self.probe_accuracy.update_state(y, y_pred["probe_logits"])
-            # The probe is trained without showing in the loss that is watched.
-            loss = loss + probe_loss - ops.stop_gradient(probe_loss)
-        return loss
+    def method_loss(self, outputs):
+        """Return the mean squared difference of prediction and target."""
+        return self.latent_loss(outputs["target"], outputs["prediction"])
 
     def get_config(self):
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
             "predictor": keras.saving.serialize_keras_object(self.predictor),
-            "view_generator": keras.saving.serialize_keras_object(self.view_generator),
-            "ema_momentum": keras.saving.serialize_keras_object(self.ema_momentum),
-            "num_classes": self.num_classes,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a model from its config."""
-        config = dict(config)
-        for key in ("encoder", "predictor", "view_generator", "ema_momentum"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
-
-
-def check_parts(encoder, predictor, view_generator):
-    """Refuse parts that were not made for each other."""
-    facts = (
-        ("predictor.grid_size", predictor.grid_size, encoder.grid_size),
-        ("predictor.hidden_dim", predictor.hidden_dim, encoder.hidden_dim),
-        (
-            "view_generator.mask.grid_size",
-            tuple(view_generator.mask.grid_size),
-            encoder.grid_size,
-        ),
-        (
-            "view_generator.image_size",
-            tuple(view_generator.image_size),
-            encoder.image_size,
-        ),
-        (
-            "view_generator.value_range",
-            tuple(view_generator.value_range),
-            encoder.value_range,
-        ),
-    )
-    for name, received, expected in facts:
-        if received != expected:
-            raise ValueError(
-                f"`{name}` must be {expected} as the encoder's. Received: {received}."
-            )
-    if predictor.conditioning != "none" and (
-        predictor.action_dim != view_generator.action_dim
-    ):
-        raise ValueError(
-            "`predictor.action_dim` must be the view generator's "
-            f"{view_generator.action_dim}. Received: {predictor.action_dim}."
-        )

@@ -1,21 +1,79 @@
-"""The train step that moves a target encoder, on one device or many."""
+"""A pretraining model whose target encoder follows its encoder."""
 
 import keras
 from keras import ops
 
-from keras_iwm.models.trained_model import TrainedModel
+from keras_iwm.models.pretraining_model import PretrainingModel
 
 if keras.backend.backend() == "torch":
     from keras_iwm.backend import torch_update
 
 
-class TeacherStudentModel(TrainedModel):
-    """A Keras model whose target encoder follows its encoder after every update.
+class TeacherStudentModel(PretrainingModel):
+    """Base class of methods with a target encoder, a moving average of the encoder.
 
-    Subclasses have `encoder`, `target_encoder` and `ema_momentum`. Keras's own
-    step does everything else, so gradients, mixed precision, loss scaling,
-    accumulation and distribution stay Keras's.
+    The encoder (the student) learns. The target encoder (the teacher) has no gradient:
+    after every update of the optimizer it moves a little towards the student. It is
+    what a user takes away. Keras's own step does everything else, so gradients, mixed
+    precision, loss scaling, accumulation and distribution stay Keras's.
+
+    The average is kept in float32 whatever the precision: steps of a thousandth are
+    lost in half precision. A student with low-rank updates (`enable_lora`) is followed
+    in what it computes.
+
+    Args:
+        encoder: `ViTEncoder`, the student. The teacher is made from it.
+        view_generator: `ViewGenerator` for the encoder's images and grid.
+        ema_momentum: Float in [0, 1], or a `keras.optimizers.schedules` schedule
+            of the optimizer's updates: how much of the teacher is kept at each.
+        num_classes: Optional integer, see `PretrainingModel`.
+        **kwargs: Passed to `keras.Model`: `name`, `dtype`.
     """
+
+    def __init__(
+        self, encoder, view_generator, ema_momentum=0.996, num_classes=None, **kwargs
+    ):
+        super().__init__(encoder, view_generator, num_classes, **kwargs)
+        schedule = isinstance(
+            ema_momentum, keras.optimizers.schedules.LearningRateSchedule
+        )
+        if not schedule and (
+            not isinstance(ema_momentum, (int, float)) or not 0 <= ema_momentum <= 1
+        ):
+            raise ValueError(
+                "`ema_momentum` must lie in [0, 1]; near 1, such as 0.996, is usual. "
+                f"Received: ema_momentum={ema_momentum!r}."
+            )
+        self.ema_momentum = ema_momentum
+        self.target_encoder = make_target_encoder(encoder)
+        self.reset_target_encoder()
+        # Not through the setter, which would also unfreeze an encoder that came frozen.
+        self.target_encoder.trainable = False
+
+    @property
+    def feature_encoder(self):
+        """The target encoder."""
+        return self.target_encoder
+
+    @property
+    def trainable(self):
+        """Whether the model learns. The target encoder never does."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        if hasattr(self, "target_encoder"):
+            self.target_encoder.trainable = False
+
+    def reset_target_encoder(self):
+        """Copy the encoder's weights into the target encoder.
+
+        To be called after weights have been loaded into `encoder` alone.
+        """
+        # Through the host: an assignment would share the buffer on JAX.
+        for target, weight in self._followed_weights():
+            target.assign(ops.convert_to_numpy(ops.cast(weight, "float32")))
 
     if keras.backend.backend() == "jax":
 
@@ -64,18 +122,50 @@ class TeacherStudentModel(TrainedModel):
             momentum = momentum(iterations)
         updated = self._count_updates() > iterations
         rate = ops.where(updated, 1.0 - ops.cast(momentum, "float32"), 0.0)
-        pairs = list(
-            zip(self.target_encoder.weights, self.encoder.weights, strict=True)
-        )
+        pairs = [
+            (target, ops.stop_gradient(ops.convert_to_tensor(weight)))
+            for target, weight in self._followed_weights()
+        ]
         if keras.backend.backend() == "torch":
             torch_update.move_towards(
                 [target.value for target, _ in pairs],
-                [weight.value for _, weight in pairs],
+                [weight for _, weight in pairs],
                 rate,
             )
             return
         for target, weight in pairs:
             step = ops.cast(rate, target.dtype) * (
-                ops.stop_gradient(weight.value) - target.value
+                ops.cast(weight, target.dtype) - target.value
             )
             target.assign(target.value + step)
+
+    def _followed_weights(self):
+        """Pairs of a teacher's variable and the student's value that it follows."""
+        pairs = []
+        layers = zip(
+            self.target_encoder._flatten_layers(),
+            self.encoder._flatten_layers(),
+            strict=True,
+        )
+        for target, layer in layers:
+            own = own_weights(layer)
+            if getattr(layer, "lora_enabled", False):
+                # Low-rank updates are in the kernel that the student computes with.
+                own["kernel"] = layer.kernel
+            pairs += [(v, own[name]) for name, v in own_weights(target).items()]
+        return pairs
+
+
+def own_weights(layer):
+    """A layer's own weights, without those of layers inside, by name."""
+    inside = {id(w) for part in layer._layers for w in part.weights}
+    return {w.name: w for w in layer.weights if id(w) not in inside}
+
+
+def make_target_encoder(encoder):
+    """Make an encoder like another one whose average is kept in float32."""
+    config = {**encoder.get_config(), "name": f"target_{encoder.name}"}
+    half = encoder.dtype_policy.variable_dtype
+    if half in ("bfloat16", "float16"):
+        config["dtype"] = f"mixed_{half}"
+    return type(encoder).from_config(config)

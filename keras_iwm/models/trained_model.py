@@ -1,10 +1,15 @@
-"""A model whose copies on several devices train as one."""
+"""What everything that is fitted shares."""
+
+import inspect
+import re
 
 import keras
 from keras import ops
 
+from keras_iwm.array_arguments import check_values
 from keras_iwm.backend.own_draws import seed_states
 from keras_iwm.backend.replicas import make_replicas
+from keras_iwm.first_batch import first_batch
 
 
 class TrainedModel(keras.Model):
@@ -12,16 +17,148 @@ class TrainedModel(keras.Model):
 
     Where Keras leaves copies of a model to themselves, `replicas` makes them agree.
     A file holds the seeds beside the weights, one state for all copies.
+
+    Before the first step, `fit`, `evaluate` and `predict` look at the data on the
+    host: at arrays, and at the first batch of what is loaded. A compiled step cannot
+    raise, and images of another range than `value_range` train on nonsense.
     """
+
+    # Arguments of `fit` and `evaluate` that a model has no use for.
+    ignored_arguments = ()
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.replicas = make_replicas()
 
+    def fit(self, *args, **kwargs):
+        """Fit like any Keras model, after a look at the data.
+
+        Args:
+            *args: What `keras.Model.fit` takes: `x`, `y`, `batch_size`, ...
+            **kwargs: What `keras.Model.fit` takes.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If images or labels cannot be meant for this model.
+        """
+        arguments = self._checked("fit", args, kwargs)
+        validation = arguments.get("validation_data")
+        if isinstance(validation, (tuple, list)):
+            self.check_batch(*validation, name="validation_data[0]")
+        elif validation is not None:
+            arguments["validation_data"] = self._look(validation, "validation_data")
+        return super().fit(**arguments)
+
+    def evaluate(self, *args, **kwargs):
+        """Evaluate like any Keras model, after a look at the data.
+
+        Args:
+            *args: What `keras.Model.evaluate` takes.
+            **kwargs: What `keras.Model.evaluate` takes.
+
+        Returns:
+            What `keras.Model.evaluate` returns.
+
+        Raises:
+            ValueError: If images or labels cannot be meant for this model.
+        """
+        return super().evaluate(**self._checked("evaluate", args, kwargs))
+
+    def predict(self, *args, **kwargs):
+        """Predict like any Keras model, after a look at the data.
+
+        Args:
+            *args: What `keras.Model.predict` takes.
+            **kwargs: What `keras.Model.predict` takes.
+
+        Returns:
+            What `keras.Model.predict` returns.
+
+        Raises:
+            ValueError: If images cannot be meant for this model.
+        """
+        return super().predict(**self._checked("predict", args, kwargs))
+
+    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+        """Refuse images that cannot be meant. Subclasses also check labels.
+
+        Args:
+            x: Images, an array or tensor.
+            y: Labels, or `None`.
+            sample_weight: Weights, or `None`.
+            name: String, the images' name in messages.
+
+        Raises:
+            ValueError: If values are not in the model's range, or hardly fill it.
+        """
+        if hasattr(x, "shape"):
+            check_values(x, self.value_range, name)
+
+    def check_paths(self):
+        """Refuse weights that share a path: Keras on Torch knows them by it.
+
+        Raises:
+            ValueError: If two do, as those of two parts of one name.
+        """
+        paths = [variable.path for variable in self.variables]
+        if len(set(paths)) == len(paths):
+            return
+        repeated = sorted({path for path in paths if paths.count(path) > 1})
+        names = sorted({path.split("/")[0] for path in repeated})
+        raise ValueError(
+            "The parts of a model need names of their own, or their weights hide each "
+            f"other. Received twice: {', '.join(names)}, such as {repeated[0]!r}. Make "
+            "the parts with different `name`s."
+        )
+
     def make_train_function(self, force=False):
         """Make the function that `fit` runs, once the replicas are ready for it."""
+        self.check_paths()
+        self._check_frozen()
         self.replicas.prepare(self)
         return super().make_train_function(force)
+
+    def _check_frozen(self):
+        """Refuse layers frozen or thawed since the optimizer met the weights."""
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        known = getattr(optimizer, "_trainable_variables", None)
+        if not optimizer.built or known is None:
+            return
+        if {id(v) for v in known} != {id(v) for v in self.trainable_variables}:
+            raise ValueError(
+                "Layers were frozen or thawed after the optimizer had been built: it "
+                f"knows {len(known)} trainable weights, the model has "
+                f"{len(self.trainable_variables)}. Call `compile` again, with a new "
+                "optimizer."
+            )
+
+    def _checked(self, method, args, kwargs):
+        """The arguments of a method by name, after a look at the data."""
+        signature = inspect.signature(getattr(keras.Model, method))
+        arguments = signature.bind(self, *args, **kwargs).arguments
+        del arguments["self"]
+        for name in self.ignored_arguments:
+            if arguments.get(name) is not None:
+                raise ValueError(
+                    f"`{name}` is not used by a {type(self).__name__}. Received it in "
+                    f"`{method}`. Leave it out."
+                )
+        if arguments.get("y") is not None:
+            self.check_batch(arguments["x"], arguments["y"])
+        else:
+            arguments["x"] = self._look(arguments.get("x"), "x")
+        return arguments
+
+    def _look(self, source, name):
+        """Check the first batch of a source; return the source to go on with."""
+        batch, source = first_batch(source)
+        if isinstance(batch, (tuple, list)):
+            self.check_batch(*batch, name=name)
+        elif batch is not None:
+            self.check_batch(batch, name=name)
+        return source
 
     def get_metrics_result(self):
         """Return the metrics' results, of all replicas together."""
@@ -46,13 +183,26 @@ class TrainedModel(keras.Model):
     def save_own_variables(self, store):
         """Store the seeds beside the weights."""
         super().save_own_variables(store)
-        for index, seed in enumerate(seed_states(self)):
-            store[f"seed_{index}"] = ops.convert_to_numpy(seed).astype("int64")
+        for name, seed in self._named_seeds().items():
+            store[name] = ops.convert_to_numpy(seed).astype("int64")
 
     def load_own_variables(self, store):
-        """Load the seeds along with the weights."""
-        for index, seed in enumerate(seed_states(self)):
-            seed.assign(store[f"seed_{index}"])
-        names = list(store.keys())
-        names = [name for name in names if not name.startswith("seed_")]
+        """Load the seeds along with the weights.
+
+        A seed that the file has not, as of stochastic depth that was off, stays.
+        """
+        for name, seed in self._named_seeds().items():
+            if name in store:
+                seed.assign(store[name])
+        names = [name for name in store if not name.startswith("seed.")]
         super().load_own_variables({name: store[name] for name in names})
+
+    def _named_seeds(self):
+        """The seeds by the place of their layer, which no other model changes."""
+        seeds = {}
+        for seed in seed_states(self):
+            # Keras numbers generators over all models that a process has made.
+            place = re.sub(r"seed_generator(_\d+)?/", "", seed.path).split("/")[:-1]
+            name = ".".join(["seed", *place])
+            seeds[f"{name}.{sum(other.startswith(name) for other in seeds)}"] = seed
+        return seeds

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_interval, as_size
+from keras_iwm.arguments import as_count, as_interval, as_size
 
 # Draws behind the default counts: their 10th percentile is steady to one patch.
 _SIMULATED_DRAWS = 2048
@@ -89,8 +89,8 @@ class MultiBlockMask(keras.layers.Layer):
         _check_grid(self.grid_size)
         if min(self.grid_size) == 4 and None in (num_context, num_targets):
             _warn_of_coarse_blocks(self.grid_size)
-        self.num_blocks = _as_count("num_blocks", num_blocks)
-        self.num_candidates = _as_count("num_candidates", num_candidates)
+        self.num_blocks = as_count("num_blocks", num_blocks)
+        self.num_candidates = as_count("num_candidates", num_candidates)
         self.scale = as_interval("scale", scale, 1e-6, 1.0)
         self.aspect_ratio = as_interval("aspect_ratio", aspect_ratio, 1e-6, 1e6)
         self.separate_blocks = bool(separate_blocks)
@@ -256,11 +256,11 @@ class MultiBlockMask(keras.layers.Layer):
             return max(1, min(count, largest))
 
         if num_context is not None:
-            num_context = _as_count("num_context", num_context)
+            num_context = as_count("num_context", num_context)
         if num_targets is None:
             reserved = 1 if num_context is None else num_context
             num_targets = usual(regions, (self.num_patches - reserved) // groups)
-        num_targets = _as_count("num_targets", num_targets)
+        num_targets = as_count("num_targets", num_targets)
         if num_context is None:
             num_context = usual(visible, self.num_patches - groups * num_targets)
         self.num_context, self.num_targets = num_context, num_targets
@@ -288,13 +288,6 @@ class MultiBlockMask(keras.layers.Layer):
             "context_scale": self.context_scale,
             "num_candidates": self.num_candidates,
         }
-
-
-def _as_count(name, value):
-    """`value` as a positive integer, or a ValueError that says so."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}.")
-    return value
 
 
 def _check_grid(grid_size):

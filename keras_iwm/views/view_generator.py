@@ -8,6 +8,8 @@ from keras_iwm.arguments import as_count, as_size, as_transforms, as_value_range
 from keras_iwm.seeds import hash_seed
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
+VIEW_KEYS = ("source", "target", "action", "context_ids", "target_ids")
+
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class ViewGenerator(keras.layers.Layer):
