@@ -35,3 +35,28 @@ class TokenDense(keras.layers.Dense):
         flat = ops.reshape(tokens, (-1, features))
         outputs = super().call(flat, training=training)
         return ops.reshape(outputs, (-1, num_tokens, self.units))
+
+    def save_own_variables(self, store):
+        """Store the kernel, low-rank updates added, and these beside it.
+
+        Keras stores the sum alone and goes on from factors of zero, both of which
+        have no gradient then: such a layer would not learn again.
+        """
+        super().save_own_variables(store)
+        for name in self._low_rank_names():
+            store[name] = getattr(self, name)
+
+    def load_own_variables(self, store):
+        """Load the kernel, or its parts where low-rank updates are enabled."""
+        names = filter(str.isdigit, list(store.keys()))
+        super().load_own_variables({name: store[name] for name in names})
+        for name in self._low_rank_names():
+            if name in store:
+                getattr(self, name).assign(store[name])
+
+    def _low_rank_names(self):
+        """Attributes that a layer with low-rank updates has to keep apart."""
+        if not (self.built and self.lora_enabled):
+            return ()
+        scale = ("kernel_scale",) if self.quantization_mode else ()
+        return ("lora_kernel_a", "lora_kernel_b", "_kernel", *scale)

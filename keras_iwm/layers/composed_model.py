@@ -1,0 +1,137 @@
+"""A model whose parts stay as the user has changed them."""
+
+import keras
+
+
+class ComposedModel(keras.Model):
+    """A Keras model that remembers what was changed on its parts.
+
+    Keras rebuilds a model by its constructor. What was done to the parts afterwards,
+    a block frozen, `enable_lora`, `quantize`, is then gone, and with it the optimizer,
+    whose state is of other variables. Here the config holds these changes, and
+    `from_config` makes them again before the model is compiled.
+
+    Subclasses create and build all parts in the constructor. Arguments that are Keras
+    objects, alone or in a dictionary, are rebuilt from their configs.
+    """
+
+    def get_config(self):
+        """Return the constructor's arguments, and what was changed on the parts."""
+        config = super().get_config()
+        changes = part_changes(self)
+        return {**config, "part_changes": changes} if changes else config
+
+    @classmethod
+    def from_config(cls, config):
+        """Make a model from its config, its parts changed as they were."""
+        config = dict(config)
+        changes = config.pop("part_changes", {})
+        for key, value in config.items():
+            if isinstance(value, dict):
+                config[key] = keras.saving.deserialize_keras_object(value)
+        model = cls(**config)
+        change_parts(model, changes)
+        return model
+
+
+def part_changes(model):
+    """Describe what differs on the parts of a model from what its constructor makes.
+
+    Args:
+        model: `keras.Model`, built.
+
+    Returns:
+        Dictionary from paths of layer names, `"backbone/encoder/block_00"`, to
+        dictionaries with any of `"quantization"` (mode and config), `"lora"` (rank and
+        alpha), `"trainable"` (a flag other than that of the layer around) and
+        `"variables"` (flags other than the layer's, by name). Empty if there is none.
+    """
+    changes = {}
+    for path, (layer, parent) in _parts(model).items():
+        change = {}
+        if layer.quantization_mode is not None and layer is not model:
+            config = getattr(layer, "quantization_config", None)
+            config = config and keras.saving.serialize_keras_object(config)
+            change["quantization"] = [layer.quantization_mode, config]
+        if getattr(layer, "lora_enabled", False):
+            change["lora"] = [layer.lora_rank, layer.lora_alpha]
+        if layer.trainable != parent.trainable:
+            change["trainable"] = layer.trainable
+        flags = {
+            variable.name: variable.trainable
+            for variable in layer._trainable_variables
+            if variable.trainable != _learns(variable, layer)
+        }
+        if flags:
+            change["variables"] = flags
+        if change:
+            changes[path] = change
+    return changes
+
+
+def change_parts(model, changes):
+    """Make the changes again that `part_changes` has described.
+
+    Args:
+        model: `keras.Model` as its constructor makes it.
+        changes: Dictionary as `part_changes` returns it.
+
+    Raises:
+        ValueError: If the model has no such part.
+    """
+    if not changes:
+        return
+    parts = {path: layer for path, (layer, _) in _parts(model).items()}
+    unknown = [path for path in changes if path not in parts]
+    if unknown:
+        raise ValueError(
+            f"`part_changes` must be of parts of {model.name!r}. Received: {unknown}. "
+            f"There are: {list(parts)}."
+        )
+    for path, change in changes.items():
+        layer = parts[path]
+        if "quantization" in change and layer.quantization_mode is None:
+            mode, config = change["quantization"]
+            model.quantize(
+                mode,
+                config=keras.saving.deserialize_keras_object(config),
+                filters=lambda other, layer=layer: other is layer,
+                type_check=False,
+            )
+        if "lora" in change and not layer.lora_enabled:
+            rank, alpha = change["lora"]
+            layer.enable_lora(rank, lora_alpha=alpha)
+    # Outer layers come first: what they say holds for their parts, up to other word.
+    for path, layer in parts.items():
+        change = changes.get(path, {})
+        if "trainable" in change:
+            layer.trainable = change["trainable"]
+    for path, layer in parts.items():
+        flags = changes.get(path, {}).get("variables", {})
+        for variable in layer._trainable_variables:
+            learns = _learns(variable, layer)
+            variable.trainable = flags.get(variable.name, learns)
+
+
+def _parts(model):
+    """All layers of a model by path, outer ones first, each with the one around."""
+    parts = {"": (model, model)}
+
+    def add(parent, prefix):
+        for layer in parent._flatten_layers(include_self=False, recursive=False):
+            path = prefix + layer.name
+            while path in parts:  # layers of one name
+                path += "'"
+            parts[path] = (layer, parent)
+            add(layer, path + "/")
+
+    add(model, "")
+    return parts
+
+
+def _learns(variable, layer):
+    """Whether a variable of a layer learns, unless it was given a flag of its own."""
+    replaced = getattr(layer, "lora_enabled", False) and not (
+        variable.name.startswith("lora_") or variable.name == "bias"
+    )
+    return layer.trainable and not replaced
