@@ -80,7 +80,7 @@ def measure(arguments):
             width // 2,
             6,
             heads,
-            action_dim=views.action_dim,
+            action_dim=views.action_space.action_dim,
             remat=arguments.remat,
             name="predictor",
         ),

@@ -63,7 +63,7 @@ def work(arguments):
             "images": np.repeat(images[:1], batch_size, axis=0).astype("float32"),
             "ids": ids,
             "action": np.zeros(
-                (batch_size, model.view_generator.action_dim), "float32"
+                (batch_size, model.view_generator.action_space.action_dim), "float32"
             ),
         }
         count = arguments.images * arguments.bank_size // batch_size

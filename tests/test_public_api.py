@@ -46,8 +46,7 @@ EXAMPLES = [
     views.ViewGenerator(
         (20, 24),
         views.MultiBlockMask((5, 6)),
-        shared=(actions.Hue(0.2),),
-        destructive=(actions.Grayscale(0.5),),
+        actions=actions.ActionSpace([actions.Hue(0.2)], [actions.Grayscale(0.5)]),
         value_range=(-1, 1),
         seed=4,
     ),

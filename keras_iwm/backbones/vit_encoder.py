@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count, as_number, as_size, as_value_range
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_norm import TokenNorm
@@ -19,7 +20,7 @@ PHOTO_STD = (0.229, 0.224, 0.225)
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class ViTEncoder(keras.Model):
+class ViTEncoder(ComposedModel):
     """Vision transformer that turns images into one latent per patch.
 
     It has fixed sine and cosine positions, no class token, pre-norm blocks and a

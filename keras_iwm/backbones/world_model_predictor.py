@@ -7,6 +7,7 @@ from keras_iwm.arguments import as_count, as_number
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
+from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
@@ -16,7 +17,7 @@ CONDITIONINGS = ("none", "sequence", "feature")
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class WorldModelPredictor(keras.Model):
+class WorldModelPredictor(ComposedModel):
     """Predict the latents that an action leads to, at the positions asked for.
 
     A narrow vision transformer of its own depth sees the context latents of the

@@ -6,15 +6,12 @@ import warnings
 import keras
 from keras import ops
 
-from keras_iwm.actions.action_space import ActionSpace
-from keras_iwm.backbones.presets import PRESETS
-from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
 from keras_iwm.views.multi_block_mask import MultiBlockMask
-from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.view_generator import ViewGenerator
 
 
@@ -189,43 +186,19 @@ class ImageWorldModel(TeacherStudentModel):
         return cls(encoder, predictor, view_generator, **model_arguments)
 
     @classmethod
-    def from_preset(
-        cls,
-        preset,
-        image_size=None,
-        patch_size=None,
-        num_channels=3,
-        mean=None,
-        std=None,
-        value_range=(0, 255),
-        drop_path_rate=0.0,
-        remat=False,
-        dtype=None,
-        jitter_strength=None,
-        jitter_probability=None,
-        **arguments,
-    ):
+    def from_preset(cls, preset, **arguments):
         """Make an untrained model of a named size.
 
         Args:
             preset: String, one of `keras_iwm.backbones.PRESETS`. Those that begin with
                 `ijepa_` have no operations and no flip, conditioning `"none"` and
                 separately predicted blocks (arXiv 2301.08243).
-            image_size: Optional integer or pair, in pixels.
-            patch_size: Optional integer, in pixels.
-            num_channels: Integer, channels of the images.
-            mean: Mean of the pixels, see `ViTEncoder`.
-            std: Deviation of the pixels, see `ViTEncoder`.
-            value_range: Pair of numbers, the range of the images' pixel values.
-            drop_path_rate: Float in [0, 1), for encoder and predictor.
-            remat: Boolean, gradient checkpointing in encoder and predictor.
-            dtype: Optional dtype policy of encoder and predictor, such as
-                `"mixed_bfloat16"`. Defaults to the global one.
-            jitter_strength: Optional positive float that multiplies the ranges of the
-                default shared operations; 2 is the paper's strong jitter.
-            jitter_probability: Optional float in [0, 1], how often a view gets them,
-                0.8 by default.
-            **arguments: What else `from_encoder` takes: `actions`, `conditioning`,
+            **arguments: What to change. Of the encoder: `image_size`, `patch_size`,
+                `num_channels`, `mean`, `std`, `value_range`, `drop_path_rate`,
+                `remat` and `dtype`, see `ViTEncoder`. Of the default operations:
+                `jitter_strength`, which multiplies the ranges of the shared ones (2 is
+                the paper's strong jitter), and `jitter_probability`, 0.8 by default.
+                And what `from_encoder` takes: `actions`, `conditioning`,
                 `predictor_layers`, `seed`, `ema_momentum`, `num_classes`, ...
 
         Returns:
@@ -242,72 +215,10 @@ class ImageWorldModel(TeacherStudentModel):
         )
         ```
         """
-        if preset not in PRESETS:
-            raise ValueError(
-                f"`preset` must be one of {tuple(PRESETS)}. Received: {preset!r}."
-            )
-        size = PRESETS[preset]
-        encoder = ViTEncoder(
-            image_size or size["image_size"],
-            patch_size or size["patch_size"],
-            **size["encoder"],
-            drop_path_rate=drop_path_rate,
-            value_range=value_range,
-            num_channels=num_channels,
-            mean=mean,
-            std=std,
-            remat=remat,
-            dtype=dtype,
-            name="encoder",
-        )
-        jitter = {
-            name: value
-            for name, value in (
-                ("jitter_strength", jitter_strength),
-                ("jitter_probability", jitter_probability),
-            )
-            if value is not None
-        }
-        if preset.startswith("ijepa_"):
-            refused = jitter | {
-                name: arguments[name]
-                for name in ("actions", "crop", "separate_blocks")
-                if name in arguments
-            }
-            if arguments.get("conditioning", "none") != "none":
-                refused["conditioning"] = arguments["conditioning"]
-            if refused:
-                raise ValueError(
-                    f"Preset {preset!r} is I-JEPA, without operations and with blocks "
-                    f"apart: {', '.join(refused)} cannot apply. Received: {refused}. "
-                    "Choose an 'iwm_' preset, or make the model with `from_encoder`."
-                )
-            arguments |= {
-                "actions": (),
-                "conditioning": "none",
-                "crop": RandomResizedCrop(encoder.image_size, flip_probability=0.0),
-                "separate_blocks": True,
-            }
-        elif "actions" in arguments and jitter:
-            raise ValueError(
-                f"{', '.join(jitter)} belong to the default operations. Received: "
-                f"{jitter} beside `actions`. Give your own operations their strength."
-            )
-        else:
-            arguments.setdefault(
-                "actions",
-                ActionSpace.default(encoder.image_size, num_channels, **jitter),
-            )
-        predictor = size["predictor"]
-        arguments = {
-            "predictor_layers": predictor["num_layers"],
-            "predictor_dim": predictor["predictor_dim"],
-            "predictor_heads": predictor["num_heads"],
-        } | {name: value for name, value in arguments.items() if value is not None}
         with warnings.catch_warnings():
-            if image_size is None and patch_size is None:
+            if not {"image_size", "patch_size"} & set(arguments):
                 warnings.simplefilter("ignore")  # the preset's own grid is meant
-            return cls.from_encoder(encoder, **arguments)
+            return cls.from_encoder(**preset_arguments(preset, **arguments))
 
     def call(self, inputs, training=None):
         """Predict the target latents of views, or of views made from images."""

@@ -98,6 +98,11 @@ class PretrainingModel(TrainedModel):
                 )
         super().compile(optimizer, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compile as a saved model was; Keras leaves this to an own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def make_views(self, inputs, training=None):
         """Return views made from images, or the views that came."""
         if not isinstance(inputs, dict):
@@ -163,18 +168,6 @@ class PretrainingModel(TrainedModel):
             "view_generator": keras.saving.serialize_keras_object(self.view_generator),
             "num_classes": self.num_classes,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        """Make a model from its config; parts may be objects or their dictionaries."""
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict) and "class_name" in value
-                else value
-                for name, value in config.items()
-            }
-        )
 
 
 def check_views(encoder, view_generator):

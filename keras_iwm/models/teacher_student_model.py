@@ -75,6 +75,11 @@ class TeacherStudentModel(PretrainingModel):
         for target, weight in self._followed_weights():
             target.assign(ops.convert_to_numpy(ops.cast(weight, "float32")))
 
+    def get_config(self):
+        """Return the constructor's arguments."""
+        momentum = keras.saving.serialize_keras_object(self.ema_momentum)
+        return {**super().get_config(), "ema_momentum": momentum}
+
     if keras.backend.backend() == "jax":
 
         def train_step(self, state, data):
@@ -165,6 +170,7 @@ def own_weights(layer):
 def make_target_encoder(encoder):
     """Make an encoder like another one whose average is kept in float32."""
     config = {**encoder.get_config(), "name": f"target_{encoder.name}"}
+    config.pop("part_changes", None)
     half = encoder.dtype_policy.variable_dtype
     if half in ("bfloat16", "float16"):
         config["dtype"] = f"mixed_{half}"

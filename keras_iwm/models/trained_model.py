@@ -10,9 +10,10 @@ from keras_iwm.array_arguments import check_values
 from keras_iwm.backend.own_draws import seed_states
 from keras_iwm.backend.replicas import make_replicas
 from keras_iwm.first_batch import first_batch
+from keras_iwm.layers.composed_model import ComposedModel
 
 
-class TrainedModel(keras.Model):
+class TrainedModel(ComposedModel):
     """A Keras model that trains on one device or many, and resumes exactly.
 
     Where Keras leaves copies of a model to themselves, `replicas` makes them agree.
@@ -191,10 +192,11 @@ class TrainedModel(keras.Model):
 
         A seed that the file has not, as of stochastic depth that was off, stays.
         """
+        stored = set(store.keys())
         for name, seed in self._named_seeds().items():
-            if name in store:
+            if name in stored:
                 seed.assign(store[name])
-        names = [name for name in store if not name.startswith("seed.")]
+        names = [name for name in stored if not name.startswith("seed.")]
         super().load_own_variables({name: store[name] for name in names})
 
     def _named_seeds(self):

@@ -107,7 +107,7 @@ def test_real_run_warns_when_it_collapses_and_not_before():
     colours = np.random.default_rng(0).uniform(0, 255, (48, 2, 2, 3))
     images = keras.ops.image.resize(colours.astype("float32"), (20, 20))
     images = keras.ops.convert_to_numpy(images).clip(0, 255).astype("uint8")
-    views = ViewGenerator(20, MultiBlockMask((5, 5)), shared=(), destructive=(), seed=0)
+    views = ViewGenerator(20, MultiBlockMask((5, 5)), actions=(), seed=0)
     model = ImageWorldModel(
         ViTEncoder(20, 4, 16, 1, 2),
         WorldModelPredictor((5, 5), 16, 16, 1, 2, conditioning="none"),

@@ -28,7 +28,13 @@ def make_model(conditioning="feature", **view_arguments):
     model = ImageWorldModel(
         ViTEncoder(20, 4, 16, 1, 2),
         WorldModelPredictor(
-            (5, 5), 16, 16, 1, 2, action_dim=views.action_dim, conditioning=conditioning
+            (5, 5),
+            16,
+            16,
+            1,
+            2,
+            action_dim=views.action_space.action_dim,
+            conditioning=conditioning,
         ),
         views,
         ema_momentum=0.5,

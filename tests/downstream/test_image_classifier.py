@@ -27,7 +27,7 @@ def small_world_model(predictor_layers=1):
             32,
             predictor_layers,
             2,
-            action_dim=views.action_dim,
+            action_dim=views.action_space.action_dim,
             name="predictor",
         ),
         views,

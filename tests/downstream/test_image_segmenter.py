@@ -25,7 +25,13 @@ def small_world_model():
     return ImageWorldModel(
         ViTEncoder(16, 4, 32, 1, 2, name="encoder"),
         WorldModelPredictor(
-            (4, 4), 32, 32, 1, 2, action_dim=views.action_dim, name="predictor"
+            (4, 4),
+            32,
+            32,
+            1,
+            2,
+            action_dim=views.action_space.action_dim,
+            name="predictor",
         ),
         views,
     )

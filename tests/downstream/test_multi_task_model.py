@@ -36,7 +36,13 @@ def make_model(**heads):
     world_model = ImageWorldModel(
         ViTEncoder(16, 4, 32, 1, 2, name="encoder"),
         WorldModelPredictor(
-            (4, 4), 32, 32, 1, 2, action_dim=views.action_dim, name="predictor"
+            (4, 4),
+            32,
+            32,
+            1,
+            2,
+            action_dim=views.action_space.action_dim,
+            name="predictor",
         ),
         views,
     )

@@ -31,7 +31,9 @@ def make_model(conditioning="feature"):
     views = ViewGenerator(SIZE, MultiBlockMask(GRID), seed=0)
     encoder = ViTEncoder(SIZE, PATCH, 16, 1, 2, name="encoder")
     predictor = WorldModelPredictor(
-        GRID, 16, 16, 1, 2, action_dim=views.action_dim, conditioning=conditioning,
+        GRID, 16, 16, 1, 2,
+        action_dim=views.action_space.action_dim,
+        conditioning=conditioning,
         name="predictor",
     )  # fmt: skip
     model = ImageWorldModel(encoder, predictor, views)

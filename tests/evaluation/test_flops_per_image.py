@@ -41,7 +41,9 @@ def views_of(model, batch_size):
     return {
         "source": images,
         "target": images,
-        "action": np.zeros((batch_size, model.view_generator.action_dim), "float32"),
+        "action": np.zeros(
+            (batch_size, model.view_generator.action_space.action_dim), "float32"
+        ),
         "context_ids": np.zeros((batch_size, mask.num_context), "int32"),
         "target_ids": np.zeros((batch_size, *targets), "int32"),
     }

@@ -27,7 +27,9 @@ def make_model(conditioning="feature", dtype="float32", **view_arguments):
     views = ViewGenerator(SIZE, MultiBlockMask(GRID), seed=0, **view_arguments)
     encoder = ViTEncoder(SIZE, PATCH, 16, 1, 2, dtype=dtype, name="encoder")
     predictor = WorldModelPredictor(
-        GRID, 16, 16, 1, 2, action_dim=views.action_dim, conditioning=conditioning,
+        GRID, 16, 16, 1, 2,
+        action_dim=views.action_space.action_dim,
+        conditioning=conditioning,
         dtype=dtype, name="predictor",
     )  # fmt: skip
     return ImageWorldModel(encoder, predictor, views)

@@ -16,7 +16,13 @@ def small_model(conditioning="feature", seed=3, **arguments):
     encoder = ViTEncoder((16, 24), 4, 16, 2, 2, **encoder_arguments)
     views = ViewGenerator((16, 24), MultiBlockMask((4, 6)), seed=seed)
     predictor = WorldModelPredictor(
-        (4, 6), 16, 12, 2, 2, action_dim=views.action_dim, conditioning=conditioning
+        (4, 6),
+        16,
+        12,
+        2,
+        2,
+        action_dim=views.action_space.action_dim,
+        conditioning=conditioning,
     )
     return ImageWorldModel(encoder, predictor, views, **arguments)
 
@@ -292,7 +298,7 @@ def test_compile_config_leaves_compilation_to_the_loading_backend():
 
 def test_separate_blocks_train_as_i_jepa():
     model = ImageWorldModel.from_preset("ijepa_tiny_32", patch_size=4, seed=0)
-    assert model.view_generator.action_dim == 0
+    assert model.view_generator.action_space.action_dim == 0
     images = random_images(4, shape=(32, 32, 3))
     outputs = model(images)
     num_blocks, num_targets = outputs["target"].shape[1:3]

@@ -52,13 +52,14 @@ def learn():
     views = ViewGenerator(
         16,
         MultiBlockMask((4, 4), num_context=4, num_targets=7),
-        shared=(ColorJitter(probability=1.0, strength=2.0),),
-        destructive=(),
+        actions=(ColorJitter(probability=1.0, strength=2.0),),
         seed=0,
     )
     model = ImageWorldModel(
         ViTEncoder(16, 4, 64, 2, 2),
-        WorldModelPredictor((4, 4), 64, 64, 2, 2, action_dim=views.action_dim),
+        WorldModelPredictor(
+            (4, 4), 64, 64, 2, 2, action_dim=views.action_space.action_dim
+        ),
         views,
         ema_momentum=recipe.ema_momentum,
     )

@@ -82,8 +82,8 @@ def test_overrides_reach_their_parts():
     )
     assert model.predictor.conditioning == "sequence"
     assert model.predictor.num_layers == len(model.predictor.blocks) == 2
-    assert model.view_generator.shared_scales == pytest.approx((1.6, 1.6, 0.8, 0.4))
-    assert model.view_generator.shared[0].probability == 1.0
+    assert model.action_space.shared.scales == pytest.approx((1.6, 1.6, 0.8, 0.4))
+    assert model.action_space.shared.transforms[0].probability == 1.0
     assert model.encoder.grid_size == model.predictor.grid_size == (8, 12)
     assert model.value_range == (0, 1)
     assert model.encoder.blocks[-1].drop_path_rate == 0.1

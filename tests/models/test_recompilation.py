@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.actions import ColorJitter
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import ImageArray
 from keras_iwm.evaluation import RetrievalBank, WorldModelEvaluator
@@ -76,7 +77,7 @@ class Counts(keras.callbacks.Callback):
 
 
 def test_steps_validations_and_evaluations_compile_once(compilations):
-    views = ViewGenerator(32, MultiBlockMask(8), destructive=(), seed=0)
+    views = ViewGenerator(32, MultiBlockMask(8), actions=(ColorJitter(),), seed=0)
     model = ImageWorldModel(
         ViTEncoder(32, 4, 16, 1, 2),
         WorldModelPredictor((8, 8), 16, 16, 1, 2, None, 4),

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_iwm.actions import (
+    ActionSpace,
     Brightness,
     ColorJitter,
     GaussianBlur,
@@ -55,6 +56,12 @@ class Gamma(Transform):
 
 def make_views(**arguments):
     """A small generator: 16 x 24 pixels, patches of 4 x 4 on a 6 x 6 grid."""
+    if "shared" in arguments or "destructive" in arguments:
+        default = ActionSpace.default((16, 24))
+        arguments["actions"] = ActionSpace(
+            arguments.pop("shared", default.shared.transforms),
+            arguments.pop("destructive", default.destructive.transforms),
+        )
     arguments = {"image_size": (16, 24), "mask": MultiBlockMask(6), **arguments}
     return ViewGenerator(**arguments)
 
@@ -82,12 +89,12 @@ def run_often(views, images, steps):
 
 def test_shapes_types_and_slots():
     views = make_views()
-    assert views.action_slots == SLOTS
-    assert views.action_dim == 7
-    assert views.num_shared_parameters == 4
-    assert views.num_shared_draws == 5
-    assert views.shared_identity == (1.0, 1.0, 1.0, 0.0)
-    np.testing.assert_allclose(views.shared_scales, [0.8, 0.8, 0.4, 0.2])
+    assert views.action_space.slots == SLOTS
+    assert views.action_space.action_dim == 7
+    shared = views.action_space.shared
+    assert shared.num_draws == 5
+    assert shared.identity == (1.0, 1.0, 1.0, 0.0)
+    np.testing.assert_allclose(shared.scales, [0.8, 0.8, 0.4, 0.2])
     batch = run(views, make_images(), training=True)
     assert batch["source"].shape == batch["target"].shape == (4, 16, 24, 3)
     assert batch["action"].shape == (4, 7)
@@ -102,8 +109,10 @@ def test_shapes_types_and_slots():
 
 def test_blur_fits_the_image_size_by_default():
     mask = MultiBlockMask(6)
-    assert ViewGenerator(96, mask).destructive[1].sigma == (0.4, 1.0)
-    assert ViewGenerator(97, mask).destructive[1].sigma == (0.1, 2.0)
+    blur = ViewGenerator(96, mask).action_space.destructive.transforms[1]
+    assert blur.sigma == (0.4, 1.0)
+    blur = ViewGenerator(97, mask).action_space.destructive.transforms[1]
+    assert blur.sigma == (0.1, 2.0)
 
 
 def test_nothing_random_gives_the_image_twice_and_the_null_action():
@@ -150,7 +159,7 @@ def test_shared_action_divides_by_the_scales_and_clears_the_flags():
     views = make_views()
     source = np.array([[0.6, 1.0, 1.2, -0.1], [1.0, 1.0, 1.0, 0.0]], "float32")
     target = np.array([[1.4, 0.8, 0.8, 0.1], [1.0, 1.0, 1.0, 0.0]], "float32")
-    action = ops.convert_to_numpy(views.shared_action(source, target))
+    action = ops.convert_to_numpy(views.action_space.between(source, target))
     expected = [[1.0, -0.25, -1.0, 1.0, 0, 0, 0], [0.0] * 7]
     np.testing.assert_allclose(action, expected, atol=1e-6)
 
@@ -166,7 +175,7 @@ def test_apply_shared_is_what_call_does_to_the_target():
     views = make_views(crop=None, shared=(ColorJitter(probability=1.0),))
     images = make_images(4, 16, 24)
     uniforms = np.random.default_rng(1).random((4, 5), "float32")
-    parameters = views.sample_shared(uniforms)
+    parameters = views.action_space.shared.sample(uniforms)
     expected = ColorJitter(probability=1.0).apply(
         ops.convert_to_tensor(images / 255.0, dtype="float32"), parameters
     )
@@ -174,7 +183,7 @@ def test_apply_shared_is_what_call_does_to_the_target():
     np.testing.assert_allclose(
         result, 255.0 * ops.convert_to_numpy(expected), atol=1e-3
     )
-    identity = np.repeat([views.shared_identity], 4, axis=0)
+    identity = np.repeat([views.action_space.shared.identity], 4, axis=0)
     result = ops.convert_to_numpy(views.apply_shared(images, identity))
     np.testing.assert_allclose(result, images, atol=3e-4)
 
@@ -187,7 +196,7 @@ def test_destructive_operations_touch_only_the_source_and_set_their_flag():
         (Solarization(probability=0.5), "solarization"),
     ):
         views = make_views(crop=None, shared=(), destructive=(transform,), seed=1)
-        assert views.action_slots == (slot,)
+        assert views.action_space.slots == (slot,)
         batch = run_often(views, images, 25)
         repeated = np.tile(images, (25, 1, 1, 1))
         np.testing.assert_allclose(batch["target"], repeated, atol=4e-5)
@@ -314,7 +323,7 @@ def test_half_precision_policy_leaves_views_in_float32():
 
 def test_a_transform_of_ones_own_gets_its_slot():
     views = make_views(crop=None, shared=(Gamma(range=0.25),), destructive=())
-    assert views.action_slots == ("gamma",)
+    assert views.action_space.slots == ("gamma",)
     images = np.full((4, 16, 24, 3), 64, "uint8")
     batch = run(views, images, training=True)
     exponents = [
@@ -325,10 +334,10 @@ def test_a_transform_of_ones_own_gets_its_slot():
         batch["action"][:, 0], (exponents[1] - exponents[0]) / 0.5, atol=1e-4
     )
     both = make_views(shared=(ColorJitter(), Gamma()), destructive=(Grayscale(),))
-    assert both.action_slots == (*SLOTS[:4], "gamma", "grayscale")
-    assert both.shared_identity == (1.0, 1.0, 1.0, 0.0, 1.0)
+    assert both.action_space.slots == (*SLOTS[:4], "gamma", "grayscale")
+    assert both.action_space.shared.identity == (1.0, 1.0, 1.0, 0.0, 1.0)
     destructive = make_views(shared=(), destructive=(Gamma(),))
-    assert destructive.action_slots == ("gamma",)
+    assert destructive.action_space.slots == ("gamma",)
     assert (run(destructive, make_images())["action"] == 1.0).all()
 
 
@@ -345,7 +354,7 @@ def test_configuration_comes_back():
     copy = keras.saving.deserialize_keras_object(description)
     assert copy.get_config() == views.get_config()
     assert copy.name == "views"
-    assert copy.action_slots == views.action_slots
+    assert copy.action_space.slots == views.action_space.slots
     images = make_images() / 127.5 - 1.0
     expected, result = run(views, images), run(copy, images)
     for name, value in expected.items():
@@ -354,7 +363,7 @@ def test_configuration_comes_back():
     copy = ViewGenerator.from_config(bare.get_config())
     assert copy.get_config() == bare.get_config()
     assert copy.crop is None
-    assert copy.shared == copy.destructive == ()
+    assert copy.action_space.slots == ()
     # Objects are as welcome as their dictionaries.
     assert ViewGenerator.from_config({**bare.get_config(), "mask": bare.mask})
 
@@ -371,8 +380,8 @@ def test_separate_blocks_pass_through():
     [
         ({"image_size": -1}, "`image_size`"),
         ({"crop": RandomResizedCrop(32)}, "`crop`.*32"),
-        ({"shared": None}, "`shared`.*()"),
-        ({"shared": ("brightness",)}, "`shared`.*Transform"),
+        ({"actions": None}, "`actions`.*()"),
+        ({"actions": ("brightness",)}, "`actions`.*Transform"),
         ({"shared": (ColorJitter(), Brightness())}, "brightness"),
         ({"shared": (Grayscale(),), "destructive": (Grayscale(),)}, "grayscale"),
         ({"value_range": (255, 0)}, "`value_range`"),
@@ -397,7 +406,7 @@ def test_a_transform_must_tell_identity_and_scale_of_each_parameter():
     [
         (np.zeros((20, 30, 3), "uint8"), "batch axis"),
         (np.zeros((2, 3, 20, 30), "uint8"), "channels last"),
-        (np.zeros((2, 20, 30, 1), "float32"), "repeat a grey channel"),
+        (np.zeros((2, 20, 30, 1), "float32"), "num_channels"),
         (np.zeros((2, 20, 30, 3), bool), "dtype: bool"),
         ([np.zeros((20, 30, 3), "uint8")] * 2, "one tensor"),
     ],
