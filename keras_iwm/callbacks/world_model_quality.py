@@ -3,11 +3,13 @@
 import keras
 import numpy as np
 
-from keras_iwm.actions.color_jitter import ColorJitter
-from keras_iwm.evaluation.images import check_labels
-from keras_iwm.evaluation.probes import extract_features, knn_accuracy
+from keras_iwm.array_arguments import check_labels
+from keras_iwm.evaluation.extract_features import extract_features
+from keras_iwm.evaluation.probes import knn_accuracy
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
+
+LOGGED = ("mrr", "mrr_chance", "hit_at_1", "mrr_shuffled_action")
 
 
 class WorldModelQuality(keras.callbacks.Callback):
@@ -15,11 +17,13 @@ class WorldModelQuality(keras.callbacks.Callback):
 
     The loss of a joint-embedding model says little: it may rise while the model
     learns, and a collapsed one shows a small, stable loss. At the end of epochs this
-    adds to the logs, all of them of the target encoder (the teacher):
+    adds to the logs, all of them of the feature encoder (the teacher):
 
     - `mrr`, `mrr_chance`, `hit_at_1`, `mrr_shuffled_action`: how well the model
       applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for
-      models whose first shared transform is a `ColorJitter`; I-JEPA has none.
+      models with a predictor and shared operations; I-JEPA has none.
+    - `mrr_swapped_image` with `swapped_image`, and with `by_slot` `mrr_hue` and
+      `parameter_error_hue` and so on for each slot.
     - `rankme` and `feature_std` of the average-pooled features of `images`.
     - `knn_accuracy` with `labels`: of `images` among `train_images`, or without
       those of each image among the other ones (leave one out).
@@ -32,19 +36,23 @@ class WorldModelQuality(keras.callbacks.Callback):
     Sources: image world models, arXiv 2403.00504; RankMe, arXiv 2210.02885.
 
     Args:
-        images: Array of shape `(num_images, height, width, 3)` of at least 2 images,
-            best held out from training, of the model's `image_size` and in its
+        images: Array of shape `(num_images, height, width, num_channels)` of at least 2
+            images, best held out from training, of the model's `image_size` and in its
             `value_range`.
         labels: Optional integers of shape `(num_images,)`, for kNN.
         train_images: Optional array of images like `images`, kNN's neighbours.
         train_labels: Integers, one for each of `train_images`.
-        bank: `RetrievalBank`. Defaults to the headline bank of 256 entries.
+        bank: `RetrievalBank`, by default the model's, which for colour jitter is the
+            headline bank of 256 entries.
         every: Positive integer, epochs between measurements.
         retrieval_images: Optional array of images like `images`, at least 2, on
             which actions are measured. Defaults to 20 of `images`, evenly spaced.
             They cost most: each is as much work as encoding 256 images and
             predicting as many. With a part of the images that a final measurement
             takes, the log and that measurement agree but for the sample's size.
+        by_slot: Boolean, whether to measure each slot alone too: 33 more entries each.
+        swapped_image: Boolean, whether to measure the control with another image's
+            context, which costs one more pass of the predictor.
         num_neighbors: Positive integer, the neighbours that vote in kNN.
         batch_size: Positive integer, images or bank entries that pass through the
             model at once.
@@ -74,6 +82,8 @@ class WorldModelQuality(keras.callbacks.Callback):
         bank=None,
         every=1,
         retrieval_images=None,
+        by_slot=False,
+        swapped_image=False,
         num_neighbors=10,
         batch_size=64,
     ):
@@ -112,6 +122,8 @@ class WorldModelQuality(keras.callbacks.Callback):
         self.train_labels = train_labels
         self.bank = bank
         self.every = int(every)
+        self.by_slot = by_slot
+        self.swapped_image = swapped_image
         self.num_neighbors = int(num_neighbors)
         self.batch_size = int(batch_size)
         self._evaluator = None
@@ -120,8 +132,9 @@ class WorldModelQuality(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Check the images against the model before any time is spent."""
         self._values = None
-        shared = self.model.view_generator.shared
-        if not shared or not isinstance(shared[0], ColorJitter):
+        if not (
+            hasattr(self.model, "predictor") and self.model.action_space.shared.scales
+        ):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:
             self._evaluator = WorldModelEvaluator(
@@ -129,7 +142,7 @@ class WorldModelQuality(keras.callbacks.Callback):
                 self.retrieval_images,
                 self.bank,
                 self.batch_size,
-                swapped_image=False,
+                self.swapped_image,
             )
 
     def on_epoch_end(self, epoch, logs=None):
@@ -145,8 +158,10 @@ class WorldModelQuality(keras.callbacks.Callback):
         values = {}
         if self._evaluator is not None:
             results = self._evaluator.evaluate(verbose=False)
-            for key in ("mrr", "mrr_chance", "hit_at_1", "mrr_shuffled_action"):
+            for key in (*LOGGED, *(["mrr_swapped_image"] * self.swapped_image)):
                 values[key] = results[key]
+            if self.by_slot:
+                values |= self._evaluator.evaluate_by_slot(verbose=False)
         features = self._features(self.images)
         values["rankme"] = rank_me(features)
         values["feature_std"] = feature_spread(features)
@@ -167,5 +182,5 @@ class WorldModelQuality(keras.callbacks.Callback):
     def _features(self, images):
         """Pooled latents of the teacher."""
         return extract_features(
-            self.model.target_encoder, images, self.batch_size, verbose=False
+            self.model.feature_encoder, images, self.batch_size, verbose=False
         )

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
+from keras_iwm.array_arguments import check_labels, check_train_and_test_labels
 from keras_iwm.downstream.attentive_head import AttentiveHead
-from keras_iwm.evaluation.images import check_labels, check_train_and_test_labels
 from keras_iwm.optimizers.adamw import AdamW
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from keras_iwm.datasets.epoch_ordered_dataset import check_integer
-from keras_iwm.evaluation.images import (
+from keras_iwm.array_arguments import (
     check_features,
     check_labels,
     check_train_and_test_labels,
 )
+from keras_iwm.datasets.epoch_ordered_dataset import check_integer
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")

@@ -1,19 +1,22 @@
 """Measurement of world models and of the features they learn."""
 
 from keras_iwm.evaluation.compare_features import compare_features as compare_features
-from keras_iwm.evaluation.controls import untrained_copy as untrained_copy
+from keras_iwm.evaluation.equivariance_evaluator import (
+    EquivarianceEvaluator as EquivarianceEvaluator,
+)
 from keras_iwm.evaluation.equivariance_report import (
     equivariance_report as equivariance_report,
 )
 from keras_iwm.evaluation.evaluate_world_model import (
     evaluate_world_model as evaluate_world_model,
 )
+from keras_iwm.evaluation.extract_features import extract_features as extract_features
 from keras_iwm.evaluation.flops_per_image import flops_per_image as flops_per_image
-from keras_iwm.evaluation.probes import extract_features as extract_features
 from keras_iwm.evaluation.probes import knn_accuracy as knn_accuracy
 from keras_iwm.evaluation.probes import ridge_accuracy as ridge_accuracy
 from keras_iwm.evaluation.report_table import report_table as report_table
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank as RetrievalBank
+from keras_iwm.evaluation.untrained_copy import untrained_copy as untrained_copy
 from keras_iwm.evaluation.world_model_evaluator import (
     WorldModelEvaluator as WorldModelEvaluator,
 )

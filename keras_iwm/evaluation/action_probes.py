@@ -1,13 +1,11 @@
 """How well a probe reads the action from a pair of latents."""
 
-import random
-
 import numpy as np
 
-from keras_iwm.evaluation.controls import untrained_copy
 from keras_iwm.evaluation.mlp_predictions import mlp_predictions
 from keras_iwm.evaluation.pair_latents import PairLatents
 from keras_iwm.evaluation.probes import ridge_predictions
+from keras_iwm.evaluation.untrained_copy import untrained_copy
 
 SEED = 0
 
@@ -16,7 +14,7 @@ def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbos
     """R2 of probes that regress the action from pooled latents of two views.
 
     The source view is not masked, and neither view is cropped; both are embedded by
-    the target encoder, and by an untrained encoder, which is the floor. The views'
+    the feature encoder, and by an untrained encoder, which is the floor. The views'
     operations are the model's own, drawn from NumPy with a fixed seed, so they are
     the same on every backend. The probes are a ridge regression with the penalty of
     the least leave-one-out error, and `mlp_predictions`.
@@ -37,7 +35,7 @@ def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbos
         `untrained` and `chance`.
     """
     views = model.view_generator
-    latents = PairLatents(views, (model.target_encoder, _untrained_encoder(model)))
+    latents = PairLatents(views, (model.feature_encoder, untrained_copy(model)))
     train, train_actions = latents.of_pairs(
         train_images, num_pairs, (SEED, 0), batch_size, verbose
     )
@@ -56,7 +54,7 @@ def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbos
                 "untrained": float(untrained[index]),
                 "chance": 0.0,
             }
-            for index, slot in enumerate(views.action_slots)
+            for index, slot in enumerate(views.action_space.slots)
         }
     return results
 
@@ -66,14 +64,3 @@ def r2(values, predictions):
     rest = np.sum(np.square(values - predictions), axis=0)
     whole = np.sum(np.square(values - values.mean(axis=0)), axis=0)
     return np.where(whole > 0, 1.0 - rest / np.where(whole > 0, whole, 1.0), np.nan)
-
-
-def _untrained_encoder(model):
-    """An untrained encoder that is the same in every call."""
-    # Keras takes the seeds of new weights from Python's generator.
-    state = random.getstate()
-    random.seed(SEED)
-    try:
-        return untrained_copy(model)
-    finally:
-        random.setstate(state)

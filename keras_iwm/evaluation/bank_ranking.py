@@ -11,7 +11,7 @@ from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 class BankRanking(keras.Model):
     """One image's bank, the predictions for it, and their ranks.
 
-    It shares the target encoder and the predictor with the world model and owns no
+    It shares the feature encoder and the predictor with the world model and owns no
     weights. `predict_on_batch` compiles `call` at the first image and serves every
     further one, also after the weights have changed. Chunks of `chunk_size` entries
     pass through encoder and predictor one after the other, so memory holds one
@@ -28,14 +28,11 @@ class BankRanking(keras.Model):
 
     def __init__(self, model, size, batch_size, shuffle, swapped_image):
         super().__init__(dtype="float32", autocast=False)
-        self.target_encoder = model.target_encoder
+        self.feature_encoder = model.feature_encoder
         self.predictor = model.predictor
-        # Methods, not the layer, which would be tracked and never be built.
+        self.action_space = model.action_space
+        # A method, not the layer, which would be tracked and never be built.
         self.apply_shared = model.view_generator.apply_shared
-        self.shared_action = model.view_generator.shared_action
-        self.shared_identity = np.array(
-            [model.view_generator.shared_identity], "float32"
-        )
         self.size = size
         self.num_chunks = -(-size // batch_size)
         self.chunk_size = -(-size // self.num_chunks)
@@ -48,10 +45,9 @@ class BankRanking(keras.Model):
         """Rank the predictions of one image.
 
         Args:
-            image: NumPy array of shape `(height, width, 3)` in the value range.
+            image: NumPy array `(height, width, num_channels)` in the value range.
             other_image: NumPy array like it, for the swapped-image control.
-            parameters: NumPy array of shape `(size, k)`, the first k parameters of
-                the model's shared transforms; the others are left at identity.
+            parameters: NumPy array `(size, k)`, of the model's shared operations.
 
         Returns:
             Dictionary of NumPy arrays, see `call`.
@@ -75,12 +71,13 @@ class BankRanking(keras.Model):
             distance of the bank's latents from their mean.
         """
         images = ops.stack([inputs["image"], inputs["other_image"]])
-        clean = self.target_encoder(images, training=False)
+        clean = self.feature_encoder(images, training=False)
         parameters = self._chunks(inputs["parameters"])
         bank = self._entries(self._embed(inputs["image"], parameters))
 
         def measure(parameters):
-            action = self.shared_action(self._identity_like(parameters), parameters)
+            identity = self.action_space.identity(self.chunk_size)
+            action = self.action_space.between(identity, parameters)
             prediction = self._predict(clean[:1], action)
             distances = {
                 "ranks": retrieval_distances(prediction, bank),
@@ -108,29 +105,23 @@ class BankRanking(keras.Model):
         return results
 
     def _rows(self, parameters):
-        """Parameters of all shared transforms, filled up to whole chunks."""
-        rows = np.repeat(
-            self.shared_identity, self.num_chunks * self.chunk_size, axis=0
-        )
-        rows[: self.size, : parameters.shape[1]] = parameters
-        return rows
+        """Parameters filled up to whole chunks."""
+        rows = np.zeros((self.num_chunks * self.chunk_size, parameters.shape[1]))
+        rows[:] = self.action_space.shared.identity
+        rows[: self.size] = parameters
+        return rows.astype("float32")
 
     def _chunks(self, rows):
         """Rows as `(num_chunks, chunk_size, ...)`."""
         return ops.reshape(rows, (-1, self.chunk_size, *rows.shape[1:]))
 
-    def _identity_like(self, parameters):
-        """Shared parameters that change nothing, as many as `parameters`."""
-        identity = ops.convert_to_tensor(self.shared_identity)
-        return ops.broadcast_to(identity, parameters.shape)
-
     def _embed(self, image, parameters):
-        """Teacher's latents of the bank of `image`, one chunk after the other."""
+        """Latents of the bank of `image`, one chunk after the other."""
         image = ops.broadcast_to(image[None], (self.chunk_size, *image.shape))
 
         def embed(parameters):
             views = self.apply_shared(image, parameters)
-            return self.target_encoder(views, training=False)
+            return self.feature_encoder(views, training=False)
 
         return ops.map(embed, parameters)
 

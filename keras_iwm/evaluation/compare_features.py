@@ -2,28 +2,25 @@
 
 import numpy as np
 
-from keras_iwm.evaluation.controls import untrained_copy
-from keras_iwm.evaluation.probes import (
-    extract_features,
-    knn_accuracy,
-    ridge_accuracy,
-)
+from keras_iwm.evaluation.extract_features import extract_features
+from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
+from keras_iwm.evaluation.untrained_copy import untrained_copy
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
 
 
 def compare_features(
     model, train_images, train_labels, test_images, test_labels, num_neighbors=10
 ):
-    """Probe the target encoder, an untrained encoder, and raw pixels.
+    """Probe the feature encoder, an untrained encoder, and raw pixels.
 
     A number for the features says something only beside the same number for an
     encoder that has learned nothing and for the pixels themselves.
 
     Args:
-        model: `ImageWorldModel`. Its target encoder (the teacher) is measured, by
+        model: `ImageWorldModel`. Its feature encoder (the teacher) is measured, by
             average-pooled latents.
-        train_images: Array of shape `(num_images, height, width, 3)` of the model's
-            `image_size` and in its `value_range`; the probes are fitted on these.
+        train_images: Array of shape `(num_images, height, width, num_channels)` of the
+            model's `image_size` and in its `value_range`; probes are fitted on these.
         train_labels: Integer array of shape `(num_images,)`.
         test_images: Array of images like `train_images`, which the probes classify.
         test_labels: Integer array of shape `(num_images,)`.
@@ -58,7 +55,7 @@ def compare_features(
 
     features = {
         "accuracy": [
-            extract_features(model.target_encoder, images)
+            extract_features(model.feature_encoder, images)
             for images in (train_images, test_images)
         ],
         "untrained": [

@@ -4,7 +4,6 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.evaluation.bank_ranking import BankRanking
-from keras_iwm.evaluation.destructive_views import destructive_views
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 
@@ -26,31 +25,19 @@ class EquivarianceRanking(BankRanking):
 
     def __init__(self, model, size, batch_size, shuffle):
         super().__init__(model, size, batch_size, shuffle, swapped_image=False)
-        views = model.view_generator
-        destructive = destructive_views(views)
-        self.apply_destructive = destructive.apply_shared
+        self.apply_destructive = model.view_generator.apply_destructive
         # One row an operation that the model's views use: it alone is applied, in the
         # middle of its range.
-        names, rows, flags = [], [], []
-        identity = np.array(destructive.shared_identity, "float32")
-        start = 0
-        for index, transform in enumerate(views.destructive):
-            stop = start + len(transform.parameters)
-            # The first number is the gate, which 0 opens.
-            uniforms = np.full((1, transform.num_draws), 0.5, "float32")
-            uniforms[0, 0] = 0.0
-            row = identity.copy()
-            row[start:stop] = ops.convert_to_numpy(transform.sample(uniforms))[0]
-            if (row != identity).any():
-                flag = np.zeros(views.action_dim, "float32")
-                flag[views.num_shared_parameters + index] = 1.0
-                names.append(transform.name)
-                rows.append(row)
-                flags.append(flag)
-            start = stop
-        self.operation_names = tuple(names)
-        self.operation_parameters = np.array(rows).reshape(len(rows), len(identity))
-        self.operation_flags = np.array(flags).reshape(len(rows), views.action_dim)
+        space = self.action_space
+        middles = space.destructive.middles()
+        used = (middles != np.array(space.destructive.identity)).any(axis=1)
+        flags = np.eye(space.action_dim, dtype="float32")[len(space.shared.scales) :]
+        names = space.operation_names
+        self.operation_names = tuple(
+            name for name, is_used in zip(names, used, strict=True) if is_used
+        )
+        self.operation_parameters = middles[used]
+        self.operation_flags = flags[used]
         # What the filled up rows of the last chunk lead to does not matter.
         rest = np.arange(size, self.num_chunks * self.chunk_size)
         self.order = np.concatenate([self.shuffle, rest]).astype("int32")
@@ -59,9 +46,8 @@ class EquivarianceRanking(BankRanking):
         """Rank the predictions of one image.
 
         Args:
-            image: NumPy array of shape `(height, width, 3)` in the value range.
-            parameters: NumPy array of shape `(size, k)`, the first k parameters of
-                the model's shared transforms; the others are left at identity.
+            image: NumPy array `(height, width, num_channels)` in the value range.
+            parameters: NumPy array `(size, k)`, of the model's shared operations.
 
         Returns:
             Dictionary of NumPy arrays, see `call`.
@@ -90,17 +76,17 @@ class EquivarianceRanking(BankRanking):
             copies = ops.broadcast_to(images, (num_operations, *image.shape))
             degraded = self.apply_destructive(copies, self.operation_parameters)
             images = ops.concatenate([images, degraded])
-        contexts = self.target_encoder(images, training=False)
+        contexts = self.feature_encoder(images, training=False)
         clean = contexts[:1]
         bank = self._embed(image, self._chunks(rows))
         entries = self._entries(bank)
         all_entries = ops.concatenate([entries, normalize_latents(clean)])
 
-        identity = self._identity_like(rows)
+        identity = self.action_space.identity(rows.shape[0])
         others = ops.take(rows, ops.convert_to_tensor(self.order), axis=0)
-        forward = self.shared_action(identity, rows)
-        to_clean = self.shared_action(rows, identity)
-        others_to_clean = self.shared_action(others, identity)
+        forward = self.action_space.between(identity, rows)
+        to_clean = self.action_space.between(rows, identity)
+        others_to_clean = self.action_space.between(others, identity)
         predictions = ops.map(
             lambda action: self._predict(clean, action), self._chunks(forward)
         )
@@ -113,7 +99,7 @@ class EquivarianceRanking(BankRanking):
                 "inverse_shuffled_action": (0, others_to_clean),
                 "round_trip": (1, to_clean),
                 "round_trip_shuffled_action": (1, others_to_clean),
-                "composition": (1, self.shared_action(rows, others)),
+                "composition": (1, self.action_space.between(rows, others)),
             },
             all_entries,
         )
@@ -189,15 +175,15 @@ class EquivarianceRanking(BankRanking):
         return {name: distances[index, : self.size] for index, name in enumerate(steps)}
 
     def _as_latents(self, predictions):
-        """Latents as the target encoder makes them, from normalised predictions.
+        """Latents as the feature encoder makes them, from normalised predictions.
 
         The encoder's last step normalises, scales and shifts; normalising its output
         once more took each latent's own mean and deviation away. They follow from
         its having mean 0 and mean square 1 before scale and shift: the first says
         where it is centred, the second is a quadratic equation in the deviation.
         """
-        shift = ops.cast(self.target_encoder.norm.beta, "float32")
-        weights = 1.0 / ops.cast(self.target_encoder.norm.gamma, "float32")
+        shift = ops.cast(self.feature_encoder.norm.beta, "float32")
+        weights = 1.0 / ops.cast(self.feature_encoder.norm.gamma, "float32")
 
         def centre(values):
             mean = ops.mean(weights * values, axis=-1, keepdims=True)

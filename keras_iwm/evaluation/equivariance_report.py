@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_count
+from keras_iwm.array_arguments import check_images
 from keras_iwm.evaluation.action_probes import action_r2
-from keras_iwm.evaluation.confidence import clustered_mean
-from keras_iwm.evaluation.images import check_images
+from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
+from keras_iwm.evaluation.rank_summaries import clustered_mean, summarize_ranks
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
-from keras_iwm.evaluation.world_model_evaluator import HITS, WorldModelEvaluator
-from keras_iwm.metrics.ranks import reciprocal_rank_chance
 
 
 def equivariance_report(
@@ -22,14 +22,14 @@ def equivariance_report(
 ):
     """Measure in all ways what a world model knows of actions.
 
-    Everything of `WorldModelEvaluator`, for which see there; and what only a model
-    that knows what actions do can: take back what a destructive operation did to the
-    source, apply one action after another, and lead an augmented image back to the
-    clean one. All latents are the target encoder's; what is retrieved is ranked
+    Everything of `WorldModelEvaluator`, for which see there, for any actions; and what
+    only a model that knows what actions do can: take back what a destructive operation
+    did to the source, apply one action after another, and lead an augmented image back to the
+    clean one. All latents are the feature encoder's; what is retrieved is ranked
     among an image's bank, by distance of normalised latents.
 
     A second prediction starts from a first one, which is of *normalised* latents,
-    while contexts are the target encoder's raw ones. Their mean and deviation are
+    while contexts are the feature encoder's raw ones. Their mean and deviation are
     first put back, which the scale and shift of the encoder's last norm determine.
 
     MRR alone can be gamed: a predictor on a frozen random encoder can score above a
@@ -40,16 +40,16 @@ def equivariance_report(
     details and all other measurements are this library's.
 
     Args:
-        model: `ImageWorldModel` with a `ViTEncoder`, whose view generator's first
-            shared transform is a `ColorJitter`.
-        images: Array or tensor of shape `(num_images, height, width, 3)` of at
-            least 2 images, best held out from training, of the model's `image_size`
-            and in its `value_range`. 60 give intervals that tell models apart.
+        model: `ImageWorldModel` with a `ViTEncoder`.
+        images: Array or tensor of shape `(num_images, height, width, num_channels)`
+            of at least 2 images, best held out from training, of the model's
+            `image_size` and in its `value_range`. 60 give intervals that tell models
+            apart.
         train_images: Optional array of images like `images`, on which probes that
             read the action from two latents are fitted; `images` score them.
         control: Optional `ImageWorldModel` for images of the same size, such as one
             trained on a frozen random encoder.
-        bank: `RetrievalBank`. Defaults to the headline bank of 256 entries.
+        bank: `RetrievalBank`, by default the model's, see `WorldModelEvaluator`.
         num_pairs: Positive integer, the pairs of views that probes are fitted on.
         batch_size: Positive integer, the most bank entries that are embedded at
             once: lower it if memory runs out.
@@ -69,10 +69,10 @@ def equivariance_report(
             - `bank`: `headline`; the controls `shuffled_action` (ranked for an entry
               whose action was not given: about chance) and `swapped_image` (context
               of another image: near chance if images matter); `pooled` (latents
-              averaged over positions); `doubled` (a bank of twice the default
-              ranges).
-            - `slots`: for each slot of the jitter, in a bank of 33 evenly spaced
-              values; with `parameter_error`, how far the retrieved value is off.
+              averaged over positions); `doubled` (for models with
+              colour jitter, in a bank of twice its default ranges).
+            - `slots`: for each shared slot, in a bank of 33 evenly spaced values; with
+              `parameter_error`, how far the retrieved value is off.
             - `undo`: for each destructive operation, which alone is applied to the
               image before it is embedded, in the middle of its range; the action
               leads to an entry, with the operation's flag. `..._without_flag` leaves
@@ -94,9 +94,9 @@ def equivariance_report(
         - `control`, with `control`: its `retrieval` and `bank_spread_ratio`.
 
     Raises:
-        ValueError: If the model or the control has no colour jitter as its first
-            shared transform, the control is for images of another size or range,
-            images do not fit the model, or there are fewer than 2 `images`.
+        ValueError: If the model or the control has no shared operations, or not those
+            of the bank, the control is for images of another size or range, images do
+            not fit the model, or there are fewer than 2 `images`.
 
     Example:
 
@@ -109,24 +109,25 @@ def equivariance_report(
     print(keras_iwm.evaluation.report_table(report))
     ```
     """
-    evaluator = WorldModelEvaluator(model, images, bank, batch_size)
-    if isinstance(num_pairs, bool) or int(num_pairs) != num_pairs or num_pairs < 1:
-        raise ValueError(
-            f"`num_pairs` must be a positive integer. Received: num_pairs={num_pairs}."
-        )
+    evaluator = EquivarianceEvaluator(model, images, bank, batch_size)
+    num_pairs = as_count("num_pairs", num_pairs)
     if train_images is not None:
         train_images = check_images(
-            train_images, model.image_size, model.value_range, "train_images"
+            train_images,
+            model.image_size,
+            model.value_range,
+            "train_images",
+            model.num_channels,
         )
     if control is not None:
-        for name in ("image_size", "value_range"):
+        for name in ("image_size", "value_range", "num_channels"):
             expected, received = getattr(model, name), getattr(control, name)
-            if tuple(received) != tuple(expected):
+            if received != expected:
                 raise ValueError(
-                    f"`control.{name}` must be the model's, {tuple(expected)}: both "
-                    f"are measured on the same images. Received: {tuple(received)}."
+                    f"`control.{name}` must be the model's, {expected}: both are "
+                    f"measured on the same images. Received: {received}."
                 )
-        control = WorldModelEvaluator(
+        control = EquivarianceEvaluator(
             control, evaluator.images, evaluator.bank, batch_size
         )
     bank = evaluator.bank
@@ -152,20 +153,19 @@ def equivariance_report(
 
 def _measure(evaluator, verbose):
     """What is retrieved by one model."""
-    bank, jitter = evaluator.bank, evaluator.bank.jitter
+    bank = evaluator.bank
     ranked = evaluator.rank_bank(verbose=verbose)
-    doubled = RetrievalBank.doubled(bank.size, bank.seed)
     ranks = {
         "headline": ranked["ranks"],
         "shuffled_action": ranked["ranks_shuffled"],
         "swapped_image": ranked["ranks_swapped"],
         "pooled": ranked["ranks_pooled"],
-        "doubled": evaluator.rank_bank(doubled, verbose)["ranks"],
     }
+    doubled = RetrievalBank.doubled(bank.size, bank.seed)
+    if set(doubled.slots) <= set(evaluator.model.action_space.slots):
+        ranks["doubled"] = evaluator.rank_bank(doubled, verbose)["ranks"]
     retrieval = {"bank": _summaries(ranks, bank.size), "slots": {}}
-    for slot, scale in zip(jitter.parameters, jitter.scales, strict=True):
-        if scale == 0:
-            continue
+    for slot in evaluator.slots:
         swept = evaluator.rank_slot(slot, verbose)
         values = swept["values"].astype("float64")
         retrieval["slots"][slot] = {
@@ -197,37 +197,6 @@ def _measure(evaluator, verbose):
 def _summaries(ranks, num_entries):
     """`summarize_ranks` of each value of a dictionary."""
     return {name: summarize_ranks(part, num_entries) for name, part in ranks.items()}
-
-
-def summarize_ranks(ranks, num_entries):
-    """Means of ranks with intervals and chance lines.
-
-    Args:
-        ranks: Array of shape `(num_images, num_queries)`.
-        num_entries: Integer, how many entries were ranked.
-
-    Returns:
-        Dictionary of `num_entries` and, each a dictionary of `value`, `low`, `high`
-        and `chance`, of `mrr`, `hit_at_1`, `hit_at_5`, `hit_at_10` and `mean_rank`.
-    """
-    ranks = np.asarray(ranks, "float64")
-    summary = {
-        "num_entries": num_entries,
-        "mrr": {
-            **clustered_mean(1.0 / ranks),
-            "chance": reciprocal_rank_chance(num_entries),
-        },
-    }
-    for k in HITS:
-        summary[f"hit_at_{k}"] = {
-            **clustered_mean(ranks <= k),
-            "chance": min(k, num_entries) / num_entries,
-        }
-    summary["mean_rank"] = {
-        **clustered_mean(ranks),
-        "chance": (num_entries + 1) / 2,
-    }
-    return summary
 
 
 def _without_nan(report):

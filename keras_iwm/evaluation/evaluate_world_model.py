@@ -14,13 +14,14 @@ def evaluate_world_model(
     use `keras_iwm.callbacks.WorldModelQuality`: nothing is then compiled twice.
 
     Args:
-        model: `ImageWorldModel` whose view generator's first shared transform is a
-            `ColorJitter`.
-        images: Array or tensor of shape `(num_images, height, width, 3)` of at
-            least 2 images, best held out from training, of the model's
+        model: `ImageWorldModel`, or another model with what `WorldModelEvaluator`
+            asks for.
+        images: Array or tensor of shape `(num_images, height, width, num_channels)`
+            of at least 2 images, best held out from training, of the model's
             `image_size` and in its `value_range`.
-        bank: `RetrievalBank`. Defaults to the headline bank of 256 entries. Report
-            results on another bank under another name.
+        bank: `RetrievalBank`, by default the model's, which for colour jitter is the
+            headline bank of 256 entries. Report results on another bank under another
+            name.
         batch_size: Positive integer, the most bank entries that are embedded at
             once: lower it if memory runs out. It does not change the result.
         by_slot: Boolean, whether to add the break-down by slot of the action.
@@ -33,7 +34,7 @@ def evaluate_world_model(
         `by_slot` also those of `WorldModelEvaluator.evaluate_by_slot`.
 
     Raises:
-        ValueError: If the model has no colour jitter as its first shared transform,
+        ValueError: If the model has no shared operations, or not those of the bank,
             the images do not fit the model, or there are fewer than 2 of them.
 
     Example:

@@ -1,5 +1,7 @@
 """The arithmetic that a model needs for one image."""
 
+import math
+
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.models.image_world_model import ImageWorldModel
@@ -53,7 +55,7 @@ def flops_per_image(
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
     forward = keras_iwm.evaluation.flops_per_image(model)
     step = keras_iwm.evaluation.flops_per_image(model, training=True)
-    serving = keras_iwm.evaluation.flops_per_image(model.target_encoder)
+    serving = keras_iwm.evaluation.flops_per_image(model.feature_encoder)
     ```
     """
     check_numbers(model, num_context, num_targets, num_blocks)
@@ -61,14 +63,14 @@ def flops_per_image(
         forward, blocks = encoder_flops(model, num_context or model.num_patches)
         return with_backward(model, forward, blocks) if training else forward
     if isinstance(model, WorldModelPredictor):
-        num_patches = model.grid_size[0] * model.grid_size[1]
+        num_patches = math.prod(model.grid_size)
         forward, blocks = predictor_flops(
             model, num_context or num_patches, num_targets or num_patches, num_blocks
         )
         return with_backward(model, forward, blocks) if training else forward
     mask = model.view_generator.mask
     num_context = num_context or mask.num_context
-    total = flops_per_image(model.target_encoder)
+    total = flops_per_image(model.feature_encoder)
     total += flops_per_image(model.encoder, num_context, training=training)
     total += flops_per_image(
         model.predictor,
@@ -85,7 +87,7 @@ def flops_per_image(
 
 def encoder_flops(encoder, num_patches):
     """Return the operations of an encoder's forward pass, and of its blocks alone."""
-    patch_values = 3 * encoder.patch_size**2
+    patch_values = encoder.num_channels * encoder.patch_size**2
     blocks = blocks_flops(encoder, num_patches, encoder.hidden_dim)
     embedding = product_flops(num_patches, patch_values, encoder.hidden_dim)
     return embedding + blocks, blocks

@@ -5,8 +5,6 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from keras_iwm.evaluation.destructive_views import destructive_views
-
 
 class PairLatents(keras.Model):
     """Pooled latents of source and target views whose parameters are given.
@@ -19,23 +17,17 @@ class PairLatents(keras.Model):
     def __init__(self, view_generator, encoders):
         super().__init__(dtype="float32", autocast=False)
         self.encoders = list(encoders)
-        destructive = destructive_views(view_generator)
-        # Methods, not the layers, which would be tracked and never be built.
+        self.action_space = view_generator.action_space
+        # Methods, not the layer, which would be tracked and never be built.
         self.apply_shared = view_generator.apply_shared
-        self.sample_shared = view_generator.sample_shared
-        self.shared_action = view_generator.shared_action
-        self.apply_destructive = destructive.apply_shared
-        self.sample_destructive = destructive.sample_shared
-        self.num_shared_draws = view_generator.num_shared_draws
-        self.num_destructive_draws = destructive.num_shared_draws
-        self.transforms = view_generator.destructive
+        self.apply_destructive = view_generator.apply_destructive
         self.built = True
 
     def of_pairs(self, images, num_pairs, seed, batch_size, verbose):
         """Latents and actions of pairs of views, in which the images take turns.
 
         Args:
-            images: NumPy array of shape `(num_images, height, width, 3)`.
+            images: NumPy array of shape `(num_images, height, width, num_channels)`.
             num_pairs: Integer, how many pairs to make.
             seed: Tuple of integers, the seed of the draws.
             batch_size: Integer, the pairs that are embedded at once.
@@ -47,7 +39,8 @@ class PairLatents(keras.Model):
         """
         generator = np.random.default_rng(seed)
         order = generator.permutation(len(images))
-        draws = 2 * self.num_shared_draws + self.num_destructive_draws
+        space = self.action_space
+        draws = 2 * space.shared.num_draws + space.destructive.num_draws
         uniforms = generator.random((num_pairs, draws), dtype="float32")
         batch_size = min(batch_size, num_pairs)
         outputs = []
@@ -74,10 +67,10 @@ class PairLatents(keras.Model):
     def call(self, inputs):
         """Make the views and embed them."""
         images, uniforms = inputs["images"], inputs["uniforms"]
-        count = self.num_shared_draws
-        target_parameters = self.sample_shared(uniforms[:, :count])
-        source_parameters = self.sample_shared(uniforms[:, count : 2 * count])
-        destructive_parameters = self.sample_destructive(uniforms[:, 2 * count :])
+        space, count = self.action_space, self.action_space.shared.num_draws
+        target_parameters = space.shared.sample(uniforms[:, :count])
+        source_parameters = space.shared.sample(uniforms[:, count : 2 * count])
+        destructive_parameters = space.destructive.sample(uniforms[:, 2 * count :])
         target = self.apply_shared(images, target_parameters)
         source = self.apply_shared(images, source_parameters)
         source = self.apply_destructive(source, destructive_parameters)
@@ -88,21 +81,9 @@ class PairLatents(keras.Model):
                 for view in (source, target)
             ]
             outputs[f"latents_{index}"] = ops.concatenate(pooled, axis=-1)
-        outputs["action"] = self._action(
-            source_parameters, target_parameters, destructive_parameters
+        outputs["action"] = space.between(
+            source_parameters,
+            target_parameters,
+            space.destructive.touched(destructive_parameters),
         )
         return outputs
-
-    def _action(self, source_parameters, target_parameters, destructive_parameters):
-        """The action from source to target, flags included."""
-        action = self.shared_action(source_parameters, target_parameters)
-        flags, start = [], 0
-        for transform in self.transforms:
-            stop = start + len(transform.parameters)
-            identity = ops.convert_to_tensor(transform.identity, dtype="float32")
-            touched = destructive_parameters[:, start:stop] != identity
-            touched = ops.any(touched, axis=-1, keepdims=True)
-            flags.append(ops.cast(touched, "float32"))
-            start = stop
-        count = source_parameters.shape[1]
-        return ops.concatenate([action[:, :count], *flags], axis=-1)

@@ -4,32 +4,35 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.color_jitter import ColorJitter
+from keras_iwm.arguments import as_count
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class RetrievalBank:
     """Parameters of the augmented targets that a prediction is ranked in.
 
-    For each image, `size` colour jitters are drawn from the bank's own ranges,
-    whatever a model trained with, so that numbers of different models compare.
+    For each image, `size` sets of parameters are drawn from operations of the bank's
+    own, whatever a model trained with, so that numbers of different models compare.
     The draw depends on the seed and the image's index alone: it is the same on
     every backend and after reloading the bank from its config. The default bank is
-    the headline one; results on another bank, such as `RetrievalBank.doubled()`,
-    are to be reported under another name.
+    the headline one, colour jitter in its default ranges; results on another bank,
+    such as `RetrievalBank.doubled()`, are to be reported under another name. For a
+    model with other operations, `RetrievalBank.for_actions` makes the bank.
 
     Source: image world models, arXiv 2403.00504 (256 entries); the ranges, and
-    that the jitter is always on, are this library's.
+    that the operations are always on, are this library's.
 
     Args:
         size: Integer, at least 2, the number of entries of an image's bank.
-        jitter: `ColorJitter` with probability 1, from which the entries are drawn.
-            Defaults to `ColorJitter(probability=1.0)`.
+        shared: List of `Transform`s with probability 1, from which the entries are
+            drawn. Defaults to `[ColorJitter(probability=1.0)]`.
         seed: Integer, 0 or more.
 
     Raises:
-        ValueError: If the size or the seed is too small, or the jitter is another
-            transform or not always on.
+        ValueError: If the size or the seed is too small, or an operation is not
+            always on.
 
     Example:
 
@@ -39,92 +42,117 @@ class RetrievalBank:
     ```
     """
 
-    def __init__(self, size=256, jitter=None, seed=0):
-        jitter = ColorJitter(probability=1.0) if jitter is None else jitter
-        if isinstance(size, bool) or int(size) != size or size < 2:
+    def __init__(self, size=256, shared=None, seed=0):
+        shared = [ColorJitter(probability=1.0)] if shared is None else shared
+        self.size = as_count("size", size, smallest=2)
+        self.seed = as_count("seed", seed, smallest=0)
+        self.action_space = ActionSpace(shared)
+        if not self.slots:
             raise ValueError(
-                "`size` must be an integer of at least 2; 256 is the headline bank. "
-                f"Received: size={size}."
+                "`shared` must hold at least one Transform: a bank's entries differ by "
+                f"them. Received: shared={shared!r}."
             )
-        if not isinstance(jitter, ColorJitter) or jitter.probability != 1:
-            raise ValueError(
-                "`jitter` must be a ColorJitter with probability=1.0: a skipped jitter "
-                "leaves identical entries, which cap the score of a perfect model. "
-                f"Received: {jitter!r} with probability "
-                f"{getattr(jitter, 'probability', None)}."
-            )
-        if isinstance(seed, bool) or int(seed) != seed or seed < 0:
-            raise ValueError(
-                f"`seed` must be an integer of 0 or more. Received: seed={seed}."
-            )
-        self.size = int(size)
-        self.jitter = jitter
-        self.seed = int(seed)
+        for transform in self.action_space.shared.transforms:
+            if transform.probability != 1:
+                raise ValueError(
+                    "`shared` must hold transforms with probability=1.0: a skipped one "
+                    "leaves identical entries, which cap the score of a perfect model. "
+                    f"Received: {type(transform).__name__} with probability "
+                    f"{transform.probability}."
+                )
 
     @classmethod
     def doubled(cls, size=256, seed=0):
-        """Make the bank of twice the default ranges."""
-        return cls(size, ColorJitter(probability=1.0, strength=2.0), seed)
+        """Make the bank of twice the default ranges of colour jitter."""
+        return cls(size, [ColorJitter(probability=1.0, strength=2.0)], seed)
+
+    @classmethod
+    def for_actions(cls, action_space, size=256, seed=0):
+        """Make the bank in which a model with these actions is measured.
+
+        Every shared operation is always on. Colour jitter has its default ranges,
+        whatever it was trained with, so that a model with it alone gets the headline
+        bank; other operations have their own.
+
+        Args:
+            action_space: `ActionSpace` of a model.
+            size: Integer, see the class.
+            seed: Integer, see the class.
+
+        Returns:
+            A `RetrievalBank`.
+
+        Raises:
+            ValueError: If there is no shared operation.
+        """
+        if not action_space.shared.transforms:
+            raise ValueError(
+                "`action_space` must have shared operations, which lead from one entry "
+                "of a bank to another. A model without actions, such as I-JEPA, is "
+                "measured by its features alone."
+            )
+        shared = [
+            ColorJitter(probability=1.0)
+            if isinstance(transform, ColorJitter)
+            else type(transform).from_config(
+                {**transform.get_config(), "probability": 1.0}
+            )
+            for transform in action_space.shared.transforms
+        ]
+        return cls(size, shared, seed)
+
+    @property
+    def slots(self):
+        """Tuple of strings, the names of the entries' parameters."""
+        return self.action_space.shared.parameters
 
     def parameters(self, num_images):
-        """Draw the jitter parameters of the bank of each image.
+        """Draw the parameters of the bank of each image.
 
         Args:
             num_images: Integer, the number of images.
 
         Returns:
-            Float32 NumPy array of shape `(num_images, size, 4)`: brightness,
-            contrast, saturation and hue of every entry.
+            Float32 NumPy array of shape `(num_images, size, len(slots))`, in the
+            headline bank brightness, contrast, saturation and hue of every entry.
         """
+        shared = self.action_space.shared
         uniforms = np.concatenate(
             [
                 np.random.default_rng([self.seed, index]).random(
-                    (self.size, self.jitter.num_draws), dtype="float32"
+                    (self.size, shared.num_draws), dtype="float32"
                 )
                 for index in range(num_images)
             ]
         )
-        parameters = self.jitter.sample(ops.convert_to_tensor(uniforms))
+        parameters = shared.sample(ops.convert_to_tensor(uniforms))
         parameters = np.asarray(ops.convert_to_numpy(parameters))
         return parameters.reshape(num_images, self.size, -1)
 
     def slot_parameters(self, slot, num_values=33):
-        """Jitter parameters that sweep one slot and leave the others alone.
+        """Parameters that sweep one slot and leave the others alone.
 
         Args:
-            slot: String, one of `jitter.parameters`, such as `"hue"`.
+            slot: String, one of `slots`, such as `"hue"`.
             num_values: Integer, how many evenly spaced values over the slot's
                 whole range.
 
         Returns:
-            Float32 NumPy array of shape `(num_values, 4)`.
+            Float32 NumPy array of shape `(num_values, len(slots))`; fewer rows for a
+            slot with fewer values, such as a flip's two.
 
         Raises:
-            ValueError: If the jitter has no such slot.
+            ValueError: If there is no such slot.
         """
-        if slot not in self.jitter.parameters:
-            raise ValueError(
-                f"`slot` must be one of {self.jitter.parameters}. Received: "
-                f"slot={slot!r}."
-            )
-        index = self.jitter.parameters.index(slot)
-        middle, half = self.jitter.identity[index], self.jitter.scales[index] / 2
-        parameters = np.tile(
-            np.asarray(self.jitter.identity, "float32"), (num_values, 1)
-        )
-        parameters[:, index] = np.linspace(middle - half, middle + half, num_values)
-        return parameters
+        return self.action_space.sweep(slot, num_values)
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {
-            "size": self.size,
-            "jitter": keras.saving.serialize_keras_object(self.jitter),
-            "seed": self.seed,
-        }
+        shared = self.action_space.get_config()["shared"]
+        return {"size": self.size, "shared": shared, "seed": self.seed}
 
     @classmethod
     def from_config(cls, config):
         """Make a bank from its config."""
-        jitter = keras.saving.deserialize_keras_object(config["jitter"])
-        return cls(**{**config, "jitter": jitter})
+        space = ActionSpace.from_config({"shared": config["shared"]})
+        return cls(**{**config, "shared": space.shared.transforms})

@@ -3,22 +3,21 @@
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.actions.color_jitter import ColorJitter
+from keras_iwm.arguments import as_count
+from keras_iwm.array_arguments import check_images
 from keras_iwm.evaluation.bank_ranking import BankRanking
-from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
-from keras_iwm.evaluation.images import check_images
+from keras_iwm.evaluation.rank_summaries import HITS
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
 
 NUM_SLOT_VALUES = 33
-HITS = (1, 5, 10)
 
 
 class WorldModelEvaluator:
     """Measure on fixed images how well a world model applies actions.
 
-    For each image, the bank's augmented targets are embedded by the target
-    encoder. The predictor gets the target encoder's latents of the clean, unmasked
+    For each image, the bank's augmented targets are embedded by the feature
+    encoder. The predictor gets the feature encoder's latents of the clean, unmasked
     image and the action that leads to one entry, predicts all positions, and the
     bank is sorted by distance to the prediction. The mean reciprocal rank (MRR) of
     the wanted entries says whether the model can apply the action. Both sides are
@@ -38,18 +37,20 @@ class WorldModelEvaluator:
     library's, so absolute values must not be compared with the paper's.
 
     Args:
-        model: `ImageWorldModel` whose view generator's first shared transform is a
-            `ColorJitter`. Further shared transforms stay at their identity.
-        images: Array or tensor of shape `(num_images, height, width, 3)`, integer
-            or float, of the model's `image_size` and in its `value_range`.
-        bank: `RetrievalBank`. Defaults to the headline bank of 256 entries.
+        model: `ImageWorldModel`, or another model with a `feature_encoder`, a
+            `predictor`, an `action_space` and a `view_generator`.
+        images: Array or tensor of shape `(num_images, height, width, num_channels)`,
+            integer or float, of the model's `image_size` and in its `value_range`.
+        bank: `RetrievalBank`, whose slots are some of the model's; the others stay at
+            their identity. Defaults to `RetrievalBank.for_actions` of 256 entries,
+            which for colour jitter is the headline bank.
         batch_size: Positive integer, the most bank entries that are embedded at
             once: lower it if memory runs out. It does not change the result.
         swapped_image: Boolean, whether to measure the swapped-image control, which
             costs one more pass of the predictor over the bank.
 
     Raises:
-        ValueError: If the model has no colour jitter as its first shared transform,
+        ValueError: If the model has no shared operations, or not those of the bank,
             the images do not fit the model, or there are fewer than 2 of them.
 
     Example:
@@ -63,21 +64,15 @@ class WorldModelEvaluator:
     """
 
     def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
-        bank = RetrievalBank() if bank is None else bank
-        shared = model.view_generator.shared
-        if not shared or not isinstance(shared[0], ColorJitter):
-            raise ValueError(
-                "`model.view_generator` must have a ColorJitter as the first of its "
-                "`shared` transforms: a bank's actions are jitters. Received: "
-                f"shared={shared!r}. A model without actions, such as I-JEPA, is "
-                "measured by its features alone."
-            )
-        if int(batch_size) != batch_size or batch_size < 1:
-            raise ValueError(
-                "`batch_size` must be a positive integer. Received: "
-                f"batch_size={batch_size}."
-            )
-        images = check_images(images, model.image_size, model.value_range)
+        default = RetrievalBank.for_actions(model.action_space)
+        bank = default if bank is None else bank
+        batch_size = as_count("batch_size", batch_size)
+        images = check_images(
+            images,
+            model.image_size,
+            model.value_range,
+            num_channels=model.num_channels,
+        )
         if len(images) < 2:
             raise ValueError(
                 "`images` must be at least 2: the swapped-image control and the "
@@ -86,26 +81,16 @@ class WorldModelEvaluator:
         self.model = model
         self.images = images
         self.bank = bank
-        self.batch_size = int(batch_size)
-        self.parameters = bank.parameters(len(images))
+        self.batch_size = batch_size
+        self.parameters = self._rows(bank)
         order = np.random.default_rng(bank.seed).permutation(bank.size)
         shuffle = np.empty_like(order)
         shuffle[order] = np.roll(order, 1)  # one cycle: no entry stays in place
         self.shuffle = shuffle
         self._ranking = BankRanking(
-            model, bank.size, self.batch_size, shuffle, swapped_image
+            model, bank.size, batch_size, shuffle, swapped_image
         )
-        self._slot_ranking = BankRanking(
-            model, NUM_SLOT_VALUES, self.batch_size, np.arange(NUM_SLOT_VALUES), False
-        )
-        self._steps_ranking = EquivarianceRanking(
-            model, bank.size, self.batch_size, shuffle
-        )
-
-    @property
-    def operation_names(self):
-        """Names of the destructive operations that the model's views use."""
-        return self._steps_ranking.operation_names
+        self._slot_rankings = {}  # by the number of a slot's values
 
     def evaluate(self, verbose=True):
         """Measure the model as it is now.
@@ -145,10 +130,10 @@ class WorldModelEvaluator:
         return results
 
     def evaluate_by_slot(self, verbose=True):
-        """Measure each slot of the jitter alone, over its whole range.
+        """Measure each slot alone, over its whole range.
 
-        The bank of a slot has 33 evenly spaced values of it and the others at
-        identity.
+        The bank of a slot has 33 evenly spaced values of it, or as many as it has, and
+        the others at identity.
 
         Args:
             verbose: Boolean, whether to show progress over the images.
@@ -157,19 +142,26 @@ class WorldModelEvaluator:
             Dictionary of floats: for each slot, such as `hue`, `mrr_hue` and
             `parameter_error_hue`, the mean absolute difference between the wanted
             value and the retrieved one in the slot's own unit, which is about a
-            third of its whole range by chance; and `mrr_by_slot_chance`. Slots
-            whose range is 0 are left out.
+            third of its whole range by chance; `mrr_by_slot_chance`, and for a slot of
+            another number of values, such as `flip`, `mrr_flip_chance`. Slots whose
+            range is 0 are left out.
         """
-        results = {}
-        jitter = self.bank.jitter
-        for slot, scale in zip(jitter.parameters, jitter.scales, strict=True):
-            if scale == 0:
-                continue
+        results = {"mrr_by_slot_chance": reciprocal_rank_chance(NUM_SLOT_VALUES)}
+        for slot in self.slots:
             measured = self.rank_slot(slot, verbose)
             results[f"mrr_{slot}"] = _mean_reciprocal(measured["ranks"])
             results[f"parameter_error_{slot}"] = float(np.mean(measured["errors"]))
-        results["mrr_by_slot_chance"] = reciprocal_rank_chance(NUM_SLOT_VALUES)
+            num_values = len(measured["values"])
+            if num_values != NUM_SLOT_VALUES:
+                results[f"mrr_{slot}_chance"] = reciprocal_rank_chance(num_values)
         return results
+
+    @property
+    def slots(self):
+        """Tuple of strings, the bank's slots whose range is not 0."""
+        shared = self.bank.action_space.shared
+        slots = zip(shared.parameters, shared.scales, strict=True)
+        return tuple(slot for slot, scale in slots if scale)
 
     def rank_bank(self, bank=None, verbose=True):
         """Rank every prediction, for statistics of one's own.
@@ -195,7 +187,7 @@ class WorldModelEvaluator:
             )
         parameters = self.parameters
         if bank is not None:
-            parameters = bank.parameters(len(self.images))
+            parameters = self._rows(bank)
         measured, mean, squares = {}, 0.0, 0.0
         for index in tqdm(range(len(self.images)), "World model", disable=not verbose):
             results = self._rank_image(self._ranking, index, parameters[index])
@@ -214,24 +206,24 @@ class WorldModelEvaluator:
         return {**measured, "bank_spread_ratio": float(np.sqrt(ratio))}
 
     def rank_slot(self, slot, verbose=True):
-        """Rank every prediction for the 33 evenly spaced values of one slot.
+        """Rank every prediction for the evenly spaced values of one slot.
 
         Args:
-            slot: String, one of the jitter's slots, such as `"hue"`.
+            slot: String, one of `slots`, such as `"hue"`.
             verbose: Boolean, whether to show progress over the images.
 
         Returns:
-            Dictionary of NumPy arrays: `values`, `(33,)`, the slot's values; `ranks`
-            and `errors`, `(num_images, 33)`, the latter the distance of the retrieved
-            value from the wanted one.
+            Dictionary of NumPy arrays: `values`, `(33,)` or as many as the slot has,
+            its values; `ranks` and `errors`, `(num_images, 33)`, the latter the
+            distance of the retrieved value from the wanted one.
 
         Raises:
-            ValueError: If the jitter has no such slot.
+            ValueError: If the bank has no such slot.
         """
         parameters, values = self._slot_values(slot)
         ranks, errors = [], []
         for index in tqdm(range(len(self.images)), slot, disable=not verbose):
-            result = self._rank_image(self._slot_ranking, index, parameters)
+            result = self._rank_image(self._slot_ranking(values), index, parameters)
             ranks.append(result["ranks"])
             errors.append(np.abs(values[result["nearest"]] - values))
         return {"values": values, "ranks": np.array(ranks), "errors": np.array(errors)}
@@ -243,10 +235,10 @@ class WorldModelEvaluator:
             index: Integer, which of the images.
 
         Returns:
-            Dictionary of NumPy arrays: `parameters`, `(size, 4)`, the jitter of
-            each bank entry; `ranks`, `(size,)`, the rank of the entry that each
-            prediction wants; `nearest`, `(size,)` integers, the entry that each
-            prediction is nearest to.
+            Dictionary of NumPy arrays: `parameters`, `(size, k)`, the model's shared
+            parameters of each bank entry; `ranks`, `(size,)`, the rank of the entry
+            that each prediction wants; `nearest`, `(size,)` integers, the entry that
+            each prediction is nearest to.
         """
         result = self._rank_image(self._ranking, index, self.parameters[index])
         return {
@@ -255,69 +247,25 @@ class WorldModelEvaluator:
             "nearest": result["nearest"],
         }
 
-    def rank_steps(self, verbose=True):
-        """Rank what is undone, composed and inverted, for `equivariance_report`.
-
-        Args:
-            verbose: Boolean, whether to show progress over the images.
-
-        Returns:
-            Dictionary of NumPy arrays with one row an image, as
-            `EquivarianceRanking.call` describes them.
-        """
-        steps = []
-        images = zip(self.images, self.parameters, strict=True)
-        for image, parameters in tqdm(
-            images, "Undo and compose", len(self.images), disable=not verbose
-        ):
-            steps.append(self._steps_ranking.rank(image, parameters))
-        return {name: np.array([step[name] for step in steps]) for name in steps[0]}
-
-    def undo(self, index):
-        """Look up the predictions for one image that was degraded first.
-
-        Args:
-            index: Integer, which of the images.
-
-        Returns:
-            Dictionary from each of `operation_names` to a dictionary of NumPy arrays:
-            `degraded`, `(height, width, 3)`, the image under the operation, which is
-            what the model saw; `parameters`, `(size, 4)`, the jitter of each bank
-            entry; `ranks`, `(size,)`, the rank of the entry that each prediction
-            wants; `nearest`, `(size,)` integers, the entry that each is nearest to.
-        """
-        parameters = self.parameters[index]
-        result = self._steps_ranking.rank(self.images[index], parameters)
-        degraded = self._steps_ranking.degrade(self.images[index])
-        return {
-            name: {
-                "degraded": degraded[row],
-                "parameters": parameters,
-                "ranks": result["undo"][row],
-                "nearest": result["undo_nearest"][row],
-            }
-            for row, name in enumerate(self.operation_names)
-        }
-
     def sweep(self, index, slot):
         """Look up the predictions for one image as one slot runs over its range.
 
         Args:
             index: Integer, which of the images.
-            slot: String, one of the jitter's slots, such as `"hue"`.
+            slot: String, one of `slots`, such as `"hue"`.
 
         Returns:
             Dictionary of NumPy arrays, the entries being 33 evenly spaced values of
-            the slot: `values`, `(33,)`; `parameters`, `(33, 4)`, the jitter of each
-            entry, the other slots at identity; `ranks`, `(33,)`, the rank of the
+            the slot: `values`, `(33,)`; `parameters`, `(33, k)`, of each entry, the
+            other slots at identity; `ranks`, `(33,)`, the rank of the
             entry that each prediction wants; `nearest`, `(33,)` integers, the entry
             that each prediction is nearest to.
 
         Raises:
-            ValueError: If the jitter has no such slot.
+            ValueError: If the bank has no such slot.
         """
         parameters, values = self._slot_values(slot)
-        result = self._rank_image(self._slot_ranking, index, parameters)
+        result = self._rank_image(self._slot_ranking(values), index, parameters)
         return {
             "values": values,
             "parameters": parameters,
@@ -325,10 +273,25 @@ class WorldModelEvaluator:
             "nearest": result["nearest"],
         }
 
+    def _rows(self, bank):
+        """The model's shared parameters of the bank of each image."""
+        parameters = bank.parameters(len(self.images))
+        return self.model.action_space.rows(bank.slots, parameters)
+
     def _slot_values(self, slot):
-        """Jitter parameters that sweep a slot, and the slot's values alone."""
-        parameters = self.bank.slot_parameters(slot, NUM_SLOT_VALUES)
-        return parameters, parameters[:, self.bank.jitter.parameters.index(slot)]
+        """The model's shared parameters that sweep a slot, and its values alone."""
+        swept = self.bank.slot_parameters(slot, NUM_SLOT_VALUES)
+        values = swept[:, self.bank.slots.index(slot)]
+        return self.model.action_space.rows(self.bank.slots, swept), values
+
+    def _slot_ranking(self, values):
+        """The ranking of a slot's bank, compiled once for each number of values."""
+        count = len(values)
+        if count not in self._slot_rankings:
+            self._slot_rankings[count] = BankRanking(
+                self.model, count, self.batch_size, np.arange(count), False
+            )
+        return self._slot_rankings[count]
 
     def _rank_image(self, ranking, index, parameters):
         """Rank one image's predictions; the next image is its swapped one."""

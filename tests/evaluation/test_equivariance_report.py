@@ -16,7 +16,7 @@ from keras_iwm.evaluation import (
     equivariance_report,
     report_table,
 )
-from keras_iwm.evaluation.confidence import clustered_mean
+from keras_iwm.evaluation.rank_summaries import clustered_mean
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
 from keras_iwm.layers import normalize_latents
 from keras_iwm.metrics import reciprocal_rank_chance

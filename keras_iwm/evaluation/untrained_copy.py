@@ -1,14 +1,20 @@
 """What a trained model has to be compared with."""
 
+import random
 
-def untrained_copy(model):
+
+def untrained_copy(model, seed=0):
     """Make an encoder of the same shape that has learned nothing.
 
     Features of a randomly initialised encoder are far from useless, so kNN, ridge
     and RankMe of a trained one mean something only beside its.
 
+    It is the same at every call, and no stream of random numbers of the caller's is
+    touched.
+
     Args:
         model: `ImageWorldModel`, or anything with an `encoder`.
+        seed: Integer, for other copies.
 
     Returns:
         A freshly initialised encoder with the config of `model.encoder`.
@@ -24,4 +30,11 @@ def untrained_copy(model):
     ```
     """
     config = {**model.encoder.get_config(), "name": "untrained_encoder"}
-    return type(model.encoder).from_config(config)
+    config.pop("part_changes", None)
+    # Keras takes the seeds of new weights from Python's generator.
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        return type(model.encoder).from_config(config)
+    finally:
+        random.setstate(state)
