@@ -44,8 +44,8 @@ def check_values(images, value_range, name="images"):
     if not np.isfinite([smallest, largest]).all():
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         raise ValueError(
-            f"`{name}` must hold finite numbers. Received NaN or infinity in image "
-            f"{int(np.flatnonzero(~finite)[0])}. Remove or repair it."
+            f"`{name}` must hold finite numbers. Received NaN or infinity "
+            f"in image {int(np.flatnonzero(~finite)[0])}. Remove or repair it."
         )
     advice = (
         f"Make the model with their range, such as value_range={_guess(largest)}, or "
@@ -53,12 +53,12 @@ def check_values(images, value_range, name="images"):
     )
     if smallest < low or largest > high:
         raise ValueError(
-            f"`{name}` must lie in the model's value_range {tuple(value_range)}. "
+            f"`{name}` must lie in the model's value_range ({low:g}, {high:g}). "
             f"Received values from {smallest:g} to {largest:g}. {advice}"
         )
     if smallest < largest and largest - low < SMALLEST_SHARE * (high - low):
         raise ValueError(
-            f"`{name}` must fill the model's value_range {tuple(value_range)}. "
+            f"`{name}` must fill the model's value_range ({low:g}, {high:g}). "
             f"Received values from {smallest:g} to {largest:g}, which is almost black "
             f"there. {advice}"
         )

@@ -33,6 +33,14 @@ EXAMPLES = [
     actions.Grayscale(probability=0.4),
     actions.GaussianBlur((0.3, 0.9), probability=0.4),
     actions.Solarization(0.6, probability=0.4),
+    actions.ChannelGain(4, 0.3, probability=0.5),
+    actions.ChannelOffset(4, 0.3, probability=0.5),
+    actions.ChannelDropout(4, probability=0.5),
+    actions.Flip(probability=0.5),
+    actions.Rotation(20.0, probability=0.5),
+    actions.RelativeCrop((0.5, 0.9), probability=0.5),
+    actions.TransformChain([actions.Brightness(0.3), actions.Hue()], 0.5),
+    actions.ActionSpace([actions.Hue(0.2)], [actions.Grayscale(0.5)]),
     views.RandomResizedCrop((16, 24), (0.4, 0.9), (0.8, 1.2), 0.3),
     layers.TokenDense(7, activation="relu", use_bias=False),
     layers.TokenNorm(epsilon=1e-5),
@@ -50,7 +58,9 @@ EXAMPLES = [
         value_range=(-1, 1),
         seed=4,
     ),
-    backbones.ViTEncoder((16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), True),
+    backbones.ViTEncoder(
+        (16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), num_channels=2, mean=0.4, remat=True
+    ),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
@@ -75,7 +85,7 @@ EXAMPLES = [
     metrics.MeanReciprocalRank(name="rank"),
     metrics.HitRate(5),
     metrics.MeanIntersectionOverUnion(4, ignore_label=255),
-    evaluation.RetrievalBank(64, actions.ColorJitter(probability=1.0), seed=9),
+    evaluation.RetrievalBank(64, [actions.ColorJitter(probability=1.0)], seed=9),
     downstream.LinearProbe(6, 3),
     optimizers.AdamW(1e-2, keras.optimizers.schedules.CosineDecay(0.1, 9), 0.8, 0.95),
     optimizers.AdamW(learning_rate_multipliers={"^encoder/": 0.1}),

@@ -112,10 +112,14 @@ class TransformSequence(Transform):
         """Each operation alone, in the middle of its range.
 
         Returns:
-            Float32 NumPy array `(number of transforms, k)`.
+            Float32 NumPy array `(number of transforms, k)`; the identity where an
+            operation has probability 0.
         """
         rows = [
-            self._in_columns([transform.middle()], columns)
+            self._in_columns(
+                [transform.middle() if transform.probability else transform.identity],
+                columns,
+            )
             for transform, columns in self._columns()
         ]
         return np.concatenate([np.zeros((0, len(self.parameters)), "float32"), *rows])

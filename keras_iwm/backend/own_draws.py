@@ -27,7 +27,7 @@ def own_draws(model):
     ```python
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
     images = np.zeros((4, 32, 32, 3), "uint8")
-    with keras_iwm.backend.own_draws(model):
+    with keras_iwm.distribution.own_draws(model):
         views = model.view_generator(images, training=True)
     ```
     """

@@ -24,8 +24,8 @@ def equivariance_report(
 
     Everything of `WorldModelEvaluator`, for which see there, for any actions; and what
     only a model that knows what actions do can: take back what a destructive operation
-    did to the source, apply one action after another, and lead an augmented image back to the
-    clean one. All latents are the feature encoder's; what is retrieved is ranked
+    did to the source, apply one action after another, and lead an augmented image back
+    to the clean one. All latents are the feature encoder's; what is retrieved is ranked
     among an image's bank, by distance of normalised latents.
 
     A second prediction starts from a first one, which is of *normalised* latents,

@@ -33,7 +33,8 @@ def untrained_copy(model, seed=0):
     config.pop("part_changes", None)
     # Keras takes the seeds of new weights from Python's generator.
     state = random.getstate()
-    random.seed(seed)
+    # Not that of a model which was made after the caller's own `random.seed(0)`.
+    random.seed(f"untrained {seed}")
     try:
         return type(model.encoder).from_config(config)
     finally:

@@ -128,7 +128,7 @@ def test_evaluator_is_kept_over_fits():
 
 
 def test_model_without_actions_gets_feature_measures_alone():
-    model = make_model(conditioning="none", shared=(), destructive=())
+    model = make_model(conditioning="none", actions=())
     history = fit(model, WorldModelQuality(IMAGES[:4]), epochs=1)
     assert set(history) == {"loss", "rankme", "feature_std"}
 

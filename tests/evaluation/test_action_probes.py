@@ -38,11 +38,9 @@ class MeanEncoder(keras.Model):
 def test_probe_reads_an_action_that_latents_hold_and_no_other():
     jitter = ColorJitter(contrast=0.0, saturation=0.0, hue=0.0, probability=0.9)
     model = SimpleNamespace(
-        target_encoder=MeanEncoder(),
+        feature_encoder=MeanEncoder(),
         encoder=MeanEncoder(with_mean=False),  # what the untrained one is made from
-        view_generator=ViewGenerator(
-            SIZE, MultiBlockMask(5), shared=(jitter,), destructive=()
-        ),
+        view_generator=ViewGenerator(SIZE, MultiBlockMask(5), actions=[jitter]),
     )
     generator = np.random.default_rng(1)
     images = generator.uniform(70, 130, (60, SIZE, SIZE, 3))
@@ -72,7 +70,7 @@ def test_pairs_are_the_views_that_the_draws_say():
     draws = generator.random((10, 16), dtype="float32")
     chosen = images[order[np.arange(10) % 3]].astype("float32")
     target, source = (
-        np.asarray(ops.convert_to_numpy(views.sample_shared(part)))
+        np.asarray(ops.convert_to_numpy(views.action_space.shared.sample(part)))
         for part in (draws[:, :5], draws[:, 5:10])
     )
     scales = [0.8, 0.8, 0.4, 0.2]
@@ -82,7 +80,7 @@ def test_pairs_are_the_views_that_the_draws_say():
     assert 0 < flags.sum() < flags.size
     np.testing.assert_array_equal(actions[:, 4:], flags)
     source_views = views.apply_shared(chosen, source) / 255.0
-    for index, transform in enumerate(views.destructive):
+    for index, transform in enumerate(views.action_space.destructive.transforms):
         parameters = transform.sample(draws[:, 10 + 2 * index : 12 + 2 * index])
         source_views = transform.apply(source_views, parameters)
     pooled = [

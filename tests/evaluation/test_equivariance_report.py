@@ -8,16 +8,22 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from keras_iwm.actions import ColorJitter, Grayscale, Solarization, Transform
+from keras_iwm.actions import (
+    ActionSpace,
+    ColorJitter,
+    Grayscale,
+    Solarization,
+    Transform,
+)
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.evaluation import (
+    EquivarianceEvaluator,
     RetrievalBank,
-    WorldModelEvaluator,
     equivariance_report,
     report_table,
 )
-from keras_iwm.evaluation.rank_summaries import clustered_mean
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
+from keras_iwm.evaluation.rank_summaries import clustered_mean
 from keras_iwm.layers import normalize_latents
 from keras_iwm.metrics import reciprocal_rank_chance
 from keras_iwm.models import ImageWorldModel
@@ -109,22 +115,21 @@ def angle_world():
     jitter = ColorJitter(contrast=0.0, saturation=0.0, hue=0.0, probability=1.0)
     encoder = AngleEncoder()
     never = Solarization(probability=0.0)
+    actions = ActionSpace([jitter], [Darken(probability=0.1), never])
+    views = ViewGenerator(SIZE, MultiBlockMask(GRID), actions)
     model = SimpleNamespace(
-        target_encoder=encoder,
+        feature_encoder=encoder,
         predictor=AnglePredictor(),
-        view_generator=ViewGenerator(
-            SIZE,
-            MultiBlockMask(GRID),
-            shared=(jitter,),
-            destructive=(Darken(probability=0.1), never),
-        ),
+        action_space=views.action_space,
+        view_generator=views,
         image_size=encoder.image_size,
         value_range=encoder.value_range,
+        num_channels=3,
         num_patches=25,
     )
     images = np.random.default_rng(1).uniform(70, 130, (3, SIZE, SIZE, 3))
     images += 100 - images.mean(axis=(1, 2, 3), keepdims=True)
-    bank = RetrievalBank(23, jitter)
+    bank = RetrievalBank(23, [jitter])
     return model, images, bank, bank.parameters(3)[..., 0].astype("float64")
 
 
@@ -179,7 +184,7 @@ def test_perfect_world_model_undoes_composes_and_inverts(angle_retrieval):
 
 def test_undo_looks_up_what_was_degraded():
     model, images, bank, _ = angle_world()
-    undone = WorldModelEvaluator(model, images, bank, batch_size=9).undo(1)
+    undone = EquivarianceEvaluator(model, images, bank, batch_size=9).undo(1)
     assert list(undone) == ["darken"]
     np.testing.assert_allclose(undone["darken"]["degraded"], 0.75 * images[1], 1e-5)
     np.testing.assert_array_equal(undone["darken"]["nearest"], np.arange(23))
@@ -239,7 +244,7 @@ def test_ranks_equal_the_definition_written_out():
     gamma, beta = numbers(encoder.norm.gamma), numbers(encoder.norm.beta)
 
     def predict(context, source, target, flag=None):
-        action = numbers(views.shared_action(source, target)).astype("float32")
+        action = numbers(views.action_space.between(source, target)).astype("float32")
         if flag is not None:
             action[:, 4 + flag] = 1.0
         prediction = model.predictor(context, ids, ids, action, training=False)
@@ -291,7 +296,9 @@ def test_ranks_equal_the_definition_written_out():
             ops.convert_to_tensor(repeated / 255), np.full((11, 1), value, "float32")
         )
         # The middle of the blur's range, 0.4 to 1.0; the others are on or off.
-        for transform, value in zip(views.destructive, (1.0, 0.7, 1.0), strict=True)
+        for transform, value in zip(
+            views.action_space.destructive.transforms, (1.0, 0.7, 1.0), strict=True
+        )
     ]
     contexts = [encoder(255 * degrade, training=False) for degrade in degraded]
     for name, flags in (("undo", (0, 1, 2)), ("undo_without_flag", (None,) * 3)):
@@ -342,7 +349,7 @@ def test_report_and_table_with_probes_and_control():
     json.dumps(report, allow_nan=False)
     for section, rows in report["retrieval"].items():
         assert list(report["control"]["retrieval"][section]) == list(rows)
-    assert list(report["probes"]["mlp"]) == list(model.view_generator.action_slots)
+    assert list(report["probes"]["mlp"]) == list(model.action_space.slots)
     lines = report_table(report).splitlines()
     assert max(map(len, lines)) <= 98
     rows = {line[:30].strip(): line[30:].split() for line in lines}
@@ -379,10 +386,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_measured(monkeypatch):
     other = SimpleNamespace(image_size=(32, 32), value_range=(0, 255))
     with pytest.raises(ValueError, match="`control.image_size` must be .*20, 20"):
         equivariance_report(model, images, control=other)
-    views = SimpleNamespace(shared=(Grayscale(),))
-    with pytest.raises(ValueError, match="ColorJitter"):
-        equivariance_report(SimpleNamespace(view_generator=views), images)
+    space = ActionSpace(destructive=[Grayscale()])
+    with pytest.raises(ValueError, match="features alone"):
+        equivariance_report(SimpleNamespace(action_space=space), images)
     other = SimpleNamespace(**{**vars(other), "image_size": (20, 20)})
-    other.view_generator = views
-    with pytest.raises(ValueError, match="ColorJitter"):
+    other.action_space, other.num_channels = space, 3
+    with pytest.raises(ValueError, match="features alone"):
         equivariance_report(model, images, control=other)

@@ -1,3 +1,4 @@
+import random
 from types import SimpleNamespace
 
 import keras
@@ -172,7 +173,7 @@ def test_datasets_that_leave_out_or_mix_images_are_refused(encoder):
         (np.zeros((2, 20, 20, 1)), "num_images, height, width, 3"),
         (np.zeros((0, 20, 20, 3)), "num_images, height, width, 3"),
         (np.zeros((2, 24, 20, 3)), r"\(20, 20\) pixels"),
-        (np.full((2, 20, 20, 3), np.nan), "NaN in image 0"),
+        (np.full((2, 20, 20, 3), np.nan), "NaN or infinity in image 0"),
         (np.full((2, 20, 20, 3), 255.5), r"value_range \(0, 255\)"),
         (np.full((2, 20, 20, 3), -1), r"value_range \(0, 255\)"),
         (np.full((2, 20, 20, 3), "a"), "numbers"),
@@ -186,8 +187,16 @@ def test_images_that_do_not_fit_are_refused(encoder, images, message):
 def test_untrained_copy_has_the_shape_and_not_the_weights(encoder):
     model = SimpleNamespace(encoder=encoder)
     before = encoder.get_weights()
-    keras.utils.set_random_seed(1)
+    stream = random.getstate()
     copy = untrained_copy(model)
+    # It is the same at every call, and takes nothing from the caller's stream.
+    assert random.getstate() == stream
+    random.random()
+    again = untrained_copy(model).get_weights()
+    for one, other in zip(copy.get_weights(), again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    other = untrained_copy(model, seed=1).get_weights()
+    assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(again, other, strict=True))
     after = copy.get_weights()
     assert [w.shape for w in after] == [w.shape for w in before]
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(after, before, strict=True))
@@ -201,7 +210,7 @@ def test_features_are_compared_with_untrained_ones_and_with_pixels(encoder):
     images = generator.integers(0, 256, (30, 20, 20, 3)).astype("uint8")
     labels = generator.integers(0, 2, 30)
     model = SimpleNamespace(
-        encoder=encoder, target_encoder=encoder, value_range=encoder.value_range
+        encoder=encoder, feature_encoder=encoder, value_range=encoder.value_range
     )
     results = compare_features(
         model, images[:20], labels[:20], images[20:], labels[20:], num_neighbors=3

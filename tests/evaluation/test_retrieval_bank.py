@@ -44,7 +44,7 @@ def test_doubled_bank_reaches_twice_as_far():
 
 
 def test_bank_is_rebuilt_from_its_config():
-    bank = RetrievalBank(9, ColorJitter(0.3, 0.2, 0.1, 0.05, probability=1.0), 11)
+    bank = RetrievalBank(9, [ColorJitter(0.3, 0.2, 0.1, 0.05, probability=1.0)], 11)
     config = keras.saving.serialize_keras_object(bank)
     rebuilt = keras.saving.deserialize_keras_object(config)
     assert isinstance(rebuilt, RetrievalBank)
@@ -62,8 +62,8 @@ def test_slot_parameters_sweep_one_slot_evenly():
     ("arguments", "name"),
     [
         ({"size": 1}, "size"),
-        ({"jitter": ColorJitter()}, "probability"),
-        ({"jitter": "ColorJitter"}, "jitter"),
+        ({"shared": [ColorJitter()]}, "probability"),
+        ({"shared": "ColorJitter"}, "shared"),
         ({"seed": -1}, "seed"),
     ],
 )

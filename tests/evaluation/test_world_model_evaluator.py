@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_iwm.actions import ColorJitter, Transform
+from keras_iwm.actions import ColorJitter, Flip, RelativeCrop, Transform
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.evaluation import (
     RetrievalBank,
@@ -63,8 +63,8 @@ def reference(model, images, bank):
             ops.convert_to_tensor(repeated), parameters
         )
         entries = normalized(model.target_encoder(views, training=False))
-        identity = ops.convert_to_tensor([[1.0, 1.0, 1.0, 0.0]] * bank.size)
-        action = model.view_generator.shared_action(identity, parameters)
+        identity = model.action_space.identity(bank.size)
+        action = model.action_space.between(identity, parameters)
         other = images[(index + 1) % len(images)]
         clean_latents.append(normalized(model.target_encoder(image[None])).ravel())
         for key, context_image in (("mrr", image), ("mrr_swapped_image", other)):
@@ -158,16 +158,19 @@ class BrightnessPredictor(keras.Model):
 def test_perfect_world_model_has_mrr_one():
     jitter = ColorJitter(contrast=0.0, saturation=0.0, hue=0.0, probability=1.0)
     encoder = PixelEncoder()
+    views = ViewGenerator(SIZE, MultiBlockMask(GRID), [jitter])
     model = SimpleNamespace(
-        target_encoder=encoder,
+        feature_encoder=encoder,
         predictor=BrightnessPredictor(),
-        view_generator=ViewGenerator(SIZE, MultiBlockMask(GRID), shared=(jitter,)),
+        action_space=views.action_space,
+        view_generator=views,
         image_size=encoder.image_size,
         value_range=encoder.value_range,
+        num_channels=3,
         num_patches=25,
     )
     images = some_images() // 2  # dark enough to be clipped nowhere
-    bank = RetrievalBank(32, jitter)
+    bank = RetrievalBank(32, [jitter])
     results = evaluate_world_model(model, images, bank, by_slot=True, verbose=False)
     for key in ("mrr", "hit_at_1", "hit_at_10", "mrr_brightness"):
         assert results[key] == 1.0, key
@@ -294,6 +297,9 @@ def test_sweep_of_a_slot_is_the_row_of_its_image():
         evaluator.sweep(0, "blur")
 
 
+SLOTS = ("brightness", "contrast", "saturation", "hue")
+
+
 @keras.saving.register_keras_serializable(package="test")
 class Gamma(Transform):
     parameters, identity, scales = ("gamma",), (1.0,), (1.0,)
@@ -305,23 +311,82 @@ class Gamma(Transform):
         return ops.power(images, ops.reshape(parameters, (-1, 1, 1, 1)))
 
 
-def test_further_shared_transforms_stay_at_identity():
+def test_slots_that_a_bank_has_not_stay_at_identity():
     bank = RetrievalBank(8)
-    model = make_model(shared=(ColorJitter(), Gamma()))
+    model = make_model(actions=[Gamma(), ColorJitter()])
     evaluator = WorldModelEvaluator(model, some_images(2), bank)
-    rows = bank.parameters(1)[0]
-    sent = {}
-    evaluator._ranking.predict_on_batch = sent.update
-    evaluator._ranking.rank(some_images()[0], some_images()[1], rows)
-    assert np.array_equal(sent["parameters"][:, :4], rows)
-    assert np.array_equal(sent["parameters"][:, 4], np.ones(8))
+    rows = evaluator.parameters[0]
+    np.testing.assert_array_equal(rows[:, 1:], bank.parameters(1)[0])
+    np.testing.assert_array_equal(rows[:, 0], np.ones(8))
 
 
-@pytest.mark.parametrize("shared", [(), (Gamma(),), (Gamma(), ColorJitter())])
-def test_model_without_jitter_first_is_refused(shared):
-    model = SimpleNamespace(view_generator=SimpleNamespace(shared=shared))
-    with pytest.raises(ValueError, match="ColorJitter"):
-        WorldModelEvaluator(model, some_images())
+def test_the_default_bank_moves_every_operation_of_the_model():
+    model = make_model(
+        actions=[ColorJitter(strength=2.0, probability=0.5), Gamma(probability=0.5)]
+    )
+    evaluator = WorldModelEvaluator(model, some_images(2))
+    assert evaluator.bank.slots == (*SLOTS, "gamma")
+    # Colour jitter in its default ranges, whatever the model trained with.
+    headline = RetrievalBank().action_space.shared.transforms[0].get_config()
+    bank = evaluator.bank.action_space.shared
+    assert bank.transforms[0].get_config() == headline
+    assert bank.transforms[1].probability == 1.0
+    gamma = evaluator.parameters[..., 4]
+    assert 0.5 <= gamma.min() < 0.52
+    assert 1.48 < gamma.max() <= 1.5
+    assert WorldModelEvaluator(make_model(), some_images(2)).bank.get_config() == (
+        RetrievalBank().get_config()
+    )
+
+
+def test_an_operation_of_ones_own_is_measured_like_any_other():
+    model = make_model(actions=[Gamma()])
+    images, bank = some_images(), RetrievalBank(12, [Gamma()])
+    results = evaluate_world_model(model, images, bank, by_slot=True, verbose=False)
+    expected = reference(model, images, bank)
+    for key, value in expected.items():
+        assert results[key] == pytest.approx(value, rel=2e-3), key
+    assert {"mrr_gamma", "parameter_error_gamma"} < set(results)
+    found = WorldModelEvaluator(model, images, bank).sweep(0, "gamma")
+    np.testing.assert_allclose(found["values"], np.linspace(0.5, 1.5, 33), rtol=1e-6)
+
+
+def test_a_slot_of_two_values_has_a_chance_of_its_own():
+    model = make_model(actions=[Flip(), RelativeCrop()])
+    bank = RetrievalBank.for_actions(model.action_space, 8)
+    evaluator = WorldModelEvaluator(model, some_images(2), bank)
+    results = evaluator.evaluate_by_slot(verbose=False)
+    assert results["mrr_flip_chance"] == reciprocal_rank_chance(2) == 0.75
+    assert evaluator.rank_slot("flip", verbose=False)["values"].tolist() == [0, 1]
+    assert "mrr_crop_top_chance" not in results
+    # The rest of the box is in the middle while its top moves.
+    swept = evaluator.sweep(0, "crop_top")["parameters"]
+    np.testing.assert_allclose(swept[:, 1], np.linspace(0, 0.2, 33), atol=1e-6)
+    np.testing.assert_allclose(swept[:, 2:], [[0.1, 0.8]] * 33, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_channels", [1, 12])
+def test_images_of_other_channels_are_measured(num_channels):
+    encoder = ViTEncoder(SIZE, PATCH, 16, 1, 2, num_channels=num_channels)
+    model = ImageWorldModel.from_encoder(encoder, predictor_layers=1, seed=0)
+    images = np.random.default_rng(1).integers(0, 256, (2, SIZE, SIZE, num_channels))
+    bank = RetrievalBank.for_actions(model.action_space, 8)
+    results = evaluate_world_model(model, images, bank, verbose=False)
+    assert 0 < results["mrr"] <= 1
+    with pytest.raises(ValueError, match=f"width, {num_channels}"):
+        WorldModelEvaluator(
+            model,
+            images[..., :1] if num_channels > 1 else np.repeat(images, 3, axis=-1),
+        )
+
+
+def test_a_model_without_shared_operations_is_refused():
+    with pytest.raises(ValueError, match="measured by its features alone"):
+        WorldModelEvaluator(make_model(conditioning="none", actions=()), some_images())
+    with pytest.raises(ValueError, match="must have the slots .*'hue'"):
+        WorldModelEvaluator(
+            make_model(actions=[Gamma()]), some_images(), RetrievalBank(8)
+        )
 
 
 def test_images_that_do_not_fit_are_refused():
