@@ -141,6 +141,7 @@ class ActionSpace:
         slots = self.shared.difference(source, target)
         if touched is None:
             return ops.pad(slots, ((0, 0), (0, len(self.operation_names))))
+        touched = ops.convert_to_tensor(touched, dtype="float32")
         return ops.concatenate([slots, touched], axis=-1)
 
     def sweep(self, slot, num_values=33):

@@ -96,6 +96,7 @@ class TransformSequence(Transform):
             touched = ops.any(rows != identity, axis=-1, keepdims=True)
             return ops.cast(touched, "float32")
 
+        parameters = ops.convert_to_tensor(parameters, dtype="float32")
         return self._side_by_side(is_touched, parameters)
 
     def sweep(self, parameter, num_values=33):
