@@ -1,9 +1,8 @@
-"""The operations of a transformer block, in the form each backend runs fastest.
+"""The operations of a transformer block on JAX, with gradients in closed form.
 
-Torch has kernels for them. JAX has not: there a gradient that automatic
-differentiation pieces together keeps and moves more than the closed form does. On
-TensorFlow, whose XLA is of another build, the closed forms gained nothing. Their price:
-JAX differentiates them backwards only (`jax.grad`, not `jax.jvp`).
+A gradient that automatic differentiation pieces together keeps and moves more than the
+closed form does. Torch has kernels; on TensorFlow, whose XLA is of another build, the
+closed forms gained nothing.
 """
 
 import math
@@ -26,8 +25,6 @@ def layer_norm(tokens, gamma, beta, epsilon):
     Returns:
         Tensor of the shape and dtype of `tokens`.
     """
-    if keras.backend.backend() != "jax":
-        return ops.layer_normalization(tokens, gamma, beta, epsilon=epsilon)
     num_tokens, features = tokens.shape[1:]
     flat = ops.cast(ops.reshape(tokens, (-1, features)), "float32")
 
@@ -65,8 +62,6 @@ def gelu(features):
     Returns:
         Tensor of the same shape and dtype.
     """
-    if keras.backend.backend() != "jax":
-        return keras.activations.gelu(features, approximate=False)
 
     @ops.custom_gradient
     def multiply_by_cdf(features):
@@ -95,7 +90,7 @@ def attend(query, key, value):
     Returns:
         Tensor of the same shape.
     """
-    if keras.backend.backend() != "jax" or has_accelerator():
+    if has_accelerator():
         return ops.dot_product_attention(query, key, value)
     # JAX has no fused attention on a CPU. Heads that are brought forward once cost
     # less than a transposition in every product.

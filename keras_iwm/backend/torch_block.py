@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 
-def is_plain(block):
+def can_fuse(block):
     """Whether the block's layers do what their weights say and no more.
 
     Low-rank updates (`enable_lora`) are Keras's, and so is a block that has them.
@@ -27,7 +27,7 @@ def is_plain(block):
     )
 
 
-def add_branches(block, tokens, paths=None):
+def fused_branches(block, tokens, paths=None):
     """Add a plain block's two residual branches.
 
     In narrow models Keras's calls of layers and operations take a sixth of a step.

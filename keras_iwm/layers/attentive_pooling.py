@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import gelu
+from keras_iwm.backend import gelu
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 

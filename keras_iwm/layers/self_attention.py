@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import attend
+from keras_iwm.backend import attend
 from keras_iwm.layers.token_dense import TokenDense
 
 

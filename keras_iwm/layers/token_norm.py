@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwm.backend.block_operations import layer_norm
+from keras_iwm.backend import layer_norm
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")

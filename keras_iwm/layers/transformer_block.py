@@ -3,13 +3,10 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import gelu
+from keras_iwm.backend import can_fuse, fused_branches, gelu
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
-
-if keras.backend.backend() == "torch":
-    from keras_iwm.backend import torch_block
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -116,8 +113,8 @@ class TransformerBlock(keras.layers.Layer):
 
     def _branches(self, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
-        if keras.backend.backend() == "torch" and torch_block.is_plain(self):
-            return torch_block.add_branches(self, tokens, paths)
+        if can_fuse(self):
+            return fused_branches(self, tokens, paths)
         attended = self.attention(self.attention_norm(tokens))
         if paths is not None:
             attended = attended * paths[:, 0]
