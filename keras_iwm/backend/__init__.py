@@ -22,13 +22,11 @@ else:
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
-    from keras_iwm.backend.torch_block import can_fuse as can_fuse
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
-    from keras_iwm.backend.operations import can_fuse as can_fuse
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import fused_update as fused_update
     from keras_iwm.backend.operations import move_towards as move_towards

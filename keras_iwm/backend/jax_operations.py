@@ -1,95 +1,81 @@
-"""The operations of a transformer block on JAX, with gradients in closed form.
+"""The operations of a transformer block on JAX, with derivatives in closed form.
 
 A gradient that automatic differentiation pieces together keeps and moves more than the
 closed form does. Torch has kernels; on TensorFlow, whose XLA is of another build, the
-closed forms gained nothing.
+closed forms gained nothing. JAX transposes them for `jax.grad`.
 """
 
+import functools
 import math
 
+import jax
+import jax.numpy as jnp
 import keras
 from keras import ops
 
 
 def layer_norm(tokens, gamma, beta, epsilon):
-    """Normalise every token to mean 0 and variance 1, then scale and shift it.
-
-    Computed in float32 whatever the tokens' dtype.
-
-    Args:
-        tokens: Float tensor of shape `(batch_size, num_patches, features)`.
-        gamma: Tensor of shape `(features,)`.
-        beta: Tensor of shape `(features,)`.
-        epsilon: Float, added to the variance.
-
-    Returns:
-        Tensor of the shape and dtype of `tokens`.
-    """
-    num_tokens, features = tokens.shape[1:]
-    flat = ops.cast(ops.reshape(tokens, (-1, features)), "float32")
-
-    @ops.custom_gradient
-    def normalize(flat, gamma, beta):
-        centred = flat - ops.mean(flat, axis=-1, keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        inverse = ops.rsqrt(variance + epsilon)
-
-        def gradient(upstream):
-            normal = centred * inverse
-            scaled = upstream * gamma
-            along = ops.mean(scaled * normal, axis=-1, keepdims=True)
-            level = ops.mean(scaled, axis=-1, keepdims=True)
-            return (
-                inverse * (scaled - level - normal * along),
-                ops.sum(upstream * normal, axis=0),
-                ops.sum(upstream, axis=0),
-            )
-
-        return centred * inverse * gamma + beta, gradient
-
-    outputs = normalize(flat, ops.cast(gamma, "float32"), ops.cast(beta, "float32"))
-    return ops.cast(ops.reshape(outputs, (-1, num_tokens, features)), tokens.dtype)
+    """See `operations.layer_norm`."""
+    flat = jnp.reshape(tokens, (-1, tokens.shape[-1])).astype("float32")
+    gamma, beta = ops.cast(gamma, "float32"), ops.cast(beta, "float32")
+    outputs = normalize(flat, gamma, beta, epsilon)
+    return jnp.reshape(outputs, tokens.shape).astype(tokens.dtype)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def normalize(flat, gamma, beta, epsilon):
+    """Normalise rows, then scale and shift them."""
+    normal, _ = standardize(flat, epsilon)
+    return normal * gamma + beta
+
+
+@normalize.defjvp
+def normalize_jvp(epsilon, primals, tangents):
+    """How the result moves with rows, scale and shift."""
+    flat, gamma, beta = primals
+    flat_step, gamma_step, beta_step = tangents
+    normal, inverse = standardize(flat, epsilon)
+    level = jnp.mean(flat_step, axis=-1, keepdims=True)
+    along = jnp.mean(flat_step * normal, axis=-1, keepdims=True)
+    normal_step = inverse * (flat_step - level - normal * along)
+    step = normal_step * gamma + normal * gamma_step + beta_step
+    return normal * gamma + beta, step
+
+
+def standardize(flat, epsilon):
+    """Rows with mean 0 and variance 1, and the inverse of their deviation."""
+    centred = flat - jnp.mean(flat, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    return centred * inverse, inverse
+
+
+@jax.custom_jvp
 def gelu(features):
-    """Return the exact GELU, `features` times the normal distribution's CDF of them.
+    """See `operations.gelu`."""
+    values = features.astype("float32")
+    return (values * normal_cdf(values)).astype(features.dtype)
 
-    The approximate form differs between backends.
 
-    Args:
-        features: Float tensor of any shape.
+@gelu.defjvp
+def gelu_jvp(primals, tangents):
+    """How the result moves with the features."""
+    (features,), (step,) = primals, tangents
+    values = features.astype("float32")
+    cdf = normal_cdf(values)
+    density = jnp.exp(-0.5 * jnp.square(values)) / math.sqrt(2 * math.pi)
+    # Kept for the backward pass in place of the features.
+    slope = (cdf + values * density).astype(features.dtype)
+    return (values * cdf).astype(features.dtype), step * slope
 
-    Returns:
-        Tensor of the same shape and dtype.
-    """
 
-    @ops.custom_gradient
-    def multiply_by_cdf(features):
-        values = ops.cast(features, "float32")
-        cdf = 0.5 + 0.5 * ops.erf(values * math.sqrt(0.5))
-        density = ops.exp(-0.5 * ops.square(values)) / math.sqrt(2 * math.pi)
-        # Kept for the backward pass in place of the features.
-        slope = ops.cast(cdf + values * density, features.dtype)
-
-        def gradient(upstream):
-            return upstream * slope
-
-        return ops.cast(values * cdf, features.dtype), gradient
-
-    return multiply_by_cdf(features)
+def normal_cdf(values):
+    """The normal distribution's cumulative distribution function."""
+    return 0.5 + 0.5 * jax.lax.erf(values * math.sqrt(0.5))
 
 
 def attend(query, key, value):
-    """Return the mean of the values, weighted by how each key fits each query.
-
-    Args:
-        query: Tensor of shape `(batch_size, num_patches, num_heads, head_dim)`.
-        key: Tensor of the same shape.
-        value: Tensor of the same shape.
-
-    Returns:
-        Tensor of the same shape.
-    """
+    """See `operations.attend`."""
     if has_accelerator():
         return ops.dot_product_attention(query, key, value)
     # JAX has no fused attention on a CPU. Heads that are brought forward once cost

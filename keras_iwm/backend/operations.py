@@ -49,17 +49,9 @@ def attend(query, key, value):
     return ops.dot_product_attention(query, key, value)
 
 
-def can_fuse(block):
-    """Whether `fused_branches` computes what the layers of a block do: never here."""
-    return False
-
-
-def fused_branches(block, tokens, paths=None):
-    """Add a block's two residual branches: only for a block that `can_fuse` allows."""
-    raise NotImplementedError("This backend has no kernels for a block.")
-
-
-# A function that moves all weights and moments of Adam at once, or `None`.
+# Functions of a backend with kernels for it, or `None`: a block's two residual branches,
+# and a step of AdamW for all parameters of one learning rate.
+fused_branches = None
 fused_update = None
 
 
