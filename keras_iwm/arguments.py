@@ -3,15 +3,20 @@
 import numpy as np
 
 
-def as_number(name, value, low, high):
-    """`value` as a float in [`low`, `high`], or a ValueError that says so."""
+def as_number(name, value, low, high, below=False):
+    """`value` as a float in [`low`, `high`], or a ValueError that says so.
+
+    With `below` it must be smaller than `high`.
+    """
     try:
-        number = float(value)
+        number = float("nan") if isinstance(value, (str, bool)) else float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if not low <= number <= high:
+    inside = low <= number < high if below else low <= number <= high
+    if not inside or not np.isfinite(number):
         raise ValueError(
-            f"`{name}` must be a number from {low:g} to {high:g}. Received: {value!r}."
+            f"`{name}` must be a finite number from {low:g} to "
+            f"{'below ' if below else ''}{high:g}. Received: {name}={value!r}."
         )
     return number
 

@@ -1,7 +1,5 @@
 """What the copies of a model must agree on, for the backend that runs."""
 
-import keras
-
 from keras_iwm.backend.own_draws import own_draws
 
 
@@ -26,16 +24,3 @@ class Replicas:
     def average(self, results):
         """Metric results, a dictionary, averaged over the copies."""
         return results
-
-
-def make_replicas():
-    """Make the `Replicas` of the backend that runs."""
-    if keras.backend.backend() == "tensorflow":
-        from keras_iwm.backend.tensorflow_replicas import TensorFlowReplicas
-
-        return TensorFlowReplicas()
-    if keras.backend.backend() == "torch":
-        from keras_iwm.backend.torch_replicas import TorchReplicas
-
-        return TorchReplicas()
-    return Replicas()

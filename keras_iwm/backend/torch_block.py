@@ -4,33 +4,10 @@ import torch
 from torch.nn import functional
 
 
-def is_plain(block):
-    """Whether the block's layers do what their weights say and no more.
+def fused_branches(block, tokens, paths=None):
+    """Add the two residual branches of a block whose layers are all plain.
 
-    Low-rank updates (`enable_lora`) are Keras's, and so is a block that has them.
-
-    Args:
-        block: `TransformerBlock`, built.
-
-    Returns:
-        Boolean.
-    """
-    attention = block.attention
-    return not any(
-        layer.lora_enabled
-        for layer in (
-            attention.query_key_value,
-            attention.output_projection,
-            block.mlp_hidden,
-            block.mlp_output,
-        )
-    )
-
-
-def add_branches(block, tokens, paths=None):
-    """Add a plain block's two residual branches.
-
-    In narrow models Keras's calls of layers and operations take a sixth of a step.
+    They do what their weights say and no more. In narrow models Keras's calls of layers and operations take a sixth of a step.
 
     Args:
         block: `TransformerBlock`, built.

@@ -1,6 +1,6 @@
 """Training on several devices."""
 
-from keras_iwm.backend.own_draws import own_draws as own_draws
+from keras_iwm.backend import own_draws as own_draws
 from keras_iwm.distribution.tensor_parallel_layout import (
     tensor_parallel_layout as tensor_parallel_layout,
 )

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.arguments import as_count
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -39,7 +40,7 @@ class ActionFeatures(keras.layers.Layer):
 
     def __init__(self, hidden_dim, **kwargs):
         super().__init__(**kwargs)
-        self.hidden_dim = hidden_dim
+        self.hidden_dim = as_count("hidden_dim", hidden_dim)
         policy = self.dtype_policy
         self.token_layer = TokenDense(
             hidden_dim, kernel_initializer="he_normal", dtype=policy, name="token"

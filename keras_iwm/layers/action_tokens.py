@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_iwm.arguments import as_count
+
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class ActionTokens(keras.layers.Layer):
@@ -31,7 +33,7 @@ class ActionTokens(keras.layers.Layer):
 
     def __init__(self, hidden_dim, **kwargs):
         super().__init__(**kwargs)
-        self.hidden_dim = hidden_dim
+        self.hidden_dim = as_count("hidden_dim", hidden_dim)
 
     def build(self, action_shape):
         """Create one kernel and one bias for each slot."""

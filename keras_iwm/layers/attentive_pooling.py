@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import gelu
+from keras_iwm.arguments import as_count
+from keras_iwm.backend import gelu
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 
@@ -45,7 +46,7 @@ class AttentivePooling(keras.layers.Layer):
 
     def __init__(self, num_heads, **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
+        self.num_heads = as_count("num_heads", num_heads)
 
     def build(self, latents_shape):
         """Create the query, the norms and the products."""

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.arguments import as_count
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -19,8 +20,8 @@ class PatchEmbedding(keras.layers.Layer):
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
-        images: Tensor of shape `(batch_size, height, width, 3)`, both sides
-            multiples of `patch_size`.
+        images: Tensor of shape `(batch_size, height, width, num_channels)`,
+            both sides multiples of `patch_size`.
         patch_ids: Optional integer tensor of shape `(batch_size, num_patches)`,
             positions on the grid row by row.
 
@@ -37,23 +38,25 @@ class PatchEmbedding(keras.layers.Layer):
 
     def __init__(self, patch_size, hidden_dim, **kwargs):
         super().__init__(**kwargs)
-        self.patch_size = patch_size
-        self.hidden_dim = hidden_dim
+        self.patch_size = as_count("patch_size", patch_size)
+        self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.projection = TokenDense(
-            hidden_dim, dtype=self.dtype_policy, name="projection"
+            self.hidden_dim, dtype=self.dtype_policy, name="projection"
         )
 
     def build(self, images_shape, patch_ids_shape=None):
-        """Create the projection for patches of three channels."""
-        self.projection.build((None, None, 3 * self.patch_size**2))
+        """Create the projection for patches of the images' channels."""
+        features = images_shape[-1] * self.patch_size**2
+        self.projection.build((None, None, features))
 
     def call(self, images, patch_ids=None):
         """Embed all patches, or those at `patch_ids`."""
         size = self.patch_size
-        rows, columns = images.shape[1] // size, images.shape[2] // size
-        patches = ops.reshape(images, (-1, rows, size, columns, size * 3))
+        height, width, num_channels = images.shape[1:]
+        rows, columns = height // size, width // size
+        patches = ops.reshape(images, (-1, rows, size, columns, size * num_channels))
         patches = ops.transpose(patches, (0, 1, 3, 2, 4))
-        patches = ops.reshape(patches, (-1, rows * columns, size * size * 3))
+        patches = ops.reshape(patches, (-1, rows * columns, size**2 * num_channels))
         if patch_ids is not None:
             patches = ops.take_along_axis(patches, patch_ids[..., None], axis=1)
         return self.projection(patches)

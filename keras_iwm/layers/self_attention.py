@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import attend
+from keras_iwm.arguments import as_count
+from keras_iwm.backend import attend
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -38,7 +39,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, num_heads, output_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.num_heads = num_heads
+        self.num_heads = as_count("num_heads", num_heads)
         self.output_initializer = keras.initializers.get(output_initializer)
 
     def build(self, tokens_shape):
@@ -88,6 +89,14 @@ class SelfAttention(keras.layers.Layer):
             ops.reshape(value, heads),
         )
         return self.output_projection(ops.reshape(mixed, (-1, num_tokens, hidden_dim)))
+
+    def is_plain(self, dtype):
+        """Whether it computes in `dtype` what its weights say and no more."""
+        return (
+            type(self) is SelfAttention
+            and self.query_key_value.is_plain(dtype)
+            and self.output_projection.is_plain(dtype)
+        )
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -1,4 +1,4 @@
-"""Fixed 2-D sine and cosine positions."""
+"""Fixed sine and cosine positions."""
 
 import functools
 
@@ -7,47 +7,59 @@ import numpy as np
 
 @functools.lru_cache(maxsize=32)
 def sincos_positions(grid_size, hidden_dim, resampled_size=None):
-    """Fixed 2-D sine and cosine positions of a grid of patches.
+    """Fixed sine and cosine positions of a grid of patches, of any number of axes.
 
-    The first half of the features encodes the row, the second half the column.
-    A model made for one grid sees another through `resampled_size`: the patch
-    centres are spread over the same extent, so that an object keeps its position
-    when the image is enlarged.
+    Each axis has its own share of the features, in the axes' order: half of it sines,
+    half cosines. For rows and columns, the first half of the features encodes the row,
+    the second half the column. The pairs of a sine and a cosine are shared out evenly;
+    what does not divide goes to the first axes, one pair each. A model made for one
+    grid sees another through `resampled_size`: the patch centres are spread over the
+    same extent, so that an object keeps its position when the image is enlarged.
 
     Args:
-        grid_size: Pair of integers, rows and columns of the grid that the model
-            was made for.
-        hidden_dim: Integer, number of features; a multiple of 4.
-        resampled_size: Pair of integers, rows and columns of the grid to make
-            positions for. Defaults to `grid_size`.
+        grid_size: Tuple of integers, the grid that the model was made for: rows and
+            columns, `(times, rows, columns)`, ...
+        hidden_dim: Integer, number of features; even, and at least 2 for each axis.
+        resampled_size: Tuple of as many integers, the grid to make positions for.
+            Defaults to `grid_size`.
 
     Returns:
-        Float32 array of shape `(rows * columns, hidden_dim)`, row by row. It is
-        shared between calls: do not write to it.
+        Float32 array of shape `(num_patches, hidden_dim)`, the last axis of the grid
+        running fastest. It is shared between calls: do not write to it.
 
     Raises:
-        ValueError: If `hidden_dim` is not a multiple of 4.
+        ValueError: If `hidden_dim` is odd or too small, or the two grids differ in
+            their number of axes.
 
     Example:
 
     ```python
-    positions = keras_iwm.layers.sincos_positions((14, 14), 768)
+    positions = keras_iwm.layers.sincos_positions((14, 14), 768)  # (196, 768)
+    of_a_video = keras_iwm.layers.sincos_positions((8, 14, 14), 768)  # (1568, 768)
     ```
     """
-    if hidden_dim % 4:
+    num_axes = len(grid_size)
+    if hidden_dim % 2 or hidden_dim < 2 * num_axes:
         raise ValueError(
-            "`hidden_dim` must be a multiple of 4, for the sines and cosines of "
-            f"rows and columns. Received: hidden_dim={hidden_dim}."
+            "`hidden_dim` must be even and at least 2 for each axis of the grid, for a "
+            f"sine and a cosine. Received: hidden_dim={hidden_dim} for {num_axes} axes."
         )
     sizes = resampled_size or grid_size
-    frequencies = 10000.0 ** (-np.arange(hidden_dim // 4) / (hidden_dim / 4))
-    axes = []
-    for size, original in zip(sizes, grid_size, strict=True):
+    if len(sizes) != num_axes:
+        raise ValueError(
+            "`resampled_size` must have as many axes as `grid_size`. Received: "
+            f"resampled_size={sizes} for grid_size={grid_size}."
+        )
+    parts = []
+    for axis, (size, original) in enumerate(zip(sizes, grid_size, strict=True)):
+        num_pairs = hidden_dim // 2 // num_axes + (axis < hidden_dim // 2 % num_axes)
+        frequencies = 10000.0 ** (-np.arange(num_pairs) / num_pairs)
         centres = (np.arange(size) + 0.5) * original / size - 0.5
         angles = centres[:, None] * frequencies
-        axes.append(np.concatenate([np.sin(angles), np.cos(angles)], axis=-1))
-    rows, columns = np.broadcast_arrays(axes[0][:, None], axes[1][None, :])
-    positions = np.concatenate([rows, columns], axis=-1)
-    positions = positions.reshape(-1, hidden_dim).astype("float32")
+        encoded = np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+        shape = [1] * num_axes + [2 * num_pairs]
+        shape[axis] = size
+        parts.append(np.broadcast_to(encoded.reshape(shape), (*sizes, shape[-1])))
+    positions = np.concatenate(parts, axis=-1).reshape(-1, hidden_dim).astype("float32")
     positions.flags.writeable = False
     return positions

@@ -16,10 +16,11 @@ class TokenDense(keras.layers.Dense):
         **kwargs: Passed to `keras.layers.Dense`.
 
     Call arguments:
-        tokens: Tensor of shape `(batch_size, num_patches, features)`.
+        tokens: Tensor of shape `(batch_size, ..., features)`, with any number of axes
+            between.
 
     Returns:
-        Tensor of shape `(batch_size, num_patches, units)`.
+        Tensor of shape `(batch_size, ..., units)`.
 
     Example:
 
@@ -31,10 +32,36 @@ class TokenDense(keras.layers.Dense):
 
     def call(self, tokens, training=None):
         """Apply the layer to every token."""
-        num_tokens, features = tokens.shape[1:]
-        flat = ops.reshape(tokens, (-1, features))
+        if len(tokens.shape) == 2:
+            return super().call(tokens, training=training)
+        between = tokens.shape[1:-1]
+        if None in between:
+            between = ops.shape(tokens)[1:-1]
+        flat = ops.reshape(tokens, (-1, tokens.shape[-1]))
         outputs = super().call(flat, training=training)
-        return ops.reshape(outputs, (-1, num_tokens, self.units))
+        return ops.reshape(outputs, (-1, *between, self.units))
+
+    def is_plain(self, dtype):
+        """Whether it computes in `dtype` what its weights say and no more."""
+        return (
+            type(self) is TokenDense
+            and not self.lora_enabled
+            and self.quantization_mode is None
+            and self.compute_dtype == dtype
+            and self.activation is keras.activations.linear
+            and self.activity_regularizer is None
+        )
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        """Quantise the kernel as `keras.layers.Dense` does, which refuses subclasses.
+
+        Args:
+            mode: String, such as `"int8"`.
+            type_check: Boolean, whether to refuse subclasses of this class.
+            config: Optional `keras.quantizers.QuantizationConfig`.
+        """
+        type_check = type_check and type(self) is not TokenDense
+        super().quantize(mode, type_check=type_check, config=config)
 
     def save_own_variables(self, store):
         """Store the kernel, low-rank updates added, and these beside it.

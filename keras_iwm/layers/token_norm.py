@@ -2,7 +2,8 @@
 
 import keras
 
-from keras_iwm.backend.block_operations import layer_norm
+from keras_iwm.arguments import as_number
+from keras_iwm.backend import layer_norm
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -16,7 +17,8 @@ class TokenNorm(keras.layers.LayerNormalization):
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
-        tokens: Tensor of shape `(batch_size, num_patches, features)`.
+        tokens: Tensor of shape `(batch_size, ..., features)`, with any number of axes
+            between.
 
     Returns:
         Tensor of the same shape in the compute dtype.
@@ -30,8 +32,25 @@ class TokenNorm(keras.layers.LayerNormalization):
     """
 
     def __init__(self, epsilon=1e-6, **kwargs):
+        epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
         super().__init__(epsilon=epsilon, **kwargs)
 
     def call(self, tokens):
         """Normalise every token."""
+        if not self._is_usual():
+            return super().call(tokens)
         return layer_norm(tokens, self.gamma, self.beta, self.epsilon)
+
+    def _is_usual(self):
+        """Whether none of `keras.layers.LayerNormalization`'s variants is asked for."""
+        both = self.gamma is not None and self.beta is not None
+        return both and self.axis in (-1, [-1])
+
+    def is_plain(self, dtype):
+        """Whether it computes in `dtype` what its weights say and no more."""
+        return (
+            type(self) is TokenNorm
+            and self._is_usual()
+            and self.compute_dtype == dtype
+            and self.activity_regularizer is None
+        )

@@ -3,13 +3,11 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend.block_operations import gelu
+from keras_iwm.arguments import as_count, as_number
+from keras_iwm.backend import fused_branches, gelu
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
-
-if keras.backend.backend() == "torch":
-    from keras_iwm.backend import torch_block
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -38,6 +36,10 @@ class TransformerBlock(keras.layers.Layer):
     Returns:
         Tensor of the same shape.
 
+    Raises:
+        ValueError: If an argument is not a number of its range, or `num_heads` does
+            not divide `hidden_dim`.
+
     Example:
 
     ```python
@@ -57,16 +59,13 @@ class TransformerBlock(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(
-                "`drop_path_rate` must be a float in [0, 1). Received: "
-                f"drop_path_rate={drop_path_rate}."
-            )
-        self.num_heads = num_heads
-        self.mlp_dim = mlp_dim
-        self.block_index = block_index
-        self.drop_path_rate = drop_path_rate
-        self.remat = remat
+        self.num_heads = as_count("num_heads", num_heads)
+        self.mlp_dim = as_count("mlp_dim", mlp_dim)
+        self.block_index = as_count("block_index", block_index)
+        self.drop_path_rate = as_number(
+            "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
+        )
+        self.remat = bool(remat)
 
     def build(self, tokens_shape):
         """Create norms, attention and MLP."""
@@ -116,8 +115,8 @@ class TransformerBlock(keras.layers.Layer):
 
     def _branches(self, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
-        if keras.backend.backend() == "torch" and torch_block.is_plain(self):
-            return torch_block.add_branches(self, tokens, paths)
+        if fused_branches is not None and self._is_plain():
+            return fused_branches(self, tokens, paths)
         attended = self.attention(self.attention_norm(tokens))
         if paths is not None:
             attended = attended * paths[:, 0]
@@ -127,6 +126,14 @@ class TransformerBlock(keras.layers.Layer):
         if paths is not None:
             expanded = expanded * paths[:, 1]
         return tokens + expanded
+
+    def _is_plain(self):
+        """Whether all layers do what their weights say and no more."""
+        parts = self.attention_norm, self.attention, self.mlp_norm
+        return all(
+            part.is_plain(self.compute_dtype)
+            for part in (*parts, self.mlp_hidden, self.mlp_output)
+        )
 
     def get_config(self):
         """Return the constructor's arguments."""

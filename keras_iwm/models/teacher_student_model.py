@@ -3,10 +3,8 @@
 import keras
 from keras import ops
 
+from keras_iwm.backend import move_towards, take_step
 from keras_iwm.models.pretraining_model import PretrainingModel
-
-if keras.backend.backend() == "torch":
-    from keras_iwm.backend import torch_update
 
 
 class TeacherStudentModel(PretrainingModel):
@@ -80,37 +78,15 @@ class TeacherStudentModel(PretrainingModel):
         momentum = keras.saving.serialize_keras_object(self.ema_momentum)
         return {**super().get_config(), "ema_momentum": momentum}
 
-    if keras.backend.backend() == "jax":
-
-        def train_step(self, state, data):
-            """Take Keras's step, then move the target encoder in the new state."""
-            with keras.StatelessScope(
-                zip(self.optimizer.variables, state[2], strict=False)
-            ):
-                iterations = self._count_updates()
-            logs, state = super().train_step(state, data)
-            trainable, non_trainable, optimizer, metrics = state
-            mapping = [
-                *zip(self.trainable_variables, trainable, strict=True),
-                *zip(self.non_trainable_variables, non_trainable, strict=True),
-                *zip(self.optimizer.variables, optimizer, strict=True),
-            ]
-            with keras.StatelessScope(mapping) as scope:
-                self._move_target_encoder(iterations)
-            non_trainable = [
-                scope.get_current_value(variable)
-                for variable in self.non_trainable_variables
-            ]
-            return logs, (trainable, non_trainable, optimizer, metrics)
-
-    else:
-
-        def train_step(self, data):
-            """Take Keras's step, then move the target encoder."""
-            iterations = self._count_updates()
-            logs = super().train_step(data)
-            self._move_target_encoder(iterations)
-            return logs
+    def train_step(self, *arguments):
+        """Take Keras's step, then move the target encoder."""
+        return take_step(
+            self,
+            super().train_step,
+            arguments,
+            before=self._count_updates,
+            after=self._move_target_encoder,
+        )
 
     def _count_updates(self):
         """Number of updates the optimizer has made, as a value of its own.
@@ -127,22 +103,9 @@ class TeacherStudentModel(PretrainingModel):
             momentum = momentum(iterations)
         updated = self._count_updates() > iterations
         rate = ops.where(updated, 1.0 - ops.cast(momentum, "float32"), 0.0)
-        pairs = [
-            (target, ops.stop_gradient(ops.convert_to_tensor(weight)))
-            for target, weight in self._followed_weights()
-        ]
-        if keras.backend.backend() == "torch":
-            torch_update.move_towards(
-                [target.value for target, _ in pairs],
-                [weight for _, weight in pairs],
-                rate,
-            )
-            return
-        for target, weight in pairs:
-            step = ops.cast(rate, target.dtype) * (
-                ops.cast(weight, target.dtype) - target.value
-            )
-            target.assign(target.value + step)
+        targets, weights = zip(*self._followed_weights(), strict=True)
+        weights = [ops.stop_gradient(ops.convert_to_tensor(w)) for w in weights]
+        move_towards(targets, weights, rate)
 
     def _followed_weights(self):
         """Pairs of a teacher's variable and the student's value that it follows."""

@@ -7,8 +7,7 @@ import keras
 from keras import ops
 
 from keras_iwm.array_arguments import check_values
-from keras_iwm.backend.own_draws import seed_states
-from keras_iwm.backend.replicas import make_replicas
+from keras_iwm.backend import make_replicas, seed_states
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
 
@@ -165,12 +164,10 @@ class TrainedModel(ComposedModel):
         """Return the metrics' results, of all replicas together."""
         return self.replicas.average(super().get_metrics_result())
 
-    if keras.backend.backend() != "jax":
-
-        def train_step(self, data):
-            """Take Keras's step, the replicas together."""
-            with self.replicas.step(self):
-                return super().train_step(data)
+    def train_step(self, *arguments):
+        """Take Keras's step, the replicas together."""
+        with self.replicas.step(self):
+            return super().train_step(*arguments)
 
     def get_compile_config(self):
         """Return the compile arguments, without what the backend has resolved.

@@ -4,6 +4,7 @@ import collections
 
 from keras.optimizers import schedules
 
+from keras_iwm.arguments import as_count, as_number
 from keras_iwm.optimizers.adamw import AdamW
 
 PretrainingRecipe = collections.namedtuple(
@@ -33,7 +34,8 @@ def pretraining_recipe(
         learning_rate: Float, the peak. Defaults to 1e-3 for a batch of 2048, and
             with the square root of the batch size for others.
         warmup_fraction: Float in [0, 1), share of the steps with a rising rate.
-        weight_decay: Pair of floats, at the start and at the end.
+        weight_decay: Float; or pair of floats, at the start and at the end. A start of
+            0 stands for a millionth of the end, since schedules are proportional.
         ema_momentum: Float in [0, 1], momentum of the target encoder at the start.
             A short run wants less: its target must move further per step.
         **optimizer_arguments: Passed to `AdamW`, such as
@@ -43,7 +45,7 @@ def pretraining_recipe(
         Named tuple `(optimizer, ema_momentum)`, an `AdamW` and a schedule.
 
     Raises:
-        ValueError: If `steps` or `batch_size` is not positive.
+        ValueError: If an argument is not a number of its range.
 
     Example:
 
@@ -55,13 +57,15 @@ def pretraining_recipe(
     model.compile(recipe.optimizer)
     ```
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if int(value) != value or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}."
-            )
+    steps = as_count("steps", steps)
+    batch_size = as_count("batch_size", batch_size)
     if learning_rate is None:
         learning_rate = 1e-3 * (batch_size / 2048) ** 0.5
+    learning_rate = as_number("learning_rate", learning_rate, 0.0, float("inf"))
+    warmup_fraction = as_number(
+        "warmup_fraction", warmup_fraction, 0.0, 1.0, below=True
+    )
+    ema_momentum = as_number("ema_momentum", ema_momentum, 0.0, 1.0)
     warmup_steps = int(warmup_fraction * steps)
     return PretrainingRecipe(
         AdamW(
@@ -72,10 +76,27 @@ def pretraining_recipe(
                 warmup_target=learning_rate,
                 warmup_steps=warmup_steps,
             ),
-            schedules.CosineDecay(
-                weight_decay[0], steps, alpha=weight_decay[1] / weight_decay[0]
-            ),
+            decay_schedule(weight_decay, steps),
             **optimizer_arguments,
         ),
         schedules.PolynomialDecay(ema_momentum, steps, 1.0),
     )
+
+
+def decay_schedule(weight_decay, steps):
+    """The weight decay as a float, or on a cosine from the first to the second."""
+    if not isinstance(weight_decay, (tuple, list)):
+        return as_number("weight_decay", weight_decay, 0.0, float("inf"))
+    if len(weight_decay) != 2:
+        raise ValueError(
+            "`weight_decay` must be a number, or a pair (at the start, at the end). "
+            f"Received: {weight_decay!r}."
+        )
+    start, end = (
+        as_number(f"weight_decay[{index}]", value, 0.0, float("inf"))
+        for index, value in enumerate(weight_decay)
+    )
+    if start == end:
+        return start
+    start = start or 1e-6 * end
+    return schedules.CosineDecay(start, steps, alpha=end / start)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_iwm.backend.block_operations import attend, gelu, layer_norm
+from keras_iwm.backend import attend, gelu, layer_norm
 
 torch = pytest.importorskip("torch")
 RNG = np.random.default_rng(0)

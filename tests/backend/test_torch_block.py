@@ -9,7 +9,7 @@ from keras_iwm.layers import TransformerBlock
 
 if keras.backend.backend() != "torch":
     pytest.skip("only Torch has a short way", allow_module_level=True)
-from keras_iwm.backend import torch_block
+from keras_iwm.layers import transformer_block
 
 TOKENS = np.random.default_rng(0).normal(size=(3, 5, 12)).astype("float32")
 
@@ -39,7 +39,7 @@ def gradients(block):
 def test_both_ways_agree(monkeypatch, remat):
     block = small_block(remat=remat)
     short = gradients(block)
-    monkeypatch.setattr(torch_block, "is_plain", lambda block: False)
+    monkeypatch.setattr(transformer_block, "can_fuse", lambda block: False)
     for mine, expected in zip(short, gradients(block), strict=True):
         np.testing.assert_allclose(mine, expected, atol=2e-5, rtol=1e-5)
 
@@ -48,7 +48,7 @@ def test_both_ways_drop_the_same_paths(monkeypatch):
     images = np.repeat(TOKENS, 20, axis=0)
     outputs = []
     for plain in (True, False):
-        monkeypatch.setattr(torch_block, "is_plain", lambda block, plain=plain: plain)
+        monkeypatch.setattr(transformer_block, "can_fuse", lambda block, plain=plain: plain)
         keras.utils.set_random_seed(3)
         block = small_block(drop_path_rate=0.5)
         outputs.append(ops.convert_to_numpy(block(images, training=True)))
@@ -58,9 +58,9 @@ def test_both_ways_drop_the_same_paths(monkeypatch):
 def test_low_rank_updates_are_respected():
     block = small_block()
     before = ops.convert_to_numpy(block(TOKENS))
-    assert torch_block.is_plain(block)
+    assert transformer_block.can_fuse(block)
     block.mlp_hidden.enable_lora(2)
-    assert not torch_block.is_plain(block)
+    assert not transformer_block.can_fuse(block)
     block.mlp_hidden.lora_kernel_b.assign(np.ones((2, 24), "float32"))
     after = ops.convert_to_numpy(block(TOKENS))
     assert np.abs(after - before).max() > 1e-3

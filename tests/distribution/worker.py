@@ -23,7 +23,7 @@ from keras import ops
 import keras_iwm
 from keras_iwm import downstream
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
-from keras_iwm.backend.own_draws import seed_states
+from keras_iwm.backend import seed_states
 from keras_iwm.models import ImageWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 

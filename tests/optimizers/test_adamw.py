@@ -117,8 +117,8 @@ def test_recipe_starts_and_ends_where_the_family_does():
     assert at(rate, 0) == pytest.approx(2e-4)
     assert at(rate, 400) == pytest.approx(1e-3)
     assert at(rate, 3000) == pytest.approx(1e-6, rel=1e-3)
-    assert at(optimizer.weight_decay, 0) == pytest.approx(0.04)
-    assert at(optimizer.weight_decay, 3000) == pytest.approx(0.4)
+    assert at(optimizer.decay, 0) == pytest.approx(0.04)
+    assert at(optimizer.decay, 3000) == pytest.approx(0.4)
     assert at(momentum, 0) == pytest.approx(0.996)
     assert at(momentum, 1500) == pytest.approx(0.998)
     assert at(momentum, 9000) == 1.0

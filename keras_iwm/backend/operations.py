@@ -1,0 +1,90 @@
+"""What a backend without something of its own does, in Keras's operations."""
+
+import keras
+from keras import ops
+
+
+def layer_norm(tokens, gamma, beta, epsilon):
+    """Normalise every token to mean 0 and variance 1, then scale and shift it.
+
+    Computed in float32 whatever the tokens' dtype.
+
+    Args:
+        tokens: Float tensor of shape `(..., features)`.
+        gamma: Tensor of shape `(features,)`.
+        beta: Tensor of shape `(features,)`.
+        epsilon: Float, added to the variance.
+
+    Returns:
+        Tensor of the shape and dtype of `tokens`.
+    """
+    return ops.layer_normalization(tokens, gamma, beta, epsilon=epsilon)
+
+
+def gelu(features):
+    """Return the exact GELU, `features` times the normal distribution's CDF of them.
+
+    The approximate form differs between backends.
+
+    Args:
+        features: Float tensor of any shape.
+
+    Returns:
+        Tensor of the same shape and dtype.
+    """
+    return keras.activations.gelu(features, approximate=False)
+
+
+def attend(query, key, value):
+    """Return the mean of the values, weighted by how each key fits each query.
+
+    Args:
+        query: Tensor of shape `(batch_size, num_patches, num_heads, head_dim)`.
+        key: Tensor of the same shape.
+        value: Tensor of the same shape.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    return ops.dot_product_attention(query, key, value)
+
+
+# Functions of a backend with kernels for it, or `None`: a block's two residual branches,
+# and a step of AdamW for all parameters of one learning rate.
+fused_branches = None
+fused_update = None
+
+
+def move_towards(variables, targets, rate):
+    """Move variables a share of the way to targets.
+
+    Args:
+        variables: List of `keras.Variable`.
+        targets: List of tensors of their shapes.
+        rate: Float32 scalar tensor, the share.
+    """
+    for variable, target in zip(variables, targets, strict=True):
+        step = ops.cast(rate, variable.dtype) * (
+            ops.cast(target, variable.dtype) - variable.value
+        )
+        variable.assign(variable.value + step)
+
+
+def take_step(model, step, arguments, before, after):
+    """Take a train step with something done before and after it.
+
+    Args:
+        model: `keras.Model` that takes the step.
+        step: Function, Keras's own train step.
+        arguments: Tuple, what Keras has called the train step with.
+        before: Function without arguments, which reads variables of the optimizer.
+        after: Function of what `before` has returned, which reads variables of the
+            model and assigns those that do not learn.
+
+    Returns:
+        What Keras's own train step returns.
+    """
+    noted = before()
+    logs = step(*arguments)
+    after(noted)
+    return logs
