@@ -13,7 +13,6 @@ from keras_iwm.downstream import (
     AttentiveHead,
     LinearHead,
     MultiTaskModel,
-    PatchLinearHead,
     WorldModelBackbone,
     finetuning_recipe,
 )
@@ -154,7 +153,7 @@ def test_both_tasks_are_learned_on_a_frozen_encoder(train):
 
 
 def test_pixels_and_images_are_classified_together(train):
-    model = make_model(photo=LinearHead(3), bright=PatchLinearHead(2))
+    model = make_model(photo=LinearHead(3), bright=LinearHead(2, per_patch=True))
     images, labels = train["photo"]
     # Bright patches, as a mask of pixels; the upper border is not known.
     brightness = images.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5))
