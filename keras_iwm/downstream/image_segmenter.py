@@ -153,13 +153,13 @@ class ImageSegmenter(DownstreamModel):
         """Return the loss, after a look at the masks' size."""
         if y is not None:
             check_mask_size(y.shape, y_pred.shape, "y")
-        weight = _pixel_weights(sample_weight)
+        weight = _pixel_weights(sample_weight, y)
         return super().compute_loss(x, y, y_pred, weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Return the metrics, which Keras builds before the loss."""
         check_mask_size(y.shape, y_pred.shape, "y")
-        return super().compute_metrics(x, y, y_pred, _pixel_weights(sample_weight))
+        return super().compute_metrics(x, y, y_pred, _pixel_weights(sample_weight, y))
 
     def check_batch(self, x, y=None, sample_weight=None, name="x"):
         """Refuse images and masks that cannot be meant, see `TrainedModel`."""
@@ -200,11 +200,12 @@ class ImageSegmenter(DownstreamModel):
         }
 
 
-def _pixel_weights(sample_weight):
-    """Weights of images or pixels, in the masks' rank: Keras would add a last axis."""
+def _pixel_weights(sample_weight, masks):
+    """Weights of pixels, made from those of images: Keras would add a last axis."""
     if sample_weight is None or len(sample_weight.shape) != 1:
         return sample_weight
-    return ops.reshape(sample_weight, (-1, 1, 1))
+    weights = ops.reshape(sample_weight, (-1, 1, 1))
+    return weights * ops.ones_like(masks, dtype=weights.dtype)
 
 
 def pixel_logits(head, latents, image_size, patch_size):
