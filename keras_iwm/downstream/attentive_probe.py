@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_number
+from keras_iwm.array_arguments import check_labels, check_train_and_test_labels
 from keras_iwm.backend.random_streams import kept_streams
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
-from keras_iwm.array_arguments import check_labels, check_train_and_test_labels
 from keras_iwm.optimizers.adamw import AdamW
 
 

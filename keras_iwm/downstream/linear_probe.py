@@ -6,14 +6,14 @@ import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count
-from keras_iwm.backend.random_streams import kept_streams
-from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
-from keras_iwm.downstream.parallel_heads import ParallelHeads
 from keras_iwm.array_arguments import (
     check_features,
     check_labels,
     check_train_and_test_labels,
 )
+from keras_iwm.backend.random_streams import kept_streams
+from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
+from keras_iwm.downstream.parallel_heads import ParallelHeads
 
 
 def linear_probe(
