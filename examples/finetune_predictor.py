@@ -142,7 +142,7 @@ def make_classifier(name, model, arguments, num_classes, steps):
             arguments.batch_size,
             arguments.learning_rate,
             arguments.layer_decay,
-            1.0 if is_random else arguments.predictor_multiplier,
+            arguments.predictor_multiplier,
             weight_decay=arguments.weight_decay,
         ),
         loss=keras.losses.CategoricalCrossentropy(

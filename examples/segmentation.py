@@ -109,14 +109,13 @@ def make_segmenter(model, arguments, steps):
     segmenter = downstream.ImageSegmenter(
         backbone, arguments.num_classes, arguments.head, arguments.ignore_label
     )
-    multiplier = 1.0 if arguments.random_predictor else arguments.predictor_multiplier
     segmenter.compile(
         downstream.finetuning_recipe(
             segmenter,
             steps,
             arguments.batch_size,
             arguments.learning_rate,
-            predictor_multiplier=multiplier,
+            predictor_multiplier=arguments.predictor_multiplier,
         )
     )
     return segmenter

@@ -162,7 +162,6 @@ def finetune(name, protocol, random_predictor=False):
             steps=EPOCHS * (NUM_LABELLED // 32),
             batch_size=32,
             learning_rate=2e-3,
-            predictor_multiplier=1.0 if random_predictor else 0.1,
         ),
     )
     classifier.fit(train_images, train_labels, batch_size=32, epochs=EPOCHS, verbose=0)

@@ -9,16 +9,10 @@ from keras_iwm.downstream.finetuning_recipe import (
 from keras_iwm.downstream.image_classifier import ImageClassifier as ImageClassifier
 from keras_iwm.downstream.image_segmenter import ImageSegmenter as ImageSegmenter
 from keras_iwm.downstream.linear_head import LinearHead as LinearHead
-from keras_iwm.downstream.linear_probe import LinearProbe as LinearProbe
 from keras_iwm.downstream.linear_probe import linear_probe as linear_probe
+from keras_iwm.downstream.linear_probe_model import LinearProbe as LinearProbe
 from keras_iwm.downstream.low_shot_probe import low_shot_probe as low_shot_probe
 from keras_iwm.downstream.multi_task_model import MultiTaskModel as MultiTaskModel
-from keras_iwm.downstream.patch_attentive_head import (
-    PatchAttentiveHead as PatchAttentiveHead,
-)
-from keras_iwm.downstream.patch_linear_head import (
-    PatchLinearHead as PatchLinearHead,
-)
 from keras_iwm.downstream.world_model_backbone import (
     WorldModelBackbone as WorldModelBackbone,
 )

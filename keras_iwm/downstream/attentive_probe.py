@@ -3,8 +3,11 @@
 import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count, as_number
 from keras_iwm.array_arguments import check_labels, check_train_and_test_labels
+from keras_iwm.backend.random_streams import kept_streams
 from keras_iwm.downstream.attentive_head import AttentiveHead
+from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
 from keras_iwm.optimizers.adamw import AdamW
 
 
@@ -31,8 +34,7 @@ def attentive_probe(
 
     Args:
         train_latents: Array of shape `(num_train, num_patches, hidden_dim)`, such as
-            `extract_features(model.target_encoder, images, pooled=False)` makes: the
-            teacher's.
+            `extract_features(model.feature_encoder, images, pooled=False)` makes.
         train_labels: Integers of shape `(num_train,)` from 0.
         test_latents: Array like `train_latents`.
         test_labels: Integers of shape `(num_test,)`, of classes that
@@ -42,8 +44,9 @@ def attentive_probe(
         batch_size: Positive integer.
         learning_rate: Float, the peak of AdamW's cosine schedule.
         weight_decay: Float.
-        seed: Integer, of the initial weights and the order of the latents.
-        verbose: Boolean, whether to show the epochs.
+        seed: Non-negative integer, of the initial weights and the order of the
+            latents. The global random streams are left as they are.
+        verbose: Boolean, whether to show progress once it takes over 3 seconds.
 
     Returns:
         Dictionary of `accuracy`, a float from 0 to 1, and `probe`, the fitted
@@ -51,8 +54,8 @@ def attentive_probe(
         `AttentiveHead`, which also tells where it looks.
 
     Raises:
-        ValueError: If shapes do not fit, or the test labels hold a class that the
-            training labels lack.
+        ValueError: If an argument is out of its range, shapes do not fit, or the test
+            labels hold a class that the training labels lack.
 
     Example:
 
@@ -66,6 +69,10 @@ def attentive_probe(
     results["accuracy"]
     ```
     """
+    num_heads, epochs = as_count("num_heads", num_heads), as_count("epochs", epochs)
+    batch_size, seed = as_count("batch_size", batch_size), as_count("seed", seed, 0)
+    learning_rate = as_number("learning_rate", learning_rate, 0.0, np.inf)
+    weight_decay = as_number("weight_decay", weight_decay, 0.0, np.inf)
     latents = []
     for name, values in (("train", train_latents), ("test", test_latents)):
         values = np.asarray(values)
@@ -80,26 +87,22 @@ def attentive_probe(
     test_labels = check_labels(test_labels, len(latents[1]), "test_labels")
     num_classes = check_train_and_test_labels(train_labels, test_labels)
 
-    keras.utils.set_random_seed(seed)
-    inputs = keras.Input(latents[0].shape[1:])
-    head = AttentiveHead(num_classes, num_heads, name="head")
-    probe = keras.Model(inputs, head(inputs))
-    steps = epochs * -(-len(latents[0]) // batch_size)
-    probe.compile(
-        AdamW(
-            keras.optimizers.schedules.CosineDecay(learning_rate, steps, alpha=1e-3),
-            weight_decay,
-        ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    probe.fit(
-        latents[0],
-        train_labels,
-        batch_size=batch_size,
-        epochs=epochs,
-        verbose=2 if verbose else 0,
-    )
-    logits = probe.predict(latents[1], batch_size=batch_size, verbose=0)
+    rows = np.arange(len(latents[0]))
+    batches = FeatureBatches(latents[0], train_labels, rows, epochs, batch_size, seed)
+    with kept_streams(seed):
+        inputs = keras.Input(latents[0].shape[1:])
+        head = AttentiveHead(num_classes, num_heads, name="head")
+        probe = keras.Model(inputs, head(inputs))
+        probe.compile(
+            AdamW(
+                keras.optimizers.schedules.CosineDecay(
+                    learning_rate, len(batches), alpha=1e-3
+                ),
+                weight_decay,
+            ),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        fit_with_progress(probe, batches, "Attentive probe", verbose)
+        logits = probe.predict(latents[1], batch_size=batch_size, verbose=0)
     accuracy = np.mean(np.argmax(logits, axis=1) == test_labels)
     return {"accuracy": float(accuracy), "probe": probe}

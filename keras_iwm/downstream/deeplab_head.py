@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_iwm.arguments import as_count
 from keras_iwm.layers.normalize_latents import normalize_latents
 
 _STRIDES = (4, 32)  # Pixels between the features of the levels P2 and P5.
@@ -21,7 +22,7 @@ class DeepLabHead(keras.layers.Layer):
     backend. KerasCV's layers compute in the global dtype policy.
 
     Args:
-        num_classes: Integer, number of classes.
+        num_classes: Integer of at least 2, number of classes.
         patch_size: Integer, pixels from one latent to the next: 4, 8, 16 or 32.
         **kwargs: Passed to `keras.layers.Layer`.
 
@@ -51,14 +52,16 @@ class DeepLabHead(keras.layers.Layer):
     ```
     """
 
+    per_patch = True
+
     def __init__(self, num_classes, patch_size, **kwargs):
         super().__init__(**kwargs)
+        self.num_classes = as_count("num_classes", num_classes, 2)
         if patch_size not in (4, 8, 16, 32):
             raise ValueError(
                 "`patch_size` must be 4, 8, 16 or 32 for the DeepLab head. Received: "
                 f"{patch_size}. Choose the linear or the attentive head."
             )
-        self.num_classes = num_classes
         self.patch_size = patch_size
 
     def build(self, latents_shape):

@@ -2,102 +2,93 @@
 
 import keras
 import numpy as np
+from keras import ops
 
+from keras_iwm.downstream.world_model_backbone import WorldModelBackbone
 from keras_iwm.models.trained_model import TrainedModel
 
 
 class DownstreamModel(TrainedModel):
-    """A model on a `WorldModelBackbone`, with early checks of its labels.
+    """A model on a `WorldModelBackbone`, with early checks of images and labels.
 
     Subclasses have `backbone` and `check_labels(labels, name)`, which takes NumPy
-    arrays and raises a `ValueError`. Labels that come in a dataset are not seen before
-    the step; there, a compiled step cannot raise.
+    arrays and raises a `ValueError`. Labels in arrays are all looked at, those of a
+    dataset in its first batch; the step, once compiled, cannot raise.
     """
 
-    def fit(self, x=None, y=None, validation_data=None, **kwargs):
-        """Fit like any Keras model, after a look at data that are arrays.
+    @property
+    def value_range(self):
+        """Range of the images' pixel values."""
+        return self.backbone.encoder.value_range
 
-        Args:
-            x: What `keras.Model.fit` takes.
-            y: What `keras.Model.fit` takes.
-            validation_data: What `keras.Model.fit` takes.
-            **kwargs: Further arguments of `keras.Model.fit`.
-
-        Returns:
-            A `keras.callbacks.History`.
-
-        Raises:
-            ValueError: If labels do not fit the model or the images.
-        """
-        self.check_data(x, y, "y")
-        if isinstance(validation_data, (tuple, list)) and len(validation_data) > 1:
-            self.check_data(*validation_data[:2], "validation_data[1]")
-        return super().fit(x, y, validation_data=validation_data, **kwargs)
-
-    def evaluate(self, x=None, y=None, **kwargs):
-        """Evaluate like any Keras model, after a look at data that are arrays.
-
-        Args:
-            x: What `keras.Model.evaluate` takes.
-            y: What `keras.Model.evaluate` takes.
-            **kwargs: Further arguments of `keras.Model.evaluate`.
-
-        Returns:
-            What `keras.Model.evaluate` returns.
-
-        Raises:
-            ValueError: If labels do not fit the model or the images.
-        """
-        self.check_data(x, y, "y")
-        return super().evaluate(x, y, **kwargs)
-
-    def check_data(self, x, y, name):
-        """Check what can be looked at without a cost: labels that are an array.
-
-        Args:
-            x: Images, or what else `fit` takes.
-            y: Labels, or what else `fit` takes.
-            name: String, the labels' name in messages.
-        """
-        if isinstance(y, np.ndarray):
-            self.check_labels(y, name)
+    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+        """Refuse images and labels that cannot be meant, see `TrainedModel`."""
+        super().check_batch(x, y, sample_weight, name)
+        if y is not None:
+            labels = y if isinstance(y, dict) else np.asarray(ops.convert_to_numpy(y))
+            self.check_labels(labels, labels_name(name))
 
     def compile_from_config(self, config):
         """Compile as a saved model was; Keras leaves this to an own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    @classmethod
-    def from_config(cls, config):
-        """Make a model from its config."""
-        config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**config)
+
+def labels_name(name):
+    """What the labels beside the images called `name` are called in messages."""
+    return {"x": "y"}.get(name, name.replace("[0]", "[1]"))
 
 
-def as_num_classes(num_classes):
-    """`num_classes` as an integer of at least 2, or a ValueError that says so."""
-    whole = not isinstance(num_classes, bool) and int(num_classes) == num_classes
-    if not whole or num_classes < 2:
+def check_backbone(backbone):
+    """`backbone`, or a ValueError if it is none.
+
+    Args:
+        backbone: What the user gave.
+
+    Returns:
+        The `WorldModelBackbone`.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if not isinstance(backbone, WorldModelBackbone):
         raise ValueError(
-            "`num_classes` must be an integer of at least 2. Received: "
-            f"num_classes={num_classes!r}."
+            f"`backbone` must be a WorldModelBackbone. Received: {backbone!r}. Make "
+            "one with WorldModelBackbone.from_world_model(model, protocol)."
         )
-    return int(num_classes)
+    return backbone
 
 
-def check_class_labels(labels, num_classes, name):
-    """Refuse integer labels that are no classes, and one-hot ones of another width.
+def check_class_labels(labels, num_classes, name, loss=None):
+    """Refuse labels that are no classes, or not those that the loss takes.
 
     Args:
         labels: NumPy array of integers of any shape, or of floats with
             `num_classes` as its last axis.
         num_classes: Integer, number of classes.
         name: String, the argument's name in messages.
+        loss: Optional loss that is compiled.
 
     Raises:
-        ValueError: If a label is out of range or the width is another.
+        ValueError: If a label is out of range, the width is another, or one-hot
+            labels meet a loss for integers or integers one for one-hot labels.
     """
+    one_hot = labels.ndim > 1 and labels.shape[-1] == num_classes
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and one_hot:
+        raise ValueError(
+            f"`{name}` must hold integers for {type(loss).__name__}. Received: one-hot "
+            f"labels or probabilities of shape {labels.shape}. Pass labels.argmax("
+            "axis=-1), or compile with keras.losses.CategoricalCrossentropy("
+            "from_logits=True)."
+        )
+    if isinstance(loss, keras.losses.CategoricalCrossentropy) and not one_hot:
+        raise ValueError(
+            f"`{name}` must be one-hot or probabilities, of shape (num_images, "
+            f"{num_classes}), for {type(loss).__name__}. Received shape: "
+            f"{labels.shape}. Pass keras.utils.to_categorical(labels, {num_classes}), "
+            "or compile with keras.losses.SparseCategoricalCrossentropy("
+            "from_logits=True)."
+        )
     if labels.dtype.kind in "iub":
         smallest, largest = int(labels.min(initial=0)), int(labels.max(initial=0))
         if smallest < 0 or largest >= num_classes:
@@ -106,7 +97,7 @@ def check_class_labels(labels, num_classes, name):
                 f"labels from {smallest} to {largest}. Make the model with "
                 f"num_classes={largest + 1}, or number the classes from 0."
             )
-    elif labels.ndim < 2 or labels.shape[-1] != num_classes:
+    elif not one_hot or not np.isfinite(labels).all():
         raise ValueError(
             f"`{name}` must hold integers, or probabilities of shape (num_images, "
             f"{num_classes}). Received: shape {labels.shape}, dtype {labels.dtype}."

@@ -1,7 +1,12 @@
 """The optimizer of finetuning."""
 
+import math
+import posixpath
+import re
+
 from keras.optimizers import schedules
 
+from keras_iwm.arguments import as_count, as_number
 from keras_iwm.optimizers.adamw import AdamW
 
 
@@ -23,7 +28,8 @@ def finetuning_recipe(
     the head, the block below `layer_decay` times as fast as that, down to the patch
     embedding, so that the general features at the bottom move least (the recipe of
     masked autoencoders, arXiv 2111.06377, which image world models, arXiv 2403.00504,
-    follow). A pretrained predictor learns a tenth as fast as a random one.
+    follow). A pretrained predictor learns a tenth as fast as a random one, which the
+    backbone tells apart, so that the control is fair. What is frozen gets no rate.
 
     Drop path belongs to the backbone, `from_world_model(..., drop_path_rate=0.1)`;
     label smoothing to the loss, `keras.losses.CategoricalCrossentropy(
@@ -37,8 +43,9 @@ def finetuning_recipe(
         learning_rate: Float, the peak for the head. Defaults to 1e-3 for a batch of
             256, and with the square root of the batch size for others.
         layer_decay: Float in (0, 1]; 1 lets all blocks learn alike.
-        predictor_multiplier: Positive float, the predictor's learning rate as a share
-            of the head's. Give 1 for a predictor that was not pretrained.
+        predictor_multiplier: Positive float, a pretrained predictor's learning rate
+            as a share of the head's. A random one (`random_predictor` of the
+            backbone) learns as fast as the head.
         warmup_fraction: Float in [0, 1), share of the steps with a rising rate.
         weight_decay: Float.
         **optimizer_arguments: Passed to `AdamW`.
@@ -62,40 +69,54 @@ def finetuning_recipe(
     )
     ```
     """
-    for name, value in (("steps", steps), ("batch_size", batch_size)):
-        if int(value) != value or value < 1:
+    steps, batch_size = as_count("steps", steps), as_count("batch_size", batch_size)
+    for name, value, top in (
+        ("layer_decay", layer_decay, 1.0),
+        ("predictor_multiplier", predictor_multiplier, math.inf),
+    ):
+        if as_number(name, value, 0.0, top) == 0:
             raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}."
+                f"`{name}` must be positive. Received: {name}={value}. To leave "
+                "weights as they are, freeze them: `layer.trainable = False`."
             )
-    if not 0 < layer_decay <= 1:
-        raise ValueError(
-            "`layer_decay` must be in (0, 1]; 0.65 to 0.9 is usual. Received: "
-            f"layer_decay={layer_decay}."
-        )
-    if predictor_multiplier <= 0:
-        raise ValueError(
-            "`predictor_multiplier` must be positive. To freeze the predictor, probe "
-            "the encoder with protocol 'frozen'. Received: "
-            f"predictor_multiplier={predictor_multiplier}."
-        )
+    warmup_fraction = as_number("warmup_fraction", warmup_fraction, 0.0, 1.0)
     if learning_rate is None:
         learning_rate = 1e-3 * (batch_size / 256) ** 0.5
-    num_layers = model.backbone.encoder.num_layers
-    multipliers = {"^predictor/": predictor_multiplier}
-    for index in range(num_layers):
-        decay = layer_decay ** (num_layers - index)
-        multipliers[f"^encoder/block_{index:02d}/"] = decay
-    multipliers["^encoder/patch_embedding/"] = layer_decay ** (num_layers + 1)
-    warmup_steps = int(warmup_fraction * steps)
+    learning_rate = as_number("learning_rate", learning_rate, 0.0, math.inf)
+    warmup_steps = min(int(warmup_fraction * steps), steps - 1)
     return AdamW(
         schedules.CosineDecay(
             0.0 if warmup_steps else learning_rate,
-            max(1, steps - warmup_steps),
+            steps - warmup_steps,
             alpha=1e-3,
             warmup_target=learning_rate if warmup_steps else None,
             warmup_steps=warmup_steps,
         ),
         weight_decay,
-        learning_rate_multipliers=multipliers,
+        learning_rate_multipliers=_multipliers(
+            model.backbone, layer_decay, predictor_multiplier
+        ),
         **optimizer_arguments,
     )
+
+
+def _multipliers(backbone, layer_decay, predictor_multiplier):
+    """Factors of the learning rate for the parts of a backbone that learn."""
+    encoder, predictor = backbone.encoder, backbone.predictor
+    factors = [
+        (layer, layer_decay**depth)
+        for depth, layer in enumerate(reversed(encoder.blocks), start=1)
+    ]
+    factors.append((encoder.patch_embedding, layer_decay ** (len(factors) + 1)))
+    if predictor is not None:
+        is_random = backbone.random_predictor
+        factors.append((predictor, 1.0 if is_random else predictor_multiplier))
+    return {
+        _pattern(layer): factor for layer, factor in factors if layer.trainable_weights
+    }
+
+
+def _pattern(layer):
+    """Regular expression for the paths of a layer's weights, and for no others."""
+    paths = [weight.path for weight in layer.trainable_weights]
+    return f"^{re.escape(posixpath.commonpath(paths))}(/|$)"

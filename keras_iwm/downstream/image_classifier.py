@@ -2,10 +2,11 @@
 
 import keras
 
+from keras_iwm.arguments import as_count
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.downstream_model import (
     DownstreamModel,
-    as_num_classes,
+    check_backbone,
     check_class_labels,
 )
 from keras_iwm.downstream.linear_head import LinearHead
@@ -24,14 +25,14 @@ class ImageClassifier(DownstreamModel):
 
     Args:
         backbone: `WorldModelBackbone`; its encoder is a copy of the teacher.
-        num_classes: Integer, number of classes.
+        num_classes: Integer of at least 2, number of classes.
         head: `"attentive"` (one learned query, a cross-attention block, a linear
             layer) or `"linear"` (a linear layer on the average).
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
-            `value_range`.
+        images: Tensor of shape `(batch_size, height, width, num_channels)` in the
+            encoder's `value_range`.
         training: Boolean, whether to drop paths.
 
     Returns:
@@ -65,8 +66,8 @@ class ImageClassifier(DownstreamModel):
         super().__init__(autocast=False, **kwargs)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
-        self.backbone = backbone
-        self.num_classes = as_num_classes(num_classes)
+        self.backbone = check_backbone(backbone)
+        self.num_classes = as_count("num_classes", num_classes, 2)
         self.head = head
         if head == "linear":
             self.head_layer = LinearHead(self.num_classes, name="head")
@@ -102,9 +103,15 @@ class ImageClassifier(DownstreamModel):
         """Return the logits of each image."""
         return self.head_layer(self.backbone(images, training=training))
 
+    def compute_output_spec(self, images, training=None):
+        """Return the logits as a symbolic tensor."""
+        latents = self.backbone.compute_output_spec(images)
+        return self.head_layer.compute_output_spec(latents)
+
     def check_labels(self, labels, name):
         """Refuse labels that are none of the classes."""
-        check_class_labels(labels, self.num_classes, name)
+        loss = self.loss if self.compiled else None
+        check_class_labels(labels, self.num_classes, name, loss)
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -4,10 +4,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.arguments import as_count
+from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.deeplab_head import DeepLabHead
-from keras_iwm.downstream.downstream_model import DownstreamModel, as_num_classes
-from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
-from keras_iwm.downstream.patch_linear_head import PatchLinearHead
+from keras_iwm.downstream.downstream_model import (
+    DownstreamModel,
+    check_backbone,
+    labels_name,
+)
+from keras_iwm.downstream.linear_head import LinearHead
 from keras_iwm.metrics.mean_intersection_over_union import MeanIntersectionOverUnion
 
 HEADS = ("linear", "attentive", "deeplab")
@@ -23,11 +28,12 @@ class ImageSegmenter(DownstreamModel):
     predictor, or both.
 
     `compile` with an optimizer alone is enough: cross-entropy and mean IoU, both of
-    which leave out the pixels with `ignore_label`, are its defaults.
+    which leave out the pixels with `ignore_label`, are its defaults. `fit` takes
+    `sample_weight`, one weight for each image or for each pixel.
 
     Args:
         backbone: `WorldModelBackbone`; its encoder is a copy of the teacher.
-        num_classes: Integer, number of classes.
+        num_classes: Integer of at least 2, number of classes.
         head: `"linear"` (a linear layer on each latent), `"attentive"` (a transformer
             block over all latents before it) or `"deeplab"` (DeepLabV3+, which needs
             `pip install keras-iwm[cv]`, image sides of multiples of 32 pixels, and
@@ -37,9 +43,9 @@ class ImageSegmenter(DownstreamModel):
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
-            `value_range`. Another size than the encoder's `image_size` is taken,
-            a multiple of its patch size.
+        images: Tensor of shape `(batch_size, height, width, num_channels)` in the
+            encoder's `value_range`. Another size than the encoder's `image_size` is
+            taken, a multiple of its patch size.
         training: Boolean, whether to drop paths.
 
     Returns:
@@ -73,6 +79,9 @@ class ImageSegmenter(DownstreamModel):
     ```
     """
 
+    # Keras knows no weights of classes for targets of this rank.
+    ignored_arguments = ("class_weight",)
+
     def __init__(
         self, backbone, num_classes, head="linear", ignore_label=None, **kwargs
     ):
@@ -80,17 +89,20 @@ class ImageSegmenter(DownstreamModel):
         super().__init__(autocast=False, **kwargs)
         if head not in HEADS:
             raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
-        self.backbone = backbone
-        self.num_classes = as_num_classes(num_classes)
+        self.backbone = check_backbone(backbone)
+        self.num_classes = as_count("num_classes", num_classes, 2)
         self.head = head
         self.ignore_label = ignore_label
+        if ignore_label is not None:
+            self.ignore_label = as_count("ignore_label", ignore_label, -(2**31))
         encoder = backbone.encoder
         if head == "linear":
-            self.head_layer = PatchLinearHead(self.num_classes, name="head")
+            self.head_layer = LinearHead(self.num_classes, per_patch=True, name="head")
         elif head == "attentive":
-            self.head_layer = PatchAttentiveHead(
+            self.head_layer = AttentiveHead(
                 self.num_classes,
                 encoder.num_heads,
+                per_patch=True,
                 dtype=encoder.dtype_policy,
                 name="head",
             )
@@ -129,25 +141,31 @@ class ImageSegmenter(DownstreamModel):
         patch_size = self.backbone.encoder.patch_size
         return pixel_logits(self.head_layer, latents, images.shape[1:3], patch_size)
 
+    def compute_output_spec(self, images, training=None):
+        """Return the logits as a symbolic tensor."""
+        self.backbone.compute_output_spec(images)  # refuses what does not fit
+        shape = (*images.shape[:3], self.num_classes)
+        return keras.KerasTensor(shape, dtype="float32")
+
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
         """Return the loss, after a look at the masks' size."""
         if y is not None:
             check_mask_size(y.shape, y_pred.shape, "y")
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        weight = _pixel_weights(sample_weight, y)
+        return super().compute_loss(x, y, y_pred, weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Return the metrics, which Keras builds before the loss."""
         check_mask_size(y.shape, y_pred.shape, "y")
-        return super().compute_metrics(x, y, y_pred, sample_weight)
+        return super().compute_metrics(x, y, y_pred, _pixel_weights(sample_weight, y))
 
-    def check_data(self, x, y, name):
-        """Check masks that are an array: their size beside the images, their labels."""
-        arrays = isinstance(x, np.ndarray) and isinstance(y, np.ndarray)
-        if arrays and y.ndim == 3:  # `check_labels` has a word for others
-            check_mask_size(y.shape, x.shape, name)
-        super().check_data(x, y, name)
+    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+        """Refuse images and masks that cannot be meant, see `TrainedModel`."""
+        if y is not None and len(y.shape) == 3:  # `check_labels` has a word for others
+            check_mask_size(y.shape, x.shape, labels_name(name))
+        super().check_batch(x, y, sample_weight, name)
 
     def check_labels(self, labels, name):
         """Refuse masks with labels that are neither a class nor to be ignored."""
@@ -180,6 +198,14 @@ class ImageSegmenter(DownstreamModel):
             "head": self.head,
             "ignore_label": self.ignore_label,
         }
+
+
+def _pixel_weights(sample_weight, masks):
+    """Weights of pixels, made from those of images: Keras would add a last axis."""
+    if sample_weight is None or len(sample_weight.shape) != 1:
+        return sample_weight
+    weights = ops.reshape(sample_weight, (-1, 1, 1))
+    return weights * ops.ones_like(masks, dtype=weights.dtype)
 
 
 def pixel_logits(head, latents, image_size, patch_size):

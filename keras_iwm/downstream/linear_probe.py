@@ -4,82 +4,16 @@ import itertools
 
 import keras
 import numpy as np
-from keras import ops
-from tqdm import tqdm
 
+from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import (
     check_features,
     check_labels,
     check_train_and_test_labels,
 )
-from keras_iwm.datasets.epoch_ordered_dataset import check_integer
-
-
-@keras.saving.register_keras_serializable(package="keras_iwm")
-class LinearProbe(keras.Model):
-    """Linear classifier of features that it standardises itself.
-
-    `linear_probe` trains it and returns it; it is then used on features of the same
-    encoder and blocks, or saved. It is a float32 model under any global policy.
-
-    Args:
-        feature_dim: Positive integer, number of features of an image.
-        num_classes: Integer of at least 2.
-        **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
-
-    Call arguments:
-        features: Tensor of shape `(batch_size, feature_dim)`.
-
-    Returns:
-        Tensor of shape `(batch_size, num_classes)`, the logits.
-
-    Raises:
-        ValueError: If a size is too small or features have another shape.
-
-    Example:
-
-    ```python
-    probe = keras_iwm.downstream.LinearProbe(feature_dim=8, num_classes=3)
-    logits = probe(keras.random.normal((4, 8)))  # (4, 3)
-    ```
-    """
-
-    def __init__(self, feature_dim, num_classes, **kwargs):
-        check_integer("feature_dim", feature_dim, 1)
-        check_integer("num_classes", num_classes, 2)
-        # Whatever the global policy: half precision would save nothing here.
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.feature_dim = int(feature_dim)
-        self.num_classes = int(num_classes)
-        self.mean = self.add_weight(
-            (self.feature_dim,), "zeros", trainable=False, name="mean"
-        )
-        self.deviation = self.add_weight(
-            (self.feature_dim,), "ones", trainable=False, name="deviation"
-        )
-        self.kernel = self.add_weight(
-            (self.feature_dim, self.num_classes), "zeros", name="kernel"
-        )
-        self.bias = self.add_weight((self.num_classes,), "zeros", name="bias")
-        self.built = True
-
-    def call(self, features):
-        """Standardise the features and return logits."""
-        if len(features.shape) != 2 or features.shape[1] != self.feature_dim:
-            raise ValueError(
-                f"`features` must have shape (batch_size, {self.feature_dim}), like "
-                f"those the probe was trained on. Received: {tuple(features.shape)}."
-            )
-        features = (features - self.mean) / self.deviation
-        return ops.matmul(features, self.kernel) + self.bias
-
-    def get_config(self):
-        """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "feature_dim": self.feature_dim,
-            "num_classes": self.num_classes,
-        }
+from keras_iwm.backend.random_streams import kept_streams
+from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
+from keras_iwm.downstream.parallel_heads import ParallelHeads
 
 
 def linear_probe(
@@ -112,8 +46,8 @@ def linear_probe(
     call this again with its pair.
 
     Source: the protocol of image world models, arXiv 2403.00504, is a linear layer
-    on average-pooled latents. Pass the teacher's features, those that
-    `keras_iwm.evaluation.extract_features(model.target_encoder, images)` returns,
+    on average-pooled latents. Pass the features that
+    `keras_iwm.evaluation.extract_features(model.feature_encoder, images)` returns,
     or those of several of its blocks.
 
     Args:
@@ -164,9 +98,9 @@ def linear_probe(
     train_labels = check_labels(train_labels, len(train), "train_labels")
     test_labels = check_labels(test_labels, len(test), "test_labels")
     num_classes = check_train_and_test_labels(train_labels, test_labels)
-    check_integer("epochs", epochs, 1)
-    check_integer("batch_size", batch_size, 1)
-    check_integer("seed", seed, 0)
+    epochs = as_count("epochs", epochs)
+    batch_size = as_count("batch_size", batch_size)
+    seed = as_count("seed", seed, 0)
     # In the order of preference, since the first of equal heads is taken.
     pairs = list(
         itertools.product(
@@ -177,7 +111,7 @@ def linear_probe(
     held_out = np.zeros(len(train), bool)
     if len(pairs) > 1:
         held_out = _hold_out(train_labels, seed)
-    heads = _ParallelHeads(*_statistics(train), num_classes, pairs)
+    heads = ParallelHeads(*_statistics(train), num_classes, pairs)
     _train(heads, train, train_labels, ~held_out, epochs, batch_size, seed, verbose)
     test_accuracies = _accuracies(heads, test, test_labels, batch_size)
     validation_accuracies, best = [None], 0
@@ -206,94 +140,14 @@ def linear_probe(
     }
 
 
-class _ParallelHeads(keras.Model):
-    """Linear classifiers side by side, each with its own rate and decay."""
-
-    def __init__(self, mean, deviation, num_classes, pairs):
-        super().__init__(dtype="float32", name="parallel_heads")
-        rates, decays = np.array(pairs).T
-        self.rates = ops.convert_to_tensor(rates, "float32")
-        self.rated_decays = ops.convert_to_tensor(rates * decays, "float32")
-        self.mean = ops.convert_to_tensor(mean, "float32")
-        self.deviation = ops.convert_to_tensor(deviation, "float32")
-        self.kernel = self.add_weight(
-            (len(pairs), len(mean), num_classes),
-            "zeros",
-            regularizer=self.penalty,
-            name="kernel",
-        )
-        self.bias = self.add_weight((len(pairs), num_classes), "zeros", name="bias")
-        self.built = True
-
-    def call(self, features):
-        """Logits of shape (batch_size, num_heads, num_classes)."""
-        features = (features - self.mean) / self.deviation
-        return ops.einsum("bf,hfc->bhc", features, self.kernel) + self.bias
-
-    def cross_entropy(self, labels, logits):
-        """Cross entropy of each image, summed over heads in their rates."""
-        labels = ops.cast(ops.reshape(labels, (-1, 1, 1)), "int32")
-        of_label = ops.take_along_axis(logits, labels, axis=2)[..., 0]
-        losses = ops.logsumexp(logits, axis=2) - of_label
-        return ops.sum(self.rates * losses, axis=1)
-
-    def penalty(self, kernel):
-        """Half the squared kernels, summed over heads in their rates and decays."""
-        squares = ops.sum(ops.square(kernel), axis=(1, 2))
-        return ops.sum(self.rated_decays * squares) / 2
-
-    def probe(self, index):
-        """One head as a model of its own."""
-        probe = LinearProbe(*self.kernel.shape[1:], name="linear_probe")
-        probe.mean.assign(self.mean)
-        probe.deviation.assign(self.deviation)
-        probe.kernel.assign(self.kernel[index])
-        probe.bias.assign(self.bias[index])
-        return probe
-
-
-class _FeatureBatches(keras.utils.PyDataset):
-    """Batches of some rows of features for all epochs, shuffled by the seed alone.
-
-    Keras takes them as one long epoch, since beginning an epoch costs it more than
-    many steps of a linear layer.
-    """
-
-    def __init__(self, features, labels, rows, epochs, batch_size, seed):
-        super().__init__()
-        self.features = features
-        self.labels = labels.astype("int32")
-        self.rows = rows
-        self.seed = seed
-        # Equal batches, since one of few images would count as much as the others.
-        self.batches_per_epoch = -(-len(rows) // batch_size)
-        self.epochs = epochs
-        self._shuffled = (None, None)
-
-    def __len__(self):
-        return self.epochs * self.batches_per_epoch
-
-    def __getitem__(self, index):
-        epoch, batch = divmod(index, self.batches_per_epoch)
-        if self._shuffled[0] != epoch:
-            generator = np.random.default_rng([self.seed, epoch])
-            self._shuffled = (epoch, generator.permutation(self.rows))
-        rows = np.array_split(self._shuffled[1], self.batches_per_epoch)[batch]
-        return self.features[rows], self.labels[rows]
-
-
 def _train(heads, features, labels, chosen, epochs, batch_size, seed, verbose):
     """Fit all heads on the chosen features."""
     rows = np.flatnonzero(chosen)
-    batches = _FeatureBatches(features, labels, rows, epochs, batch_size, seed)
+    batches = FeatureBatches(features, labels, rows, epochs, batch_size, seed)
     rate = keras.optimizers.schedules.CosineDecay(1.0, len(batches))
     heads.compile(keras.optimizers.SGD(rate, momentum=0.9), loss=heads.cross_entropy)
-    steps = tqdm(total=len(batches), desc="Linear probe", disable=not verbose, delay=3)
-    with steps:
-        advance = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda step, logs: steps.update()
-        )
-        heads.fit(batches, shuffle=False, verbose=0, callbacks=[advance])
+    with kept_streams(seed):
+        fit_with_progress(heads, batches, "Linear probe", verbose)
 
 
 def _accuracies(heads, features, labels, batch_size):

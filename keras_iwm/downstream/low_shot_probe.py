@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_count, as_number
 from keras_iwm.array_arguments import (
     check_features,
     check_labels,
     check_train_and_test_labels,
 )
-from keras_iwm.datasets.epoch_ordered_dataset import check_integer
 from keras_iwm.evaluation.probes import ridge_accuracy
 
 
@@ -29,8 +29,8 @@ def low_shot_probe(
     its spread over draws; what it spreads by says which differences mean anything.
 
     Source: I-JEPA, arXiv 2301.08243, probes with 1 % of ImageNet's labels (12 or 13
-    images a class). Pass the teacher's features, those that
-    `keras_iwm.evaluation.extract_features(model.target_encoder, images)` returns.
+    images a class). Pass the features that
+    `keras_iwm.evaluation.extract_features(model.feature_encoder, images)` returns.
 
     Args:
         train_features: Array or tensor of shape `(num_train, feature_dim)`.
@@ -75,13 +75,12 @@ def low_shot_probe(
     test_features = check_features(test_features, "test_features")
     test_labels = check_labels(test_labels, len(test_features), "test_labels")
     check_train_and_test_labels(train_labels, test_labels)
-    if not 0 < fraction <= 1:
+    if as_number("fraction", fraction, 0.0, 1.0) == 0:
         raise ValueError(
             "`fraction` must be above 0 and at most 1, such as 0.01 for 1 % of the "
             f"labels. Received: fraction={fraction}."
         )
-    check_integer("num_draws", num_draws, 1)
-    check_integer("seed", seed, 0)
+    num_draws, seed = as_count("num_draws", num_draws), as_count("seed", seed, 0)
     if not callable(probe):
         raise ValueError(
             "`probe` must be a function such as keras_iwm.evaluation.ridge_accuracy "

@@ -6,14 +6,15 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.array_arguments import check_values
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches
-from keras_iwm.downstream.deeplab_head import DeepLabHead
-from keras_iwm.downstream.downstream_model import DownstreamModel, check_class_labels
+from keras_iwm.downstream.downstream_model import (
+    DownstreamModel,
+    check_backbone,
+    check_class_labels,
+    labels_name,
+)
 from keras_iwm.downstream.image_segmenter import check_mask_size, pixel_logits
-from keras_iwm.downstream.patch_attentive_head import PatchAttentiveHead
-from keras_iwm.downstream.patch_linear_head import PatchLinearHead
-
-SEGMENTATION_HEADS = (PatchLinearHead, PatchAttentiveHead, DeepLabHead)
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -33,16 +34,18 @@ class MultiTaskModel(DownstreamModel):
         backbone: `WorldModelBackbone` with the protocol `"predictor"` or
             `"end_to_end"`.
         heads: Dictionary from task names to layers that turn latents into outputs:
-            `AttentiveHead` and `LinearHead` classify images; `PatchLinearHead`,
-            `PatchAttentiveHead` and `DeepLabHead` classify pixels. Layers of your own
-            get `(batch_size, num_patches, hidden_dim)`. The model makes heads like
-            these, with new weights.
+            `AttentiveHead` and `LinearHead` classify images, and with `per_patch`, as
+            `DeepLabHead`, pixels. Layers of your own get `(batch_size, num_patches,
+            hidden_dim)`, or with an attribute `per_patch` that is true `(batch_size,
+            rows, columns, hidden_dim)`. The model makes heads like these, with new
+            weights.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
         inputs: Dictionary from task names, of one or several of the tasks, to
-            images of shape `(batch_size, height, width, 3)` in the encoder's
-            `value_range`. The number of images may differ, their size may not.
+            images of shape `(batch_size, height, width, num_channels)` in the
+            encoder's `value_range`. The number of images may differ, their size may
+            not.
         training: Boolean, whether to drop paths.
 
     Returns:
@@ -86,10 +89,13 @@ class MultiTaskModel(DownstreamModel):
     ```
     """
 
+    # Keras knows them for a single output alone.
+    ignored_arguments = ("class_weight",)
+
     def __init__(self, backbone, heads, **kwargs):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
-        if backbone.predictor is None:
+        if check_backbone(backbone).predictor is None:
             raise ValueError(
                 "`backbone` must have a predictor, which the tasks share. Received: "
                 f"protocol {backbone.protocol!r}. Choose 'predictor' or 'end_to_end', "
@@ -102,7 +108,7 @@ class MultiTaskModel(DownstreamModel):
             for name, head in heads.items()
         }
         for head in self.heads.values():
-            rank = 4 if isinstance(head, SEGMENTATION_HEADS) else 3
+            rank = 4 if is_per_patch(head) else 3
             head.build((None,) * (rank - 1) + (backbone.hidden_dim,))
         # One weight for each: vectors are not decayed, a matrix would be.
         self.task_tokens = {
@@ -141,7 +147,7 @@ class MultiTaskModel(DownstreamModel):
 
     def _apply_head(self, head, latents, images_shape):
         """Return the outputs of a head; a segmentation's at the images' size."""
-        if not isinstance(head, SEGMENTATION_HEADS):
+        if not is_per_patch(head):
             return head(latents)
         patch_size = self.backbone.encoder.patch_size
         return pixel_logits(head, latents, images_shape[1:3], patch_size)
@@ -149,34 +155,44 @@ class MultiTaskModel(DownstreamModel):
     def check_labels(self, labels, name):
         """Refuse labels of a task that are none of its classes, nor ignored."""
         losses = self.loss if self.compiled and isinstance(self.loss, dict) else {}
+        if not isinstance(labels, dict):
+            raise ValueError(
+                f"`{name}` must be a dictionary from task names to labels. Received: "
+                f"{type(labels).__name__}."
+            )
         for task, array in labels.items():
             num_classes = getattr(self.heads.get(task), "num_classes", None)
-            if isinstance(array, np.ndarray) and num_classes:
-                ignored = getattr(losses.get(task), "ignore_class", None)
-                if ignored is not None:
-                    array = array[array != ignored]
-                check_class_labels(array, num_classes, f"{name}[{task!r}]")
+            if not num_classes:
+                continue
+            array, loss = np.asarray(ops.convert_to_numpy(array)), losses.get(task)
+            ignored = getattr(loss, "ignore_class", None)
+            if ignored is not None:
+                array = array[array != ignored]
+            check_class_labels(array, num_classes, f"{name}[{task!r}]", loss)
 
-    def check_data(self, x, y, name):
-        """Refuse data in memory that lacks a task or has labels that do not fit."""
-        images, labels = x, y
-        if isinstance(x, MultiTaskBatches):
-            images, labels, name = x.images, x.labels, "labels"
-        if isinstance(labels, dict):
-            self.check_labels(labels, name)
-        if not isinstance(images, dict):
-            return
-        self._check_inputs(images)
-        missing = [task for task in self.heads if task not in images]
-        if missing:
+    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+        """Refuse data that lack a task or do not fit, see `TrainedModel`."""
+        self._check_inputs(x)
+        missing = [task for task in self.heads if task not in x]
+        if y is not None and missing:
             raise ValueError(
                 f"The data must have all tasks, {list(self.heads)}. Missing: "
                 f"{missing}. For one task alone, use `predict` and a metric."
             )
-        for task, head in self.heads.items():
-            masks = labels.get(task) if isinstance(labels, dict) else None
-            if masks is not None and isinstance(head, SEGMENTATION_HEADS):
-                check_mask_size(masks.shape, images[task].shape, f"{name}[{task!r}]")
+        for task, images in x.items():
+            check_values(images, self.value_range, f"{name}[{task!r}]")
+            masks = y.get(task) if isinstance(y, dict) else None
+            if masks is not None and is_per_patch(self.heads[task]):
+                label = f"{labels_name(name)}[{task!r}]"
+                check_mask_size(masks.shape, images.shape, label)
+        super().check_batch(x, y, sample_weight, name)
+
+    def _look(self, source, name):
+        """Check all that `MultiTaskBatches` hold, or the first batch of others."""
+        if not isinstance(source, MultiTaskBatches):
+            return super()._look(source, name)
+        self.check_batch(source.images, source.labels, name=name)
+        return source
 
     def _check_inputs(self, inputs):
         """Refuse inputs of another kind, of unknown tasks, and of different sizes."""
@@ -209,15 +225,10 @@ class MultiTaskModel(DownstreamModel):
             "heads": {name: serialize(head) for name, head in self.heads.items()},
         }
 
-    @classmethod
-    def from_config(cls, config):
-        """Make a model from its config."""
-        config = dict(config)
-        config["heads"] = {
-            name: keras.saving.deserialize_keras_object(head)
-            for name, head in config["heads"].items()
-        }
-        return super().from_config(config)
+
+def is_per_patch(head):
+    """Whether a head takes a grid of latents, and its outputs are of patches."""
+    return bool(getattr(head, "per_patch", False))
 
 
 def check_heads(heads):

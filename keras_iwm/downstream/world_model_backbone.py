@@ -4,13 +4,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.arguments import as_number
+from keras_iwm.layers.composed_model import ComposedModel
 
 PROTOCOLS = ("frozen", "encoder", "predictor", "end_to_end")
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class WorldModelBackbone(keras.Model):
+class WorldModelBackbone(ComposedModel):
     """Turn images into patch latents with a pretrained world model, or a part of it.
 
     The `protocol` says which part is used and which part learns:
@@ -35,12 +36,14 @@ class WorldModelBackbone(keras.Model):
         predictor: `WorldModelPredictor` for the encoder's latents; needed by the
             protocols `"predictor"` and `"end_to_end"` and refused by the others.
         protocol: One of `"frozen"`, `"encoder"`, `"predictor"`, `"end_to_end"`.
+        random_predictor: Boolean, whether the predictor was not pretrained: then
+            `finetuning_recipe` lets it learn as fast as the head.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
-        images: Tensor of shape `(batch_size, height, width, 3)` in the encoder's
-            `value_range`. Another size than the encoder's `image_size` is taken,
-            a multiple of its patch size: positions are resampled.
+        images: Tensor of shape `(batch_size, height, width, num_channels)` in the
+            encoder's `value_range`. Another size than the encoder's `image_size` is
+            taken, a multiple of its patch size: positions are resampled.
         training: Boolean, whether to drop paths in what learns.
         task_token: Optional tensor of shape `(batch_size, predictor_dim)` that joins
             the predictor's sequence.
@@ -64,14 +67,17 @@ class WorldModelBackbone(keras.Model):
     ```
     """
 
-    def __init__(self, encoder, predictor=None, protocol="predictor", **kwargs):
+    def __init__(
+        self,
+        encoder,
+        predictor=None,
+        protocol="predictor",
+        random_predictor=False,
+        **kwargs,
+    ):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
-        if protocol not in PROTOCOLS:
-            raise ValueError(
-                f"`protocol` must be one of {PROTOCOLS}. Received: {protocol!r}."
-            )
-        uses_predictor = protocol in ("predictor", "end_to_end")
+        uses_predictor = check_protocol(protocol, random_predictor)
         if uses_predictor and predictor is None:
             raise ValueError(
                 f"Protocol {protocol!r} needs a `predictor`. Received None. Give the "
@@ -95,6 +101,7 @@ class WorldModelBackbone(keras.Model):
         self.encoder = encoder
         self.predictor = predictor
         self.protocol = protocol
+        self.random_predictor = bool(random_predictor)
         self.built = True
         # Not through the setter, which TensorFlow skips if the value stays the same.
         self._freeze_encoder()
@@ -107,12 +114,14 @@ class WorldModelBackbone(keras.Model):
     ):
         """Make a backbone from copies of a pretrained model's parts.
 
-        The encoder is a copy of the target encoder (the teacher), in every protocol.
-        The pretrained model itself is not changed by what is done to the backbone.
+        The encoder is a copy of the model's `feature_encoder` (of a world model the
+        teacher), in every protocol. The pretrained model itself is not changed by what
+        is done to the backbone. What was frozen inside a part, quantised or given
+        low-rank updates is so in its copy too.
 
         Args:
-            model: `ImageWorldModel`; or a `ViTEncoder` for the protocols without
-                predictor.
+            model: A pretrained model with a `feature_encoder`, and for the protocols
+                with predictor a `predictor`, such as `ImageWorldModel`; or an encoder.
             protocol: One of `"frozen"`, `"encoder"`, `"predictor"`, `"end_to_end"`.
             random_predictor: Boolean. If `True`, the predictor is initialised anew:
                 the control that shows what its pretraining is worth.
@@ -124,22 +133,23 @@ class WorldModelBackbone(keras.Model):
         Raises:
             ValueError: If the protocol needs a predictor and the model has none.
         """
-        encoder = model if isinstance(model, ViTEncoder) else model.target_encoder
-        uses_predictor = protocol in ("predictor", "end_to_end")
+        uses_predictor = check_protocol(protocol, random_predictor)
+        encoder = getattr(model, "feature_encoder", model)
+        if not hasattr(encoder, "hidden_dim"):
+            raise ValueError(
+                "`model` must be a pretrained model with a `feature_encoder`, or an "
+                f"encoder. Received: {type(model).__name__}."
+            )
+        drop_path_rate = as_number("drop_path_rate", drop_path_rate, 0.0, 0.99)
         if uses_predictor and getattr(model, "predictor", None) is None:
             raise ValueError(
                 f"Protocol {protocol!r} needs a world model with its predictor. "
                 f"Received: {type(model).__name__}, which has none. Load the whole "
-                "ImageWorldModel, or choose protocol 'encoder' or 'frozen'."
+                "world model, or choose protocol 'encoder' or 'frozen'."
             )
         parts = {"encoder": encoder}
         if uses_predictor:
             parts["predictor"] = model.predictor
-        elif random_predictor:
-            raise ValueError(
-                f"Protocol {protocol!r} uses no predictor, so `random_predictor` "
-                "must be False."
-            )
         copies = {}
         for name, part in parts.items():
             config = part.get_config()
@@ -152,7 +162,7 @@ class WorldModelBackbone(keras.Model):
             copies[name] = type(part).from_config(config)
             if name == "encoder" or not random_predictor:
                 copies[name].set_weights(part.get_weights())
-        return cls(**copies, protocol=protocol)
+        return cls(**copies, protocol=protocol, random_predictor=random_predictor)
 
     @property
     def hidden_dim(self):
@@ -200,9 +210,11 @@ class WorldModelBackbone(keras.Model):
             grid_size=tuple(side // patch_size for side in images.shape[1:3]),
         )
 
-    def compute_output_shape(self, images_shape):
-        """Return the shape of the latents."""
-        return self.encoder.compute_output_shape(images_shape)
+    def compute_output_spec(self, images, training=None, task_token=None):
+        """Return the latents as a symbolic tensor."""
+        latents = self.encoder.compute_output_spec(images)
+        last = self.predictor or self.encoder
+        return keras.KerasTensor(latents.shape, dtype=last.compute_dtype)
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -212,13 +224,31 @@ class WorldModelBackbone(keras.Model):
             "encoder": serialize(self.encoder),
             "predictor": self.predictor and serialize(self.predictor),
             "protocol": self.protocol,
+            "random_predictor": self.random_predictor,
         }
 
-    @classmethod
-    def from_config(cls, config):
-        """Make a backbone from its config."""
-        config = dict(config)
-        for key in ("encoder", "predictor"):
-            if config[key] is not None:
-                config[key] = keras.saving.deserialize_keras_object(config[key])
-        return cls(**config)
+
+def check_protocol(protocol, random_predictor):
+    """Refuse an unknown protocol; return whether it uses a predictor.
+
+    Args:
+        protocol: String, or what else the user gave.
+        random_predictor: Boolean, whether the predictor is said to be random.
+
+    Returns:
+        Boolean.
+
+    Raises:
+        ValueError: If the protocol is unknown, or knows no predictor to be random.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            f"`protocol` must be one of {PROTOCOLS}. Received: {protocol!r}."
+        )
+    uses_predictor = protocol in ("predictor", "end_to_end")
+    if random_predictor and not uses_predictor:
+        raise ValueError(
+            f"Protocol {protocol!r} uses no predictor, so `random_predictor` must be "
+            "False."
+        )
+    return uses_predictor

@@ -6,7 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from keras_iwm.downstream import LinearProbe, linear_probe
-from keras_iwm.downstream.linear_probe import _hold_out, _ParallelHeads, _train
+from keras_iwm.downstream.linear_probe import _hold_out, _train
+from keras_iwm.downstream.parallel_heads import ParallelHeads
 
 
 def features_and_labels(num_images, seed, num_classes=3):
@@ -75,7 +76,7 @@ def test_each_parallel_head_learns_as_if_alone():
     pairs = [(0.01, 0.5), (0.3, 0.0), (0.3, 0.5)]
     scale = features.std(axis=0)
     scale[4] = 1
-    heads = _ParallelHeads(features.mean(axis=0), scale, 3, pairs)
+    heads = ParallelHeads(features.mean(axis=0), scale, 3, pairs)
     chosen = np.arange(30) < 24
     _train(heads, features, labels, chosen, 7, 24, seed=0, verbose=False)
     for index, pair in enumerate(pairs):

@@ -13,7 +13,6 @@ from keras_iwm.downstream import (
     AttentiveHead,
     LinearHead,
     MultiTaskModel,
-    PatchLinearHead,
     WorldModelBackbone,
     finetuning_recipe,
 )
@@ -154,7 +153,7 @@ def test_both_tasks_are_learned_on_a_frozen_encoder(train):
 
 
 def test_pixels_and_images_are_classified_together(train):
-    model = make_model(photo=LinearHead(3), bright=PatchLinearHead(2))
+    model = make_model(photo=LinearHead(3), bright=LinearHead(2, per_patch=True))
     images, labels = train["photo"]
     # Bright patches, as a mask of pixels; the upper border is not known.
     brightness = images.reshape(-1, 4, 4, 4, 4, 3).mean(axis=(2, 4, 5))
@@ -189,11 +188,11 @@ def test_pixels_and_images_are_classified_together(train):
         )
 
     compile_model(None)
-    with pytest.raises(ValueError, match=r"labels\['bright'\].*from 0 to 255"):
+    with pytest.raises(ValueError, match=r"y\['bright'\].*from 0 to 255"):
         model.fit(MultiTaskBatches(data, 48))
     compile_model(255)
     small = {**data, "bright": (images, masks[:, ::2])}
-    with pytest.raises(ValueError, match=r"labels\['bright'\].*\(16, 16\).*\(8, 16\)"):
+    with pytest.raises(ValueError, match=r"y\['bright'\].*\(16, 16\).*\(8, 16\)"):
         model.fit(MultiTaskBatches(small, 48))
     history = model.fit(MultiTaskBatches(data, 48), epochs=8, verbose=0).history
     assert history["photo_loss"][-1] < 0.9 * np.log(3)
@@ -283,7 +282,7 @@ def test_wrong_data_is_refused(train):
     with pytest.raises(ValueError, match=r"Missing: \['upright'\]"):
         model.fit(MultiTaskBatches({"photo": train["photo"]}))
     wrong = (train["upright"][0], train["upright"][1] + 2)
-    with pytest.raises(ValueError, match=r"labels\['upright'\].*from 0 to 3"):
+    with pytest.raises(ValueError, match=r"y\['upright'\].*from 0 to 3"):
         model.fit(MultiTaskBatches({**train, "upright": wrong}))
     wrong = {**labels, "upright": labels["upright"] - 1}
     with pytest.raises(ValueError, match=r"validation_data\[1\]\['upright'\]"):

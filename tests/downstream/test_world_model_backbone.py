@@ -42,7 +42,9 @@ def test_latents_are_predicted_everywhere_after_the_null_action(world_model, pro
     backbone = WorldModelBackbone.from_world_model(world_model, protocol)
     ids = np.tile(np.arange(16, dtype="int32"), (4, 1))
     latents = world_model.target_encoder(IMAGES)
-    expected = world_model.predictor(latents, ids, ids, world_model.null_action(4))
+    expected = world_model.predictor(
+        latents, ids, ids, world_model.action_space.null(4)
+    )
     np.testing.assert_allclose(
         ops.convert_to_numpy(backbone(IMAGES)),
         ops.convert_to_numpy(expected),
@@ -116,7 +118,7 @@ def test_larger_images_have_their_positions_resampled(world_model):
     # At the predictor's own size, the resampled positions are its positions.
     ids = np.tile(np.arange(16, dtype="int32"), (4, 1))
     latents = world_model.target_encoder(IMAGES)
-    arguments = (latents, ids, ids, world_model.null_action(4))
+    arguments = (latents, ids, ids, world_model.action_space.null(4))
     np.testing.assert_array_equal(
         ops.convert_to_numpy(world_model.predictor(*arguments)),
         ops.convert_to_numpy(world_model.predictor(*arguments, grid_size=(4, 4))),
