@@ -41,7 +41,7 @@ class RetrievalPictures:
             )
         elif not isinstance(model, evaluator_class):
             raise ValueError(
-                f"The evaluator must be a {evaluator_class.__name__}. Received: "
+                f"The evaluator must be of class {evaluator_class.__name__}. Received: "
                 f"{type(model).__name__}. Make one, or pass the model and images."
             )
         check_rgb_channels(rgb_channels, model.model.num_channels)
