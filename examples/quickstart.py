@@ -124,30 +124,10 @@ def draw(model, evaluator, history_path, train, output):
     grid_size = model.encoder.grid_size
     views = model.view_generator(train[:6], training=True)
     visualization.plot_views(
-        views, grid_size, action_slots=model.view_generator.action_slots
+        views, grid_size, action_slots=model.action_space.slots
     ).savefig(output / "views.png")
 
-    # Some crops, and of each one's bank an entry that changes much.
-    rows = {"clean": [], "target": [], "retrieved": [], "requested": [], "ranks": []}
-    for index in range(min(6, len(evaluator.images))):
-        found = evaluator.retrieve(index)
-        change = np.abs(found["parameters"] - [1, 1, 1, 0]) / [0.4, 0.4, 0.2, 0.1]
-        wanted = int(np.argsort(change.sum(axis=1))[-1 - index])
-        parameters = found["parameters"][[wanted, found["nearest"][wanted]]]
-        image = evaluator.images[index]
-        target, nearest = keras.ops.convert_to_numpy(
-            model.view_generator.apply_shared(np.stack([image] * 2), parameters)
-        )
-        rows["clean"].append(image)
-        rows["target"].append(target)
-        rows["retrieved"].append(nearest)
-        rows["requested"].append(parameters[0])
-        rows["ranks"].append(found["ranks"][wanted])
-    visualization.plot_retrieval(
-        **{name: np.stack(values) for name, values in rows.items()},
-        bank_size=evaluator.bank.size,
-    ).savefig(output / "retrieval.png")
-
+    visualization.plot_retrieval(evaluator).savefig(output / "retrieval.png")
     # Whole photos, larger than the crops it trained on: positions are resampled.
     photos = datasets.load_sample_photos()
     images = np.stack([photos[name][:256, :256] for name in HELD_OUT])

@@ -192,21 +192,7 @@ One image, and each property swept from end to end: above what is wanted, below 
 model finds. It is retrieval: a world model imagines latents, never pixels.
 """
 
-evaluator = evaluation.WorldModelEvaluator(model, test_images[:2], BANK)
-slots = model.view_generator.action_slots[:4]
-thinned = np.linspace(0, 32, 9).astype(int)
-pictures = {"retrieved": {}, "targets": {}, "values": {}, "errors": {}}
-for slot in slots:
-    found = evaluator.sweep(0, slot)
-    nearest = found["nearest"][thinned]
-    for name, rows in (("targets", thinned), ("retrieved", nearest)):
-        images = model.view_generator.apply_shared(
-            np.stack([test_images[0]] * len(rows)), found["parameters"][rows]
-        )
-        pictures[name][slot] = keras.ops.convert_to_numpy(images)
-    pictures["values"][slot] = found["values"][thinned]
-    pictures["errors"][slot] = found["values"][nearest] - found["values"][thinned]
-figure = visualization.plot_action_sweep(test_images[0], slot_names=slots, **pictures)
+figure = visualization.plot_action_sweep(model, test_images[:2], BANK)
 figure.savefig("action_sweep.png")
 figure
 

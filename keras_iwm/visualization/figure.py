@@ -5,6 +5,8 @@ import textwrap
 import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count, as_value_range
+
 ACCENT = "#d1495b"
 HIT = "#3f8f5f"
 PALETTE = ("#2e6f95", ACCENT, HIT, "#e0a030", "#7d5ba6", "#6b6b6b")
@@ -27,16 +29,45 @@ def new_figure(width, height):
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
 
-def prepare_images(images, value_range, name="images"):
-    """Returns images `(n, height, width, 3)` as float32 in [0, 1]."""
+def prepare_images(images, value_range, name="images", rgb_channels=(0, 1, 2)):
+    """Returns images of any number of channels as RGB to be drawn.
+
+    Args:
+        images: Array or tensor `(n, height, width, num_channels)`.
+        value_range: Pair of numbers, what is drawn black and white.
+        name: String, the argument's name in messages.
+        rgb_channels: Three integers, the channels drawn red, green and blue. Images
+            with one channel are drawn gray whatever it says.
+
+    Returns:
+        Float32 NumPy array `(n, height, width, 3)` in [0, 1].
+    """
     images = np.asarray(keras.ops.convert_to_numpy(images), dtype="float32")
-    if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
+    if images.ndim != 4 or images.size == 0:
         raise ValueError(
-            f"`{name}` must have shape (num_images, height, width, 3) and at least "
-            f"one image. Received: shape {images.shape}"
+            f"`{name}` must have shape (num_images, height, width, num_channels) and "
+            f"at least one image. Received: shape {images.shape}"
         )
-    low, high = value_range
+    images = images[..., list(check_rgb_channels(rgb_channels, images.shape[-1]))]
+    low, high = as_value_range(value_range)
     return np.clip((images - low) / (high - low), 0.0, 1.0)
+
+
+def check_rgb_channels(rgb_channels, num_channels):
+    """Returns the three channels to draw, or raises if images do not have them."""
+    if num_channels == 1:
+        return (0, 0, 0)
+    try:
+        channels = tuple(as_count("rgb_channels", part, 0) for part in rgb_channels)
+    except (TypeError, ValueError):
+        channels = ()
+    if len(channels) != 3 or max(channels) >= num_channels:
+        raise ValueError(
+            "`rgb_channels` must be three channels, drawn red, green and blue, from 0 "
+            f"to {num_channels - 1} for images of {num_channels} channels. Received: "
+            f"{rgb_channels!r}. The same one three times is drawn gray."
+        )
+    return channels
 
 
 def as_grey(image):
@@ -60,16 +91,6 @@ def hide_frame(axes):
     axes.spines[:].set_visible(False)
 
 
-def entry_of(name, dictionary, key, keys_name):
-    """Returns the entry of an argument that is a dictionary, or says what it lacks."""
-    if key not in dictionary:
-        raise ValueError(
-            f"`{name}` must have an entry for each of `{keys_name}`. Received no "
-            f"{key!r}, but {', '.join(map(repr, dictionary)) or 'nothing'}"
-        )
-    return dictionary[key]
-
-
 def draw_neighbor(axes, image, found):
     """Draws a retrieved image, framed green if found, else red; returns that colour."""
     color = HIT if found else ACCENT
@@ -88,14 +109,9 @@ def draw_words(axes, text):
     )  # fmt: skip
 
 
-def rank_in_words(rank, bank_size=None):
+def rank_in_words(rank, bank_size):
     """Returns a caption such as `rank 3 of 256`."""
-    return f"rank {rank:g}" + ("" if bank_size is None else f" of {bank_size}")
-
-
-def same_pixels(one, other):
-    """Returns whether two prepared images differ by less than half a level of 255."""
-    return bool(np.abs(one - other).max() < 0.5 / 255)
+    return f"rank {rank:g} of {bank_size}"
 
 
 def wrapped(name, width):

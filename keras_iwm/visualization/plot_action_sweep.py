@@ -1,20 +1,18 @@
 """One image under every action: what is retrieved as a slot goes through its range."""
 
-import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count
 from keras_iwm.visualization.figure import (
     ACCENT,
     HIT,
     TEXT_SIZE,
     TITLE_SIZE,
-    entry_of,
     hide_frame,
     new_figure,
-    prepare_images,
-    same_pixels,
     wrapped,
 )
+from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
 from keras_iwm.visualization.slot_words import error_in_words, value_in_words
 
 _GAP = 0.07  # Between neighbouring images, as a part of their width.
@@ -22,80 +20,74 @@ _CELL = 0.8  # Width of one image in inches.
 
 
 def plot_action_sweep(
-    image,
-    retrieved,
-    targets,
-    slot_names,
-    values=None,
-    errors=None,
-    value_range=(0, 255),
+    model,
+    images=None,
+    bank=None,
+    index=0,
+    slots=None,
+    num_values=9,
+    rgb_channels=(0, 1, 2),
 ):
     """Draws what a model retrieves for one image as each slot sweeps its range.
 
     The picture that image world models are known by (arXiv 2403.00504). One block
     of two rows for each slot: the wanted targets from one end of the slot to the
-    other, and below each the nearest neighbour of the prediction, framed green where
-    it is the wanted target and red where not. `RetrievalBank.slot_parameters` gives
-    the parameters of such a sweep.
+    other with their values, and below each the nearest neighbour of the prediction
+    among 33 values of the slot (or as many as it has), framed green where it is the
+    wanted target and red where not, with how far off it is. Changes of colour jitter
+    are written as such; other slots as the numbers they are.
 
     Args:
-        image: The image the model saw, `(height, width, 3)`.
-        retrieved: Dictionary from a slot to the nearest neighbours
-            `(num_values, height, width, 3)`.
-        targets: Dictionary from a slot to the wanted targets, of the same shapes.
-        slot_names: The slots to draw, in this order, such as `("brightness", "hue")`.
-        values: Optional dictionary from a slot to `(num_values,)` wanted values, to
-            be written above; those of a `ColorJitter` as factors and turns.
-        errors: Optional dictionary from a slot to `(num_values,)` differences between
-            the retrieved and the wanted value, to be written below; 0 is a hit. By
-            default a hit is an image equal to its target.
-        value_range: Tuple `(low, high)` of the pixels.
+        model: As of `plot_retrieval`, a model or an evaluator.
+        images: See there.
+        bank: See there; its operations give the slots and their ranges.
+        index: Integer, which of the images to draw.
+        slots: Names of the slots to draw, in this order, such as
+            `("brightness", "hue")`. Defaults to all whose range is not 0.
+        num_values: Positive integer, how many values of a slot to draw.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If a slot is missing or the shapes do not fit together.
+        ValueError: If there is no such image or slot, or images, bank and channels do
+            not fit the model.
 
     Example:
 
     ```python
-    import numpy as np
     from keras_iwm.visualization import plot_action_sweep
 
-    image = np.random.uniform(0, 200, (32, 32, 3))
-    factors = np.linspace(0.8, 1.2, 5)
-    targets = {"brightness": image * factors[:, None, None, None]}
-    retrieved = {"brightness": targets["brightness"][[0, 1, 1, 3, 4]]}
-    figure = plot_action_sweep(
-        image, retrieved, targets, ["brightness"], values={"brightness": factors}
-    )
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    figure = plot_action_sweep(model, images, slots=["brightness"], num_values=5)
     figure.savefig("action_sweep.png")
     ```
     """
-    image = np.asarray(keras.ops.convert_to_numpy(image))
-    if image.ndim != 3:
+    pictures = RetrievalPictures(model, images, bank, rgb_channels)
+    possible = pictures.evaluator.slots
+    slots = possible if slots is None else slots
+    if isinstance(slots, str) or not slots or not set(slots) <= set(possible):
         raise ValueError(
-            "`image` must be one image of shape (height, width, 3). Received: shape "
-            f"{image.shape}"
+            f"`slots` must be a list of some of {possible}. Received: {slots!r}"
         )
-    image = prepare_images(image[None], value_range, "image")[0]
-    if isinstance(slot_names, str) or len(slot_names) == 0:
+    num_values = as_count("num_values", num_values)
+    index = as_count("index", index, smallest=0)
+    if index >= len(pictures.evaluator.images):
         raise ValueError(
-            "`slot_names` must be a list of at least one slot. Received: "
-            f"{slot_names!r}"
+            f"`index` must be one of the {len(pictures.evaluator.images)} images, "
+            f"counted from 0. Received: {index}"
         )
-    blocks = [
-        _prepare_slot(slot, image, retrieved, targets, values, errors, value_range)
-        for slot in slot_names
-    ]
+    image = pictures.image(index)
+    blocks = [_sweep(pictures, index, slot, num_values) for slot in slots]
 
     # Fewer than three images would leave no room for the slot's name.
     columns = max(3, *(len(block["targets"]) for block in blocks))
     ratio = image.shape[0] / image.shape[1]
-    block_height = _CELL * (2 * ratio + _GAP) + 0.5
-    block_height += 0.15 * (errors is not None)
+    block_height = _CELL * (2 * ratio + _GAP) + 0.65
     # The image is as high as a block of two rows.
     widths = [2 + _GAP / ratio, columns * (1 + _GAP) - _GAP]
     figure = new_figure(_CELL * sum(widths) + 0.85, block_height * len(blocks))
@@ -104,43 +96,24 @@ def plot_action_sweep(
     axis.imshow(image)
     axis.set_title("image", fontsize=TITLE_SIZE)
     hide_frame(axis)
-    for row, (slot, block) in enumerate(zip(slot_names, blocks, strict=True)):
+    for row, (slot, block) in enumerate(zip(slots, blocks, strict=True)):
         axis = figure.add_subplot(grid[row, 1], anchor="NW")
         _draw_slot(axis, slot, block, ratio, columns)
     return figure
 
 
-def _prepare_slot(slot, image, retrieved, targets, values, errors, value_range):
-    """Returns the checked arrays of one slot by name."""
-    block = {"values": None, "errors": None}
-    for name, images in (("retrieved", retrieved), ("targets", targets)):
-        pixels = prepare_images(
-            entry_of(name, images, slot, "slot_names"), value_range, f"{name}[{slot!r}]"
-        )
-        if pixels.shape[1:] != image.shape:
-            raise ValueError(
-                f"`{name}[{slot!r}]` must hold images of the shape of `image`, "
-                f"{image.shape}. Received: {pixels.shape[1:]}"
-            )
-        block[name] = pixels
-    num_values = len(block["targets"])
-    if len(block["retrieved"]) != num_values:
-        raise ValueError(
-            f"`retrieved[{slot!r}]` must hold one image for each of the {num_values} "
-            f"targets. Received: {len(block['retrieved'])}"
-        )
-    for name, numbers in (("values", values), ("errors", errors)):
-        if numbers is None:
-            continue
-        numbers = entry_of(name, numbers, slot, "slot_names")
-        numbers = np.asarray(keras.ops.convert_to_numpy(numbers))
-        if numbers.shape != (num_values,):
-            raise ValueError(
-                f"`{name}[{slot!r}]` must have one number for each of the "
-                f"{num_values} targets. Received: shape {numbers.shape}"
-            )
-        block[name] = numbers
-    return block
+def _sweep(pictures, index, slot, num_values):
+    """Returns images, values and errors of some of a slot's values, evenly spaced."""
+    found = pictures.evaluator.sweep(index, slot)
+    values, last = found["values"], len(found["values"]) - 1
+    shown = np.linspace(0, last, min(num_values, last + 1)).astype(int)
+    nearest = found["nearest"][shown]
+    return {
+        "targets": pictures.views(index, found["parameters"][shown]),
+        "retrieved": pictures.views(index, found["parameters"][nearest]),
+        "values": values[shown],
+        "errors": values[nearest] - values[shown],
+    }
 
 
 def _draw_slot(axis, slot, block, ratio, columns):
@@ -155,13 +128,9 @@ def _draw_slot(axis, slot, block, ratio, columns):
         top = ratio + _GAP
         axis.imshow(target, extent=(left, right, ratio, 0))
         axis.imshow(neighbor, extent=(left, right, top + ratio, top))
-        if block["errors"] is None:
-            found, caption = same_pixels(neighbor, target), ""
-        else:
-            error = float(block["errors"][column])
-            found = abs(error) < 1e-6
-            caption = "exact" if found else error_in_words(slot, error)
-        captions.append(caption)
+        error = float(block["errors"][column])
+        found = error == 0
+        captions.append("exact" if found else error_in_words(slot, error))
         axis.add_patch(
             Rectangle(
                 (left, top), 1, ratio, fill=False, linewidth=2.2, clip_on=False,
@@ -178,9 +147,7 @@ def _draw_slot(axis, slot, block, ratio, columns):
     axis.tick_params(labelsize=TEXT_SIZE - 1, length=0)
     above = axis.secondary_xaxis("top")
     above.spines[:].set_visible(False)
-    if block["values"] is None:
-        words = [""] * len(middles)
-    else:
-        words = [value_in_words(slot, value) for value in block["values"]]
-    above.set_xticks(middles, words)
+    above.set_xticks(
+        middles, [value_in_words(slot, value) for value in block["values"]]
+    )
     above.tick_params(labelsize=TEXT_SIZE - 1, length=0)

@@ -18,7 +18,14 @@ _STRONGEST = 0.85  # How much of the picture is heat at the map's peak.
 _SCALE_WIDTH = 0.07  # Width of the scale, as a part of an image's.
 
 
-def plot_attention(images, attention, grid_size, value_range=(0, 255), each_head=False):
+def plot_attention(
+    images,
+    attention,
+    grid_size,
+    value_range=(0, 255),
+    each_head=False,
+    rgb_channels=(0, 1, 2),
+):
     """Draws the attention over an image's patches as heat on the faded image.
 
     One image a row: the image, the mean over all heads and, if asked for, each head.
@@ -26,13 +33,15 @@ def plot_attention(images, attention, grid_size, value_range=(0, 255), each_head
     it stands the peak as a multiple of attention spread evenly.
 
     Args:
-        images: `(num_images, height, width, 3)`.
+        images: `(num_images, height, width, num_channels)`.
         attention: `(num_images, num_heads, num_patches)` weights, 0 or more, such as
             the softmax of an attentive head gives for its one query; or
             `(num_images, num_patches)`.
         grid_size: Tuple `(height, width)`, patches in an image.
         value_range: Tuple `(low, high)` of the pixels.
         each_head: Boolean, whether to draw each head beside their mean.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -54,7 +63,7 @@ def plot_attention(images, attention, grid_size, value_range=(0, 255), each_head
     figure.savefig("attention.png")
     ```
     """
-    images = prepare_images(images, value_range)
+    images = prepare_images(images, value_range, rgb_channels=rgb_channels)
     check_grid(grid_size, images.shape)
     attention = np.asarray(keras.ops.convert_to_numpy(attention), dtype="float64")
     num_patches = grid_size[0] * grid_size[1]

@@ -1,25 +1,22 @@
 """World models side by side: what each retrieves for the same requested change."""
 
-import keras
-import numpy as np
-
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
     draw_neighbor,
     draw_words,
-    entry_of,
     hide_frame,
     new_figure,
-    prepare_images,
     rank_in_words,
     wrapped,
 )
-from keras_iwm.visualization.slot_words import requests_in_words
+from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
+from keras_iwm.visualization.slot_words import request_in_words
 
 
 def plot_model_comparison(
-    clean, target, retrieved, requested, ranks, bank_size=None, value_range=(0, 255)
+    models, images, bank=None, num_images=6, rgb_channels=(0, 1, 2)
 ):
     """Draws what several world models retrieve for the same image and request.
 
@@ -30,100 +27,82 @@ def plot_model_comparison(
     `plot_retrieval` draws one model alone.
 
     Args:
-        clean: Images `(num_images, height, width, 3)` as the models saw them.
-        target: The wanted targets, images of the same shape.
-        retrieved: Dictionary from a model's name to the nearest neighbours of its
-            predictions, of the same shape. Its order is that of the columns.
-        requested: The changes, as `plot_retrieval` takes them.
-        ranks: Dictionary from a model's name to `(num_images,)` ranks of the wanted
-            target in the bank, 1 the best.
-        bank_size: Optional integer, the number of images in the bank, for the text.
-        value_range: Tuple `(low, high)` of the pixels.
+        models: Dictionary from a name to a model, as `plot_retrieval` takes it. Its
+            order is that of the columns.
+        images: At least 2 images `(num_images, height, width, num_channels)`, of the
+            size and in the value range of every model.
+        bank: `RetrievalBank` whose slots every model has. Defaults to that of the
+            first model, see `RetrievalBank.for_actions`.
+        num_images: Positive integer, how many of the images to draw at most.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If the arguments' lengths differ, a model is missing or a
-            parameter is not known.
+        ValueError: If there is no model, or images, bank and channels do not fit one.
 
     Example:
 
     ```python
-    import numpy as np
     from keras_iwm.visualization import plot_model_comparison
 
-    clean = np.random.uniform(0, 200, (2, 32, 32, 3))
-    figure = plot_model_comparison(
-        clean,
-        target=clean * 1.2,
-        retrieved={"invariant": clean, "equivariant": clean * 1.2},
-        requested=[{"brightness": 1.2}, {"brightness": 1.2}],
-        ranks={"invariant": [90, 141], "equivariant": [1, 1]},
-        bank_size=256,
-    )
+    make_model = keras_iwm.models.ImageWorldModel.from_preset
+    models = {
+        "equivariant": make_model("iwm_tiny_32"),
+        "invariant": make_model("iwm_tiny_32", conditioning="none"),
+    }
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    bank = keras_iwm.evaluation.RetrievalBank(size=16)
+    figure = plot_model_comparison(models, images, bank)
     figure.savefig("model_comparison.png")
     ```
     """
-    clean = prepare_images(clean, value_range, "clean")
-    target = prepare_images(target, value_range, "target")
-    if target.shape != clean.shape:
+    if not isinstance(models, dict) or not models:
         raise ValueError(
-            f"`target` must have the shape of `clean`, {clean.shape}. Received: "
-            f"{target.shape}"
+            "`models` must be a dictionary from names to at least one model. Received: "
+            f"{models!r}"
         )
-    changes = requests_in_words(requested)
-    if len(changes) != len(clean):
-        raise ValueError(
-            f"`requested` must have one change for each of the {len(clean)} images. "
-            f"Received: {len(changes)}"
-        )
-    if not isinstance(retrieved, dict) or not retrieved:
-        raise ValueError(
-            "`retrieved` must be a dictionary from a model's name to its images. "
-            f"Received: {type(retrieved).__name__} of length {len(retrieved)}"
-        )
-    models = {}
-    for name, images in retrieved.items():
-        images = prepare_images(images, value_range, f"retrieved[{name!r}]")
-        if images.shape != clean.shape:
-            raise ValueError(
-                f"`retrieved[{name!r}]` must have the shape of `clean`, "
-                f"{clean.shape}. Received: {images.shape}"
-            )
-        model_ranks = entry_of("ranks", ranks, name, "retrieved")
-        model_ranks = np.asarray(keras.ops.convert_to_numpy(model_ranks))
-        if model_ranks.shape != (len(clean),):
-            raise ValueError(
-                f"`ranks[{name!r}]` must have one rank for each of the {len(clean)} "
-                f"images. Received: shape {model_ranks.shape}"
-            )
-        models[name] = (images, model_ranks)
+    if bank is None:
+        bank = RetrievalBank.for_actions(next(iter(models.values())).action_space)
+    pictures = [
+        RetrievalPictures(model, images, bank, rgb_channels)
+        for model in models.values()
+    ]
+    first = pictures[0]
+    shown = first.shown(num_images)
 
-    rows, columns = len(clean), len(models) + 3
-    ratio = clean.shape[1] / clean.shape[2]
+    columns = len(models) + 3
+    ratio = first.model.image_size[0] / first.model.image_size[1]
     names = [wrapped(name, 22) for name in models]
     title_height = 0.25 + 0.17 * max(1 + name.count("\n") for name in names)
-    figure = new_figure(1.95 * columns, (1.9 * ratio + 0.25) * rows + title_height)
+    figure = new_figure(
+        1.95 * columns, (1.9 * ratio + 0.25) * len(shown) + title_height
+    )
     axes = figure.subplots(
-        rows, columns, squeeze=False, width_ratios=[1, 0.85] + [1] * (columns - 2)
+        len(shown), columns, squeeze=False, width_ratios=[1, 0.85] + [1] * (columns - 2)
     )
     titles = ["image", "requested change", *names, "target"]
     for title, axis in zip(titles, axes[0], strict=True):
         axis.set_title(title, fontsize=TITLE_SIZE)
-    for row in range(rows):
-        for column, images in ((0, clean), (-1, target)):
-            axes[row, column].imshow(images[row])
-            hide_frame(axes[row, column])
-        draw_words(axes[row, 1], changes[row])
-        axes[row, 1].set_box_aspect(ratio / 0.85)
-        for axis, (images, model_ranks) in zip(
-            axes[row, 2:-1], models.values(), strict=True
-        ):
-            rank = model_ranks[row]
-            color = draw_neighbor(axis, images[row], rank == 1)
+    for index, row in zip(shown, axes, strict=True):
+        found = [one.evaluator.retrieve(index) for one in pictures]
+        parameters = found[0]["parameters"]
+        wanted = first.most_changed(index, parameters)
+        draw_words(row[1], request_in_words(first.shared, parameters[wanted]))
+        row[1].set_box_aspect(ratio / 0.85)
+        for one, entries, axis in zip(pictures, found, row[2:-1], strict=True):
+            result = one.retrieval(index, entries, wanted)
+            color = draw_neighbor(axis, result["retrieved"], result["is_hit"])
             axis.set_xlabel(
-                rank_in_words(rank, bank_size), fontsize=TEXT_SIZE, color=color
+                rank_in_words(result["rank"], bank.size),
+                fontsize=TEXT_SIZE,
+                color=color,
             )
+        target = first.views(index, parameters[[wanted]])[0]
+        for axis, image in ((row[0], first.image(index)), (row[-1], target)):
+            axis.imshow(image)
+            hide_frame(axis)
     return figure

@@ -13,7 +13,9 @@ from keras_iwm.visualization.figure import (
 )
 
 
-def plot_patch_pca(images, latents, grid_size, value_range=(0, 255)):
+def plot_patch_pca(
+    images, latents, grid_size, value_range=(0, 255), rgb_channels=(0, 1, 2)
+):
     """Draws the first three principal components of patch latents as colours.
 
     The components are found over all images together, so that one colour means the
@@ -22,11 +24,13 @@ def plot_patch_pca(images, latents, grid_size, value_range=(0, 255)):
     components are found for each encoder apart: colours compare within a row.
 
     Args:
-        images: `(num_images, height, width, 3)`.
+        images: `(num_images, height, width, num_channels)`.
         latents: `(num_images, num_patches, hidden_dim)`, such as an encoder returns
             for the full images; or a dictionary from an encoder's name to its latents.
         grid_size: Tuple `(height, width)`, patches in an image.
         value_range: Tuple `(low, high)` of the pixels.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -47,7 +51,7 @@ def plot_patch_pca(images, latents, grid_size, value_range=(0, 255)):
     figure.savefig("patch_pca.png")
     ```
     """
-    images = prepare_images(images, value_range)
+    images = prepare_images(images, value_range, rgb_channels=rgb_channels)
     check_grid(grid_size, images.shape)
     if not isinstance(latents, dict):
         colors = {"PCA of patches": _color_maps("latents", latents, images, grid_size)}

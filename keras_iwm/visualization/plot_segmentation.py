@@ -33,6 +33,7 @@ def plot_segmentation(
     class_names=None,
     ignore_label=None,
     value_range=(0, 255),
+    rgb_channels=(0, 1, 2),
 ):
     """Draws images with the true and the predicted class of each pixel as colour.
 
@@ -41,13 +42,15 @@ def plot_segmentation(
     occur. A class has the same colour in every figure.
 
     Args:
-        images: `(num_images, height, width, 3)`.
+        images: `(num_images, height, width, num_channels)`.
         masks: Integers `(num_images, height, width)`, the true classes from 0 on.
         predictions: Integers of the same shape, the predicted classes.
         class_names: Optional names of the classes, the first that of class 0; by
             default their numbers.
         ignore_label: Optional integer that `masks` hold where there is no truth.
         value_range: Tuple `(low, high)` of the pixels.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -74,7 +77,7 @@ def plot_segmentation(
     figure.savefig("segmentation.png")
     ```
     """
-    images = prepare_images(images, value_range)
+    images = prepare_images(images, value_range, rgb_channels=rgb_channels)
     masks = _as_classes("masks", masks, images)
     predictions = _as_classes("predictions", predictions, images)
     ignored = np.zeros(masks.shape, dtype=bool)

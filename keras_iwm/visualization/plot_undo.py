@@ -1,131 +1,94 @@
 """Destructive operations undone: what is retrieved for a degraded source."""
 
-import keras
-import numpy as np
-
+from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
     draw_neighbor,
-    entry_of,
     hide_frame,
     new_figure,
-    prepare_images,
     rank_in_words,
-    same_pixels,
     wrapped,
 )
+from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
 
 _COLUMNS = ("source", "retrieved", "target")
 
 
-def plot_undo(
-    images,
-    degraded,
-    retrieved,
-    operation_names,
-    ranks=None,
-    bank_size=None,
-    value_range=(0, 255),
-):
+def plot_undo(model, images=None, bank=None, num_images=6, rgb_channels=(0, 1, 2)):
     """Draws how well a model undoes grayscale, blur or solarization.
 
-    One image a row; for each operation three columns: the degraded source, the
-    nearest neighbour of the prediction, framed green where it is the wanted target
-    and red where not, and that target, the image as it was. What an operation
-    destroys cannot be known: of a grey source the colour has to be guessed.
+    One image a row; for each destructive operation of the model three columns: the
+    degraded source, the nearest neighbour of the prediction, framed green where it is
+    the wanted target and red where not, with the target's rank, and that target, an
+    entry of the image's bank that changes much. What an operation destroys cannot be
+    known: of a gray source the colour has to be guessed.
 
     Args:
-        images: The images as they were, `(num_images, height, width, 3)`.
-        degraded: Dictionary from an operation to the sources that it made of the
-            images, of the same shape.
-        retrieved: Dictionary from an operation to the nearest neighbours of the
-            predictions, of the same shape.
-        operation_names: The operations to draw, in this order, such as
-            `("grayscale", "gaussian_blur", "solarization")`.
-        ranks: Optional dictionary from an operation to `(num_images,)` ranks of the
-            wanted target in the bank, 1 the best. By default a neighbour is the
-            wanted target if their pixels are equal.
-        bank_size: Optional integer, the number of images in the bank, for the text.
-        value_range: Tuple `(low, high)` of the pixels.
+        model: As of `plot_retrieval`; an evaluator must be an
+            `EquivarianceEvaluator`.
+        images: See there.
+        bank: See there.
+        num_images: Positive integer, how many of the images to draw at most.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If an operation is missing or the shapes do not fit together.
+        ValueError: If the model has no destructive operations, or images, bank and
+            channels do not fit it.
 
     Example:
 
     ```python
-    import numpy as np
     from keras_iwm.visualization import plot_undo
 
-    images = np.random.uniform(0, 255, (2, 32, 32, 3))
-    grey = np.repeat(images.mean(axis=-1, keepdims=True), 3, axis=-1)
-    figure = plot_undo(
-        images,
-        degraded={"grayscale": grey},
-        retrieved={"grayscale": images * 0.9},
-        operation_names=["grayscale"],
-        ranks={"grayscale": [2, 7]},
-        bank_size=256,
-    )
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
+    bank = keras_iwm.evaluation.RetrievalBank(size=16)
+    figure = plot_undo(model, images, bank)
     figure.savefig("undo.png")
     ```
     """
-    images = prepare_images(images, value_range)
-    if isinstance(operation_names, str) or len(operation_names) == 0:
+    pictures = RetrievalPictures(
+        model, images, bank, rgb_channels, EquivarianceEvaluator
+    )
+    operations = pictures.evaluator.operation_names
+    if not operations:
         raise ValueError(
-            "`operation_names` must be a list of at least one operation. Received: "
-            f"{operation_names!r}"
+            "`model` must have destructive operations to undo. Received a model with "
+            f"{pictures.model.action_space.slots} only."
         )
-    blocks = []
-    for operation in operation_names:
-        block = {}
-        for name, pixels in (("degraded", degraded), ("retrieved", retrieved)):
-            label = f"{name}[{operation!r}]"
-            pixels = entry_of(name, pixels, operation, "operation_names")
-            block[name] = prepare_images(pixels, value_range, label)
-            if block[name].shape != images.shape:
-                raise ValueError(
-                    f"`{label}` must have the shape of `images`, {images.shape}. "
-                    f"Received: {block[name].shape}"
-                )
-        if ranks is not None:
-            found = entry_of("ranks", ranks, operation, "operation_names")
-            block["ranks"] = np.asarray(keras.ops.convert_to_numpy(found))
-            if block["ranks"].shape != (len(images),):
-                raise ValueError(
-                    f"`ranks[{operation!r}]` must have one rank for each of the "
-                    f"{len(images)} images. Received: shape {block['ranks'].shape}"
-                )
-        blocks.append(block)
+    shown = pictures.shown(num_images)
 
-    rows, ratio = len(images), images.shape[1] / images.shape[2]
-    row_height = 1.15 * ratio + (0.05 if ranks is None else 0.2)
-    names = [wrapped(operation, 36) for operation in operation_names]
+    height, width = pictures.model.image_size
+    names = [wrapped(operation, 36) for operation in operations]
     title_height = 0.3 + 0.2 * max(1 + name.count("\n") for name in names)
-    figure = new_figure(3.7 * len(blocks), row_height * rows + title_height)
-    parts = figure.subfigures(1, len(blocks), squeeze=False, wspace=0.04)[0]
-    for part, name, block in zip(parts, names, blocks, strict=True):
+    row_height = 1.15 * height / width + 0.2
+    figure = new_figure(3.7 * len(names), row_height * len(shown) + title_height)
+    parts = figure.subfigures(1, len(names), squeeze=False, wspace=0.04)[0]
+    axes = {}
+    for part, name, operation in zip(parts, names, operations, strict=True):
         part.suptitle(name, fontsize=TITLE_SIZE, weight="bold")
-        axes = part.subplots(rows, 3, squeeze=False)
-        for title, axis in zip(_COLUMNS, axes[0], strict=True):
+        axes[operation] = part.subplots(len(shown), 3, squeeze=False)
+        for title, axis in zip(_COLUMNS, axes[operation][0], strict=True):
             axis.set_title(title, fontsize=TITLE_SIZE)
-        for row, (source, neighbor, target) in enumerate(
-            zip(block["degraded"], block["retrieved"], images, strict=True)
-        ):
-            for column, image in ((0, source), (2, target)):
-                axes[row, column].imshow(image)
-                hide_frame(axes[row, column])
-            if ranks is None:
-                draw_neighbor(axes[row, 1], neighbor, same_pixels(neighbor, target))
-                continue
-            rank = block["ranks"][row]
-            color = draw_neighbor(axes[row, 1], neighbor, rank == 1)
-            axes[row, 1].set_xlabel(
-                rank_in_words(rank, bank_size), fontsize=TEXT_SIZE, color=color
+    for index in shown:
+        for operation, found in pictures.evaluator.undo(index).items():
+            source, retrieved, target = axes[operation][index]
+            wanted = pictures.most_changed(index, found["parameters"])
+            result = pictures.retrieval(index, found, wanted)
+            source.imshow(pictures.prepare(found["degraded"][None])[0])
+            target.imshow(result["target"])
+            hide_frame(source)
+            hide_frame(target)
+            color = draw_neighbor(retrieved, result["retrieved"], result["is_hit"])
+            retrieved.set_xlabel(
+                rank_in_words(result["rank"], pictures.bank_size),
+                fontsize=TEXT_SIZE,
+                color=color,
             )
     return figure

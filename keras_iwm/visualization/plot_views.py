@@ -18,7 +18,14 @@ _GREY = 0.85
 _FADED = 0.25  # What is left of the contrast of target patches not predicted.
 
 
-def plot_views(views, grid_size, value_range=(0, 255), num_images=6, action_slots=None):
+def plot_views(
+    views,
+    grid_size,
+    value_range=(0, 255),
+    num_images=6,
+    action_slots=None,
+    rgb_channels=(0, 1, 2),
+):
     """Draws views as the model gets them, one image a row.
 
     Use it to check augmentation and masks before a run. Four columns: the source;
@@ -28,14 +35,17 @@ def plot_views(views, grid_size, value_range=(0, 255), num_images=6, action_slot
 
     Args:
         views: Dictionary as a `ViewGenerator` returns it: `"source"` and `"target"`
-            `(batch_size, height, width, 3)`, `"action"` `(batch_size, action_dim)`,
-            `"context_ids"` `(batch_size, num_context)`, `"target_ids"`
-            `(batch_size, num_targets)` or `(batch_size, num_blocks, num_targets)`.
+            `(batch_size, height, width, num_channels)`, `"action"`
+            `(batch_size, action_dim)`, `"context_ids"` `(batch_size, num_context)`,
+            `"target_ids"` `(batch_size, num_targets)` or
+            `(batch_size, num_blocks, num_targets)`.
         grid_size: Tuple `(height, width)`, patches in an image.
         value_range: Tuple `(low, high)` of the pixels.
         num_images: Positive integer, how many images of the batch to draw.
         action_slots: Optional names of the action's slots, as
-            `ViewGenerator.action_slots`; by default their numbers.
+            `ActionSpace.slots`; by default their numbers.
+        rgb_channels: Three integers, the channels to draw red, green and blue. Images
+            with one channel are drawn gray.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -61,8 +71,10 @@ def plot_views(views, grid_size, value_range=(0, 255), num_images=6, action_slot
     figure.savefig("views.png")
     ```
     """
-    source = prepare_images(views["source"], value_range, "source")[:num_images]
-    target = prepare_images(views["target"], value_range, "target")[:num_images]
+    source, target = (
+        prepare_images(views[name], value_range, name, rgb_channels)[:num_images]
+        for name in ("source", "target")
+    )
     check_grid(grid_size, source.shape)
     action = keras.ops.convert_to_numpy(views["action"])
     if action_slots is None:

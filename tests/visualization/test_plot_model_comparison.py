@@ -6,60 +6,76 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
 from matplotlib.colors import to_hex  # noqa: E402
 
+from keras_iwm.actions import Flip  # noqa: E402
+from keras_iwm.evaluation import RetrievalBank, WorldModelEvaluator  # noqa: E402
 from keras_iwm.visualization import plot_model_comparison  # noqa: E402
 
+HIT, MISS = "#3f8f5f", "#d1495b"
 
-def make_arguments():
-    images = np.random.default_rng(0).uniform(-1, 1, (4, 2, 6, 8, 3))
-    return {
-        "clean": images[0],
-        "target": images[1],
-        "retrieved": {"invariant_model": images[2], "equivariant": images[3]},
-        "requested": [{"hue": 0.1}, {"contrast": 0.75, "brightness": 1.0}],
-        "ranks": {"equivariant": [1, 2.5], "invariant_model": np.array([90, 1])},
-        "value_range": (-1, 1),
+
+@pytest.fixture
+def images():
+    shape = (3, 8, 12, 3)
+    return np.random.default_rng(1).integers(0, 256, shape).astype("uint8")
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Lets entry 0 be retrieved by models that know of no flip, else the wanted one."""
+
+    def retrieve(self, index):
+        order = np.arange(self.bank.size)
+        knows = "flip" in self.model.action_space.slots
+        return {
+            "parameters": self.parameters[index],
+            "nearest": order if knows else 0 * order,
+            "ranks": 1.0 + (0 * order if knows else order / 2),
+        }
+
+    monkeypatch.setattr(WorldModelEvaluator, "retrieve", retrieve)
+
+
+def test_models_stand_in_columns_between_request_and_target(
+    known, world_model, gamma, images
+):
+    # The second model's slots stand in another order, and one is not in the bank.
+    models = {
+        "invariant_model": world_model([gamma]),
+        "equivariant": world_model([Flip(), gamma]),
     }
-
-
-def test_models_stand_in_columns_between_request_and_target():
-    arguments = make_arguments()
-    axes = np.array(plot_model_comparison(**arguments, bank_size=256).axes)
-    axes = axes.reshape(2, 5)
+    bank = RetrievalBank(5, [gamma])
+    figure = plot_model_comparison(models, images, bank, num_images=2)
+    axes = np.array(figure.axes).reshape(2, 5)
     assert [axis.get_title() for axis in axes[0]] == [
         "image", "requested change", "invariant model", "equivariant", "target",
     ]  # fmt: skip
-    columns = {
-        0: arguments["clean"],
-        2: arguments["retrieved"]["invariant_model"],
-        3: arguments["retrieved"]["equivariant"],
-        4: arguments["target"],
+    for index, row in enumerate(axes):
+        image, powers = images[index] / 255, bank.parameters(3)[index, :, 0]
+        wanted = np.argsort(np.abs(powers - 1))[-1 - index]
+        target = image ** powers[wanted]
+        assert row[1].texts[0].get_text() == f"gamma power {powers[wanted]:.3g}"
+        for axis, picture in zip(
+            row[[0, 2, 3, 4]], (image, image ** powers[0], target, target), strict=True
+        ):
+            np.testing.assert_allclose(axis.images[0].get_array(), picture, atol=1e-4)
+        labels = [axis.get_xlabel() for axis in row[2:4]]
+        assert labels == [f"rank {1 + wanted / 2:g} of 5", "rank 1 of 5"]
+        frames = [to_hex(axis.spines["left"].get_edgecolor()) for axis in row[2:4]]
+        assert frames == [MISS if wanted else HIT, HIT]
+
+
+def test_long_names_have_room(known, world_model, gamma, images):
+    model = world_model([gamma])
+    models = {
+        "a": model,
+        "b": model,
+        "ViT-B/16, feature conditioning, 300 epochs": model,
     }
-    for column, images in columns.items():
-        for row in range(2):
-            np.testing.assert_allclose(
-                axes[row, column].images[0].get_array(),
-                (images[row] + 1) / 2,
-                atol=1e-6,
-            )
-    words = [axes[row, 1].texts[0].get_text() for row in range(2)]
-    assert words == ["hue +36°", "contrast -25 %"]
-    labels = [[axis.get_xlabel() for axis in row[2:4]] for row in axes]
-    assert labels == [["rank 90 of 256", "rank 1 of 256"],
-                      ["rank 1 of 256", "rank 2.5 of 256"]]  # fmt: skip
-    frames = [[to_hex(axis.spines["left"].get_edgecolor()) for axis in row[2:4]]
-              for row in axes]  # fmt: skip
-    assert frames == [["#d1495b", "#3f8f5f"], ["#3f8f5f", "#d1495b"]]
-
-
-def test_one_image_and_three_models_with_long_names():
-    image = np.zeros((1, 4, 4, 3))
-    names = ["a", "b", "ViT-B/16, feature conditioning, 300 epochs"]
-    figure = plot_model_comparison(
-        image, image, dict.fromkeys(names, image), np.array([[1.2, 1, 1, 0]]),
-        dict.fromkeys(names, [3]),
-    )  # fmt: skip
+    figure = plot_model_comparison(models, images, num_images=1)
     assert len(figure.axes) == 6
     assert figure.axes[4].get_title() == "ViT-B/16, feature\nconditioning, 300\nepochs"
+    # The bank is the first model's own.
+    assert figure.axes[4].get_xlabel().endswith("of 256")
     # The longest title is within the figure, and so are the captions.
     FigureCanvasAgg(figure).draw()
     box = figure.get_tightbbox()
@@ -67,22 +83,10 @@ def test_one_image_and_three_models_with_long_names():
     assert box.y1 <= figure.get_size_inches()[1]
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"target": np.zeros((1, 6, 8, 3))}, "`target` must have the shape of `clean`"),
-        ({"requested": [{}]}, "`requested` must have one change for each of the 2"),
-        ({"requested": [{"blur": 1}, {}]}, "Received: blur"),
-        ({"retrieved": np.zeros((2, 6, 8, 3))}, "`retrieved` must be a dictionary"),
-        ({"retrieved": {}}, "Received: dict of length 0"),
-        ({"retrieved": {"a": np.zeros((1, 6, 8, 3))}}, r"`retrieved\['a'\]` must have"),
-        ({"ranks": {"equivariant": [1, 2]}}, "Received no 'invariant_model'"),
-        (
-            {"ranks": {"invariant_model": [1], "equivariant": [1, 2]}},
-            r"`ranks\['invariant_model'\]` must have one rank for each",
-        ),
-    ],
-)
-def test_bad_arguments_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        plot_model_comparison(**(make_arguments() | change))
+def test_bad_arguments_are_refused(world_model, gamma, images):
+    for models in ({}, world_model([gamma])):
+        with pytest.raises(ValueError, match="`models` must be a dictionary"):
+            plot_model_comparison(models, images)
+    models = {"one": world_model([Flip()]), "other": world_model([gamma])}
+    with pytest.raises(ValueError, match="must have the slots"):
+        plot_model_comparison(models, images)
