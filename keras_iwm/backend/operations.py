@@ -49,8 +49,8 @@ def attend(query, key, value):
     return ops.dot_product_attention(query, key, value)
 
 
-# Functions of a backend with kernels for it, or `None`: a block's two residual branches,
-# and a step of AdamW for all parameters of one learning rate.
+# Functions of a backend with kernels for them, or `None`: a block's two residual
+# branches, and a step of AdamW for all parameters of one learning rate.
 fused_branches = None
 fused_update = None
 

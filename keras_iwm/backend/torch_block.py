@@ -7,7 +7,8 @@ from torch.nn import functional
 def fused_branches(block, tokens, paths=None):
     """Add the two residual branches of a block whose layers are all plain.
 
-    They do what their weights say and no more. In narrow models Keras's calls of layers and operations take a sixth of a step.
+    They do what their weights say and no more. In narrow models Keras's calls of
+    layers and operations take a sixth of a step.
 
     Args:
         block: `TransformerBlock`, built.

@@ -1,10 +1,8 @@
 """Updates of many weights on Torch, each in a few calls for all of them."""
 
-import functools
 import itertools
 
 import torch
-from torch.optim.adamw import adamw
 
 FOREACH = ("_foreach_sub", "_foreach_mul_", "_foreach_add_")
 
@@ -32,25 +30,39 @@ def fused_update(rows, rate, keep, betas, epsilon):
             weight.mul_(keep)
     rows = [tensors for _, *tensors in rows]
     rows.sort(key=lambda row: str(row[0].dtype))
+    step = step_together if hasattr(torch, "_fused_adamw_") else step_each
+    for _, group in itertools.groupby(rows, key=lambda row: row[0].dtype):
+        columns = (list(column) for column in zip(*group, strict=True))
+        step(*columns, rate, betas, epsilon)
+
+
+def step_together(weights, gradients, means, squares, rate, betas, epsilon):
+    """Take Adam's step in one call of a kernel that Torch keeps to itself."""
     # The kernel corrects the bias too, and puts epsilon elsewhere than Keras. After
     # infinitely many steps it has nothing left to correct.
-    step = torch.full((), 1e9, device=rate.device)
-    # Without this hook of Torch, what calls it: a millisecond more.
-    kernel = getattr(torch, "_fused_adamw_", functools.partial(adamw, fused=True))
-    for _, group in itertools.groupby(rows, key=lambda row: row[0].dtype):
-        group = list(group)
-        kernel(
-            *(list(column) for column in zip(*group, strict=True)),
-            max_exp_avg_sqs=[],
-            state_steps=[step] * len(group),
-            lr=rate,
-            beta1=betas[0],
-            beta2=betas[1],
-            weight_decay=0.0,
-            eps=epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
+    count = torch.full((), 1e9, device=rate.device)
+    torch._fused_adamw_(
+        *(weights, gradients, means, squares),
+        max_exp_avg_sqs=[],
+        state_steps=[count] * len(weights),
+        lr=rate,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=0.0,
+        eps=epsilon,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+def step_each(weights, gradients, means, squares, rate, betas, epsilon):
+    """Take Adam's step for one weight after another, by what Torch documents."""
+    for weight, gradient, mean, square in zip(
+        weights, gradients, means, squares, strict=True
+    ):
+        mean.lerp_(gradient, 1 - betas[0])
+        square.lerp_(gradient.square(), 1 - betas[1])
+        weight.sub_(rate * mean / (square.sqrt() + epsilon))
 
 
 @torch.no_grad()
@@ -63,11 +75,20 @@ def move_towards(variables, targets, rate):
         rate: Float32 scalar tensor, the share.
     """
     values = [variable.value for variable in variables]
-    if rate.is_cpu or not all(hasattr(torch, name) for name in FOREACH):
-        for value, target in zip(values, targets, strict=True):
-            value.lerp_(target.to(value.dtype), rate.to(value.dtype))
-        return
-    # Hooks of Torch that start a few kernels for all weights, and not one for each.
+    hooked = all(hasattr(torch, name) for name in FOREACH)
+    # A CPU starts no kernels: there one pass over each tensor is faster than three.
+    move = move_together if hooked and not rate.is_cpu else move_each
+    move(values, targets, rate)
+
+
+def move_together(values, targets, rate):
+    """Move all tensors in a few calls, which Torch keeps to itself."""
     steps = torch._foreach_sub(targets, values)
     torch._foreach_mul_(steps, rate)
     torch._foreach_add_(values, steps)
+
+
+def move_each(values, targets, rate):
+    """Move one tensor after another, by what Torch documents."""
+    for value, target in zip(values, targets, strict=True):
+        value.lerp_(target.to(value.dtype), rate.to(value.dtype))

@@ -19,7 +19,8 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
     Args:
         grid_size: Tuple of integers, the grid that the model was made for: rows and
             columns, `(times, rows, columns)`, ...
-        hidden_dim: Integer, number of features; even, and at least 2 for each axis.
+        hidden_dim: Integer, number of features; a multiple of 4, and at least 2 for
+            each axis.
         resampled_size: Tuple of as many integers, the grid to make positions for.
             Defaults to `grid_size`.
 
@@ -28,8 +29,8 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
         running fastest. It is shared between calls: do not write to it.
 
     Raises:
-        ValueError: If `hidden_dim` is odd or too small, or the two grids differ in
-            their number of axes.
+        ValueError: If `hidden_dim` is no multiple of 4 or too small, or the two grids
+            differ in their number of axes.
 
     Example:
 
@@ -39,10 +40,11 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
     ```
     """
     num_axes = len(grid_size)
-    if hidden_dim % 2 or hidden_dim < 2 * num_axes:
+    if hidden_dim % 4 or hidden_dim < 2 * num_axes:
         raise ValueError(
-            "`hidden_dim` must be even and at least 2 for each axis of the grid, for a "
-            f"sine and a cosine. Received: hidden_dim={hidden_dim} for {num_axes} axes."
+            "`hidden_dim` must be a multiple of 4, and at least 2 for each axis of the "
+            "grid, for pairs of a sine and a cosine. Received: "
+            f"hidden_dim={hidden_dim} for {num_axes} axes."
         )
     sizes = resampled_size or grid_size
     if len(sizes) != num_axes:

@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_iwm.layers import TransformerBlock
+from keras_iwm.layers import (
+    SelfAttention,
+    TokenDense,
+    TokenNorm,
+    TransformerBlock,
+)
 
 if keras.backend.backend() != "torch":
     pytest.skip("only Torch has a short way", allow_module_level=True)
-from keras_iwm.layers import transformer_block
 
 TOKENS = np.random.default_rng(0).normal(size=(3, 5, 12)).astype("float32")
 
@@ -39,7 +43,7 @@ def gradients(block):
 def test_both_ways_agree(monkeypatch, remat):
     block = small_block(remat=remat)
     short = gradients(block)
-    monkeypatch.setattr(transformer_block, "can_fuse", lambda block: False)
+    monkeypatch.setattr(TransformerBlock, "_is_plain", lambda block: False)
     for mine, expected in zip(short, gradients(block), strict=True):
         np.testing.assert_allclose(mine, expected, atol=2e-5, rtol=1e-5)
 
@@ -48,19 +52,80 @@ def test_both_ways_drop_the_same_paths(monkeypatch):
     images = np.repeat(TOKENS, 20, axis=0)
     outputs = []
     for plain in (True, False):
-        monkeypatch.setattr(transformer_block, "can_fuse", lambda block, plain=plain: plain)
+        monkeypatch.setattr(
+            TransformerBlock, "_is_plain", lambda block, plain=plain: plain
+        )
         keras.utils.set_random_seed(3)
         block = small_block(drop_path_rate=0.5)
         outputs.append(ops.convert_to_numpy(block(images, training=True)))
     np.testing.assert_allclose(*outputs, atol=1e-5)
 
 
-def test_low_rank_updates_are_respected():
-    block = small_block()
-    before = ops.convert_to_numpy(block(TOKENS))
-    assert transformer_block.can_fuse(block)
+class OwnDense(TokenDense):
+    """A layer that computes something else."""
+
+    def call(self, tokens, training=None):
+        return 2 * super().call(tokens, training=training)
+
+
+class OwnNorm(TokenNorm):
+    """A layer that computes something else."""
+
+    def call(self, tokens):
+        return 2 * super().call(tokens)
+
+
+class OwnAttention(SelfAttention):
+    """A layer that computes something else."""
+
+    def call(self, tokens):
+        return 2 * super().call(tokens)
+
+
+def replace(block, name, layer):
+    """Put another layer of the same weights into a block."""
+    old = getattr(block, name)
+    layer.build(TOKENS.shape)
+    layer.set_weights(old.get_weights())
+    block._tracker.unlock()
+    setattr(block, name, layer)
+
+
+def enable_lora(block):
     block.mlp_hidden.enable_lora(2)
-    assert not transformer_block.can_fuse(block)
     block.mlp_hidden.lora_kernel_b.assign(np.ones((2, 24), "float32"))
-    after = ops.convert_to_numpy(block(TOKENS))
-    assert np.abs(after - before).max() > 1e-3
+
+
+def regularize(block):
+    block.mlp_hidden.activity_regularizer = keras.regularizers.L2(1.0)
+
+
+CHANGES = {
+    "low-rank": enable_lora,
+    "int8": lambda block: block.attention.query_key_value.quantize("int8"),
+    "float8": lambda block: block.mlp_output.quantize("float8"),
+    "dtype": lambda block: setattr(block.mlp_output, "dtype_policy", "mixed_bfloat16"),
+    "activation": lambda block: setattr(
+        block.mlp_hidden, "activation", keras.activations.relu
+    ),
+    "activity": regularize,
+    "dense": lambda block: replace(block, "mlp_hidden", OwnDense(24)),
+    "norm": lambda block: replace(block, "mlp_norm", OwnNorm()),
+    "attention": lambda block: replace(block, "attention", OwnAttention(2)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_short_way_stands_back_for_layers_that_are_not_plain(monkeypatch, name):
+    block = small_block()
+    plain = ops.convert_to_numpy(block(TOKENS))
+    assert block._is_plain()
+    CHANGES[name](block)
+    assert not block._is_plain()
+    outputs = ops.convert_to_numpy(block(TOKENS))
+    if name == "activity":
+        assert len(block.losses) == 1
+    elif name != "float8":
+        assert np.abs(outputs - plain).max() > 0
+    monkeypatch.setattr(TransformerBlock, "_is_plain", lambda block: False)
+    np.testing.assert_array_equal(outputs, ops.convert_to_numpy(block(TOKENS)))

@@ -126,10 +126,55 @@ def test_recipe_starts_and_ends_where_the_family_does():
     assert at(small._learning_rate, 400) == pytest.approx(2.5e-4)
 
 
-@pytest.mark.parametrize("arguments", [(0, 8), (10, 0), (2.5, 8)])
-def test_recipe_refuses_wrong_numbers(arguments):
-    with pytest.raises(ValueError, match="positive integer"):
-        pretraining_recipe(*arguments)
+def test_recipe_takes_a_constant_decay_and_one_that_rises_from_zero():
+    assert pretraining_recipe(10, 8, weight_decay=0.04).optimizer.decay == 0.04
+    assert pretraining_recipe(10, 8, weight_decay=(0.1, 0.1)).optimizer.decay == 0.1
+    for pair in ((0.0, 0.4), (0.4, 0.0)):
+        schedule = pretraining_recipe(10, 8, weight_decay=pair).optimizer.decay
+        for step in (0, 3, 5, 10, 20):
+            share = (1 - np.cos(np.pi * min(step, 10) / 10)) / 2
+            value = float(ops.convert_to_numpy(schedule(step)))
+            assert value == pytest.approx(
+                pair[0] + share * (pair[1] - pair[0]), abs=1e-6
+            )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"steps": 0}, "steps"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"steps": 2.5}, "steps"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"warmup_fraction": 1.0}, "warmup_fraction"),
+        ({"warmup_fraction": -0.1}, "warmup_fraction"),
+        ({"ema_momentum": 1.1}, "ema_momentum"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"weight_decay": (0.1, 0.2, 0.3)}, "weight_decay"),
+        ({"weight_decay": (0.1, "0.2")}, r"weight_decay\[1\]"),
+    ],
+)
+def test_recipe_refuses_wrong_numbers(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        pretraining_recipe(**{"steps": 10, "batch_size": 8, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"beta_1": 1.0}, "beta_1"),
+        ({"beta_2": "0.9"}, "beta_2"),
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"learning_rate_multipliers": {"a": float("inf")}}, "learning_rate_mult.*"),
+        ({"learning_rate_multipliers": {"(": 1.0}}, "learning_rate_multipliers"),
+    ],
+)
+def test_wrong_numbers_are_refused_by_name(arguments, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        AdamW(**arguments)
 
 
 def test_multipliers_scale_rate_and_decay_of_their_parameters():
@@ -154,3 +199,85 @@ def test_multipliers_scale_rate_and_decay_of_their_parameters():
         np.testing.assert_allclose(
             ops.convert_to_numpy(variables[index]), expected, atol=1e-6
         )
+
+
+def test_a_pattern_that_matches_nothing_is_refused():
+    optimizer = AdamW(learning_rate_multipliers={"kernel": 0.1, "^encoder/": 0.5})
+    variables = [keras.Variable(np.ones((2, 2)), name="kernel")]
+    with pytest.raises(ValueError, match=r"'\^encoder/', found in none of 1, .*kernel"):
+        optimizer.build(variables)
+    assert not optimizer.built
+
+
+def test_what_the_user_excludes_is_not_decayed_either():
+    weights = [np.full((2, 3), 2.0, "float32") for _ in range(3)]
+    names = ("kernel", "table", "mixing")
+
+    def decayed(optimizer):
+        variables = [
+            keras.Variable(weight, name=name)
+            for weight, name in zip(weights, names, strict=True)
+        ]
+        variables.append(keras.Variable(np.full((3,), 2.0), name="bias"))
+        optimizer.exclude_from_weight_decay(var_list=[variables[1]], var_names=["ker"])
+        for one in (optimizer, AdamW.from_config(optimizer.get_config())):
+            one.build(variables)
+            one.apply([ops.zeros_like(v.value) for v in variables], variables)
+        return [float(ops.convert_to_numpy(v).max()) for v in variables]
+
+    # Decayed twice: by the optimizer and by the one from its config.
+    expected = [2.0, 2.0, 2.0 * 0.95**2, 2.0]
+    np.testing.assert_allclose(decayed(AdamW(0.1, 0.5)), expected, rtol=1e-6)
+    optimizer = AdamW()
+    optimizer.build([keras.Variable(weights[0])])
+    with pytest.raises(ValueError, match="before"):
+        optimizer.exclude_from_weight_decay(var_names=["kernel"])
+
+
+def remove_update_step(monkeypatch):
+    monkeypatch.delattr(AdamW, "_backend_update_step")
+
+
+def remove_variable_index(monkeypatch):
+    for base in AdamW.__mro__:
+        if "_get_variable_index" in vars(base):
+            monkeypatch.delattr(base, "_get_variable_index")
+
+
+def remove_torch_kernel(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.delattr(torch, "_fused_adamw_")
+
+
+@pytest.mark.parametrize("accumulated", [None, 2])
+@pytest.mark.parametrize(
+    "remove", [remove_update_step, remove_variable_index, remove_torch_kernel]
+)
+def test_numbers_stay_without_private_hooks(monkeypatch, remove, accumulated):
+    backend = keras.backend.backend()
+    if remove is remove_torch_kernel and backend != "torch":
+        pytest.skip("only Torch has it")
+    if remove is remove_variable_index and accumulated:
+        pytest.skip("Keras itself needs it")
+    weights, gradients = random_problem(4)
+
+    def result():
+        optimizer = AdamW(
+            CosineDecay(1e-2, 4),
+            CosineDecay(0.4, 4),
+            learning_rate_multipliers={"_0$": 0.5},
+            gradient_accumulation_steps=accumulated,
+        )
+        variables = [
+            keras.Variable(weight, name=f"weight_{index}")
+            for index, weight in enumerate(weights)
+        ]
+        optimizer.build(variables)
+        for step in gradients:
+            optimizer.apply([ops.convert_to_tensor(g) for g in step], variables)
+        return [ops.convert_to_numpy(variable) for variable in variables]
+
+    expected = result()
+    remove(monkeypatch)
+    for mine, other in zip(result(), expected, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-6)
