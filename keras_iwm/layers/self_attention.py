@@ -90,12 +90,12 @@ class SelfAttention(keras.layers.Layer):
         )
         return self.output_projection(ops.reshape(mixed, (-1, num_tokens, hidden_dim)))
 
-    def is_plain(self, dtype):
-        """Whether it computes in `dtype` what its weights say and no more."""
+    def is_plain(self, policy):
+        """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is SelfAttention
-            and self.query_key_value.is_plain(dtype)
-            and self.output_projection.is_plain(dtype)
+            and self.query_key_value.is_plain(policy)
+            and self.output_projection.is_plain(policy)
         )
 
     def get_config(self):

@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops
+from keras.activations import linear
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -41,14 +42,13 @@ class TokenDense(keras.layers.Dense):
         outputs = super().call(flat, training=training)
         return ops.reshape(outputs, (-1, *between, self.units))
 
-    def is_plain(self, dtype):
-        """Whether it computes in `dtype` what its weights say and no more."""
+    def is_plain(self, policy):
+        """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is TokenDense
             and not self.lora_enabled
-            and self.quantization_mode is None
-            and self.compute_dtype == dtype
-            and self.activation is keras.activations.linear
+            and self.dtype_policy is policy  # not of another precision or quantised
+            and self.activation is linear
             and self.activity_regularizer is None
         )
 

@@ -43,14 +43,14 @@ class TokenNorm(keras.layers.LayerNormalization):
 
     def _is_usual(self):
         """Whether none of `keras.layers.LayerNormalization`'s variants is asked for."""
-        both = self.gamma is not None and self.beta is not None
-        return both and self.axis in (-1, [-1])
+        weighted = self.gamma is not None and self.beta is not None
+        return weighted and self.axis == [-1]
 
-    def is_plain(self, dtype):
-        """Whether it computes in `dtype` what its weights say and no more."""
+    def is_plain(self, policy):
+        """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is TokenNorm
             and self._is_usual()
-            and self.compute_dtype == dtype
+            and self.dtype_policy is policy
             and self.activity_regularizer is None
         )

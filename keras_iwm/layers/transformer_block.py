@@ -129,10 +129,15 @@ class TransformerBlock(keras.layers.Layer):
 
     def _is_plain(self):
         """Whether all layers do what their weights say and no more."""
-        parts = self.attention_norm, self.attention, self.mlp_norm
-        return all(
-            part.is_plain(self.compute_dtype)
-            for part in (*parts, self.mlp_hidden, self.mlp_output)
+        policy = self.dtype_policy
+        return (
+            # A policy by path says nothing by itself.
+            not isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+            and self.mlp_hidden.is_plain(policy)
+            and self.mlp_output.is_plain(policy)
+            and self.attention.is_plain(policy)
+            and self.attention_norm.is_plain(policy)
+            and self.mlp_norm.is_plain(policy)
         )
 
     def get_config(self):
