@@ -261,7 +261,7 @@ def trim_history(path, epochs):
 def measure(model, arguments, train, held_out):
     """Measure the finished model on the held-out images."""
     results = {}
-    if model.view_generator.shared:
+    if model.action_space.shared.scales:
         images = held_out[0][: 5 * arguments.retrieval_images]
         results = evaluation.evaluate_world_model(model, images)
         results["mrr_doubled"] = evaluation.evaluate_world_model(

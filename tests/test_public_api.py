@@ -89,7 +89,7 @@ EXAMPLES = [
     metrics.HitRate(5),
     metrics.MeanIntersectionOverUnion(4, ignore_label=255),
     evaluation.RetrievalBank(64, [actions.ColorJitter(probability=1.0)], seed=9),
-    downstream.LinearProbe(6, 3),
+    downstream.LinearProbeModel(6, 3),
     optimizers.AdamW(1e-2, keras.optimizers.schedules.CosineDecay(0.1, 9), 0.8, 0.95),
     optimizers.AdamW(learning_rate_multipliers={"^encoder/": 0.1}),
 ]

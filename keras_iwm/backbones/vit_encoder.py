@@ -7,8 +7,11 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_count, as_number, as_size, as_value_range
+from keras_iwm.array_arguments import check_values
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.layers.kernel_initializer import as_stddev
 from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_norm import TokenNorm
@@ -48,6 +51,8 @@ class ViTEncoder(ComposedModel):
             Defaults to that of natural photos with three channels, and to 0.25.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass: less memory, about a third more time.
+        initializer_stddev: Optional float, the deviation of a truncated normal from
+            which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -93,6 +98,7 @@ class ViTEncoder(ComposedModel):
         mean=None,
         std=None,
         remat=False,
+        initializer_stddev=None,
         **kwargs,
     ):
         # Sublayers are built here and frozen last: a flag that is set before the
@@ -108,7 +114,9 @@ class ViTEncoder(ComposedModel):
         self.num_layers = as_count("num_layers", num_layers)
         self.num_heads = as_count("num_heads", num_heads)
         self.mlp_dim = as_count("mlp_dim", mlp_dim or 4 * hidden_dim)
-        self.drop_path_rate = as_number("drop_path_rate", drop_path_rate, 0.0, 1.0)
+        self.drop_path_rate = as_number(
+            "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
+        )
         self.value_range = as_value_range(value_range)
         self.num_channels = as_count("num_channels", num_channels)
         photos = self.num_channels == 3
@@ -121,12 +129,17 @@ class ViTEncoder(ComposedModel):
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be positive. Received: std={std!r}.")
         self.remat = bool(remat)
+        self.initializer_stddev = as_stddev(initializer_stddev)
         sincos_positions(self.grid_size, hidden_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
         self.patch_embedding = PatchEmbedding(
-            self.patch_size, hidden_dim, dtype=policy, name="patch_embedding"
+            self.patch_size,
+            hidden_dim,
+            self.initializer_stddev,
+            dtype=policy,
+            name="patch_embedding",
         )
         self.blocks = transformer_blocks(
             self.num_layers,
@@ -134,6 +147,7 @@ class ViTEncoder(ComposedModel):
             num_heads=self.num_heads,
             mlp_dim=self.mlp_dim,
             remat=self.remat,
+            initializer_stddev=self.initializer_stddev,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
@@ -168,6 +182,26 @@ class ViTEncoder(ComposedModel):
             intermediates[block.name] = tokens
         intermediates["norm"] = self.norm(tokens)
         return intermediates if return_intermediates else intermediates["norm"]
+
+    def predict(self, x, *args, **kwargs):
+        """Predict like any Keras model, after a look at images that are arrays.
+
+        Args:
+            x: What `keras.Model.predict` takes.
+            *args: What else it takes.
+            **kwargs: What else it takes.
+
+        Returns:
+            NumPy array of latents.
+
+        Raises:
+            ValueError: If the images cannot be meant for `value_range`.
+        """
+        batch, x = first_batch(x)
+        images = batch[0] if isinstance(batch, (tuple, list)) else batch
+        if hasattr(images, "shape"):
+            check_values(images, self.value_range, "x")
+        return super().predict(x, *args, **kwargs)
 
     def _normalize(self, images):
         """Map pixels to about mean 0 and deviation 1."""
@@ -230,6 +264,7 @@ class ViTEncoder(ComposedModel):
             "mean": self.mean,
             "std": self.std,
             "remat": self.remat,
+            "initializer_stddev": self.initializer_stddev,
         }
 
 

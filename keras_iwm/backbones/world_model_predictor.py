@@ -8,6 +8,7 @@ from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
@@ -44,6 +45,8 @@ class WorldModelPredictor(ComposedModel):
             rises linearly from 0 at the first.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass.
+        initializer_stddev: Optional float, the deviation of a truncated normal from
+            which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -98,6 +101,7 @@ class WorldModelPredictor(ComposedModel):
         conditioning="feature",
         drop_path_rate=0.0,
         remat=False,
+        initializer_stddev=None,
         **kwargs,
     ):
         trainable = kwargs.pop("trainable", True)
@@ -121,14 +125,20 @@ class WorldModelPredictor(ComposedModel):
                 f"Received: action_dim={action_dim}. Give the view generator some "
                 "operations, or choose conditioning='none'."
             )
-        self.drop_path_rate = as_number("drop_path_rate", drop_path_rate, 0.0, 1.0)
+        self.drop_path_rate = as_number(
+            "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
+        )
         self.remat = bool(remat)
+        self.initializer_stddev = as_stddev(initializer_stddev)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
         self.input_projection = TokenDense(
-            predictor_dim, dtype=policy, name="input_projection"
+            predictor_dim,
+            kernel_initializer=kernel_initializer(self.initializer_stddev),
+            dtype=policy,
+            name="input_projection",
         )
         self.mask_token = self.add_weight(
             shape=(predictor_dim,),
@@ -149,11 +159,15 @@ class WorldModelPredictor(ComposedModel):
             num_heads=self.num_heads,
             mlp_dim=self.mlp_dim,
             remat=self.remat,
+            initializer_stddev=self.initializer_stddev,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
         self.output_projection = TokenDense(
-            hidden_dim, dtype=policy, name="output_projection"
+            hidden_dim,
+            kernel_initializer=kernel_initializer(self.initializer_stddev),
+            dtype=policy,
+            name="output_projection",
         )
         self.build()
         self.trainable = trainable
@@ -272,4 +286,5 @@ class WorldModelPredictor(ComposedModel):
             "conditioning": self.conditioning,
             "drop_path_rate": self.drop_path_rate,
             "remat": self.remat,
+            "initializer_stddev": self.initializer_stddev,
         }

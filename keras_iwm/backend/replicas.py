@@ -14,6 +14,10 @@ class Replicas:
     def prepare(self, model):
         """Get `model` ready to train, or refuse what cannot work."""
 
+    def gains_by_xla(self, model):
+        """Whether XLA, which Keras leaves off here, makes long runs faster."""
+        return False
+
     def draw_offset(self):
         """What the copy that asks adds to its seeds; `None` if there is one copy."""
 

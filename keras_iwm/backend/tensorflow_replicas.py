@@ -30,6 +30,10 @@ class TensorFlowReplicas(Replicas):
             with model.distribute_strategy.scope():
                 model.optimizer.build(model.trainable_variables)
 
+    def gains_by_xla(self, model):
+        """On one device; Keras leaves it off on machines without an accelerator."""
+        return model.distribute_strategy.num_replicas_in_sync == 1
+
     def draw_offset(self):
         """A number hashed from the replica's; the first one's is 0."""
         context = tf.distribute.get_replica_context()

@@ -10,7 +10,7 @@ from keras_iwm.downstream.image_classifier import ImageClassifier as ImageClassi
 from keras_iwm.downstream.image_segmenter import ImageSegmenter as ImageSegmenter
 from keras_iwm.downstream.linear_head import LinearHead as LinearHead
 from keras_iwm.downstream.linear_probe import linear_probe as linear_probe
-from keras_iwm.downstream.linear_probe_model import LinearProbe as LinearProbe
+from keras_iwm.downstream.linear_probe_model import LinearProbeModel as LinearProbeModel
 from keras_iwm.downstream.low_shot_probe import low_shot_probe as low_shot_probe
 from keras_iwm.downstream.multi_task_model import MultiTaskModel as MultiTaskModel
 from keras_iwm.downstream.world_model_backbone import (

@@ -67,6 +67,13 @@ class DeepLabHead(keras.layers.Layer):
     def build(self, latents_shape):
         """Create DeepLabV3+ over the two levels."""
         keras_cv = _require_keras_cv()
+        if keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                "KerasCV's DeepLabV3+ follows Keras's `image_data_format`, which must "
+                "be 'channels_last'. Received: 'channels_first'. Call "
+                "keras.config.set_image_data_format('channels_last'), or choose the "
+                "linear or the attentive head."
+            )
         hidden_dim = latents_shape[-1]
         # Two convolutions that KerasCV's own head would put around an upsampling, at
         # 16 times the pixels and with a softmax behind them.

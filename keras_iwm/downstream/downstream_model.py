@@ -28,11 +28,6 @@ class DownstreamModel(TrainedModel):
             labels = y if isinstance(y, dict) else np.asarray(ops.convert_to_numpy(y))
             self.check_labels(labels, labels_name(name))
 
-    def compile_from_config(self, config):
-        """Compile as a saved model was; Keras leaves this to an own `compile`."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
 
 def labels_name(name):
     """What the labels beside the images called `name` are called in messages."""

@@ -222,7 +222,9 @@ def pixel_logits(head, latents, image_size, patch_size):
     """
     grid_size = tuple(side // patch_size for side in image_size)
     latents = ops.reshape(latents, (-1, *grid_size, latents.shape[-1]))
-    return ops.image.resize(head(latents), image_size, "bilinear")
+    return ops.image.resize(
+        head(latents), image_size, "bilinear", data_format="channels_last"
+    )
 
 
 def check_mask_size(mask_shape, image_shape, name):

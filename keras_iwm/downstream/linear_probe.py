@@ -66,7 +66,7 @@ def linear_probe(
 
     Returns:
         Dictionary of the chosen head: `accuracy` on the test features,
-        `learning_rate`, `weight_decay`, `probe` (a `LinearProbe`, uncompiled), and
+        `learning_rate`, `weight_decay`, `probe` (a `LinearProbeModel`, uncompiled), and
         `sweep`, a list with a dictionary for each head: `learning_rate`,
         `weight_decay`, `validation_accuracy` (`None` if nothing is held out) and
         `test_accuracy`.

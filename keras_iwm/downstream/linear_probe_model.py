@@ -7,7 +7,7 @@ from keras_iwm.arguments import as_count
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class LinearProbe(keras.Model):
+class LinearProbeModel(keras.Model):
     """Linear classifier of features that it standardises itself.
 
     `linear_probe` trains it and returns it; it is then used on features of the same
@@ -30,7 +30,7 @@ class LinearProbe(keras.Model):
     Example:
 
     ```python
-    probe = keras_iwm.downstream.LinearProbe(feature_dim=8, num_classes=3)
+    probe = keras_iwm.downstream.LinearProbeModel(feature_dim=8, num_classes=3)
     logits = probe(keras.random.normal((4, 8)))  # (4, 3)
     ```
     """

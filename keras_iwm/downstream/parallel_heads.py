@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.downstream.linear_probe_model import LinearProbe
+from keras_iwm.downstream.linear_probe_model import LinearProbeModel
 
 
 class ParallelHeads(keras.Model):
@@ -45,7 +45,7 @@ class ParallelHeads(keras.Model):
 
     def probe(self, index):
         """One head as a model of its own."""
-        probe = LinearProbe(*self.kernel.shape[1:], name="linear_probe")
+        probe = LinearProbeModel(*self.kernel.shape[1:], name="linear_probe")
         probe.mean.assign(self.mean)
         probe.deviation.assign(self.deviation)
         probe.kernel.assign(self.kernel[index])

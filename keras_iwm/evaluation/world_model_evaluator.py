@@ -26,12 +26,11 @@ class WorldModelEvaluator:
 
     MRR alone can be gamed: a predictor on a frozen random encoder can score above
     a trained one. Read it beside the controls, `rank_me` and a probe of the
-    features. Numbers compare between models only for the same images and bank.
+    features. Numbers compare only for the same images and bank.
 
-    What is compiled at the first image serves all further ones, and further calls
-    after the model has trained on; make one evaluator and keep it.
-    `evaluate_world_model` wraps it for a single measurement. Weights and seeds of
-    the model are not changed.
+    What is compiled at the first image serves all further ones, also after the model
+    has trained on; make one evaluator and keep it. `evaluate_world_model` wraps it for
+    a single measurement. Weights and seeds of the model are not changed.
 
     Source: image world models, arXiv 2403.00504. The definition's details are this
     library's, so absolute values must not be compared with the paper's.
@@ -240,12 +239,10 @@ class WorldModelEvaluator:
             that each prediction wants; `nearest`, `(size,)` integers, the entry that
             each prediction is nearest to.
         """
-        result = self._rank_image(self._ranking, index, self.parameters[index])
-        return {
-            "parameters": self.parameters[index],
-            "ranks": result["ranks"],
-            "nearest": result["nearest"],
-        }
+        parameters = self.parameters[index]
+        result = self._rank_image(self._ranking, index, parameters)
+        found = {name: result[name] for name in ("ranks", "nearest")}
+        return {"parameters": parameters, **found}
 
     def sweep(self, index, slot):
         """Look up the predictions for one image as one slot runs over its range.
@@ -266,12 +263,8 @@ class WorldModelEvaluator:
         """
         parameters, values = self._slot_values(slot)
         result = self._rank_image(self._slot_ranking(values), index, parameters)
-        return {
-            "values": values,
-            "parameters": parameters,
-            "ranks": result["ranks"],
-            "nearest": result["nearest"],
-        }
+        found = {name: result[name] for name in ("ranks", "nearest")}
+        return {"values": values, "parameters": parameters, **found}
 
     def _rows(self, bank):
         """The model's shared parameters of the bank of each image."""

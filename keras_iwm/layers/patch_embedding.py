@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
+from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -17,6 +18,8 @@ class PatchEmbedding(keras.layers.Layer):
     Args:
         patch_size: Integer, side of a patch in pixels.
         hidden_dim: Integer, features of a token.
+        initializer_stddev: Optional float, the deviation of a truncated normal from
+            which the kernel starts. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -36,12 +39,16 @@ class PatchEmbedding(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, patch_size, hidden_dim, **kwargs):
+    def __init__(self, patch_size, hidden_dim, initializer_stddev=None, **kwargs):
         super().__init__(**kwargs)
+        self.initializer_stddev = as_stddev(initializer_stddev)
         self.patch_size = as_count("patch_size", patch_size)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.projection = TokenDense(
-            self.hidden_dim, dtype=self.dtype_policy, name="projection"
+            self.hidden_dim,
+            kernel_initializer=kernel_initializer(self.initializer_stddev),
+            dtype=self.dtype_policy,
+            name="projection",
         )
 
     def build(self, images_shape, patch_ids_shape=None):
@@ -67,4 +74,5 @@ class PatchEmbedding(keras.layers.Layer):
             **super().get_config(),
             "patch_size": self.patch_size,
             "hidden_dim": self.hidden_dim,
+            "initializer_stddev": self.initializer_stddev,
         }

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.backend import attend
+from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.token_dense import TokenDense
 
 
@@ -18,6 +19,8 @@ class SelfAttention(keras.layers.Layer):
     Args:
         num_heads: Integer, number of heads; divides the number of features.
         output_initializer: Initializer of the output kernel.
+        initializer_stddev: Optional float, the deviation of a truncated normal from
+            which the joint kernel starts. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -37,8 +40,15 @@ class SelfAttention(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, num_heads, output_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self,
+        num_heads,
+        output_initializer="glorot_uniform",
+        initializer_stddev=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.initializer_stddev = as_stddev(initializer_stddev)
         self.num_heads = as_count("num_heads", num_heads)
         self.output_initializer = keras.initializers.get(output_initializer)
 
@@ -51,13 +61,12 @@ class SelfAttention(keras.layers.Layer):
                 f"num_heads={self.num_heads} for {hidden_dim} features. Choose one "
                 "of its divisors, 64 features a head is usual."
             )
-        # A scale of 2 over the joint kernel is Glorot's for each of its three.
+        # Twice the variance over the joint kernel is Glorot's for each of its three.
+        joint = 2.0 if self.initializer_stddev is None else 1.0
         self.query_key_value = TokenDense(
             3 * hidden_dim,
             use_bias=False,
-            kernel_initializer=keras.initializers.VarianceScaling(
-                2.0, mode="fan_avg", distribution="uniform"
-            ),
+            kernel_initializer=kernel_initializer(self.initializer_stddev, joint),
             dtype=self.dtype_policy,
             name="query_key_value",
         )
@@ -103,5 +112,6 @@ class SelfAttention(keras.layers.Layer):
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
+            "initializer_stddev": self.initializer_stddev,
             "output_initializer": keras.initializers.serialize(self.output_initializer),
         }

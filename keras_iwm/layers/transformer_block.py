@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count, as_number
 from keras_iwm.backend import fused_branches, gelu
+from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
@@ -27,6 +28,8 @@ class TransformerBlock(keras.layers.Layer):
             residual branches is left out for an image during training.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass instead of being kept.
+        initializer_stddev: Optional float, the deviation of a truncated normal from
+            which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -56,6 +59,7 @@ class TransformerBlock(keras.layers.Layer):
         block_index=1,
         drop_path_rate=0.0,
         remat=False,
+        initializer_stddev=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -66,20 +70,30 @@ class TransformerBlock(keras.layers.Layer):
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
         self.remat = bool(remat)
+        self.initializer_stddev = as_stddev(initializer_stddev)
 
     def build(self, tokens_shape):
         """Create norms, attention and MLP."""
         hidden_dim = tokens_shape[-1]
         policy = self.dtype_policy
-        residual_initializer = keras.initializers.VarianceScaling(
-            1 / (2 * self.block_index), mode="fan_avg", distribution="uniform"
+        residual_initializer = kernel_initializer(
+            self.initializer_stddev, 1 / (2 * self.block_index)
         )
         self.attention_norm = TokenNorm(dtype=policy, name="attention_norm")
         self.attention = SelfAttention(
-            self.num_heads, residual_initializer, dtype=policy, name="attention"
+            self.num_heads,
+            residual_initializer,
+            self.initializer_stddev,
+            dtype=policy,
+            name="attention",
         )
         self.mlp_norm = TokenNorm(dtype=policy, name="mlp_norm")
-        self.mlp_hidden = TokenDense(self.mlp_dim, dtype=policy, name="mlp_hidden")
+        self.mlp_hidden = TokenDense(
+            self.mlp_dim,
+            kernel_initializer=kernel_initializer(self.initializer_stddev),
+            dtype=policy,
+            name="mlp_hidden",
+        )
         self.mlp_output = TokenDense(
             hidden_dim,
             kernel_initializer=residual_initializer,
@@ -149,6 +163,7 @@ class TransformerBlock(keras.layers.Layer):
             "block_index": self.block_index,
             "drop_path_rate": self.drop_path_rate,
             "remat": self.remat,
+            "initializer_stddev": self.initializer_stddev,
         }
 
 

@@ -116,7 +116,8 @@ class ImageWorldModel(TeacherStudentModel):
         """Make a world model around an encoder: predictor, views and masks that fit.
 
         Sizes, range of values and slots of the action follow from the encoder and the
-        actions. Precision, stochastic depth and `remat` are the encoder's.
+        actions. Precision, stochastic depth, `remat` and how kernels start are the
+        encoder's.
 
         Args:
             encoder: `ViTEncoder`, trained or not.
@@ -180,6 +181,7 @@ class ImageWorldModel(TeacherStudentModel):
             conditioning=conditioning,
             drop_path_rate=encoder.drop_path_rate,
             remat=encoder.remat,
+            initializer_stddev=encoder.initializer_stddev,
             dtype=encoder.dtype_policy,
             name="predictor",
         )

@@ -49,6 +49,7 @@ def preset_arguments(
         mean=mean,
         std=std,
         remat=remat,
+        initializer_stddev=0.02 if preset.startswith("ijepa_") else None,
         dtype=dtype,
         name="encoder",
     )

@@ -98,11 +98,6 @@ class PretrainingModel(TrainedModel):
                 )
         super().compile(optimizer, **kwargs)
 
-    def compile_from_config(self, config):
-        """Compile as a saved model was; Keras leaves this to an own `compile`."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
     def make_views(self, inputs, training=None):
         """Return views made from images, or the views that came."""
         if not isinstance(inputs, dict):

@@ -70,7 +70,8 @@ class TeacherStudentModel(PretrainingModel):
         To be called after weights have been loaded into `encoder` alone.
         """
         # Through the host: an assignment would share the buffer on JAX.
-        for target, weight in self._followed_weights():
+        self._pair_weights()
+        for target, weight in self._followed_values():
             target.assign(ops.convert_to_numpy(ops.cast(weight, "float32")))
 
     def get_config(self):
@@ -103,12 +104,20 @@ class TeacherStudentModel(PretrainingModel):
             momentum = momentum(iterations)
         updated = self._count_updates() > iterations
         rate = ops.where(updated, 1.0 - ops.cast(momentum, "float32"), 0.0)
-        targets, weights = zip(*self._followed_weights(), strict=True)
+        targets, weights = zip(*self._followed_values(), strict=True)
         weights = [ops.stop_gradient(ops.convert_to_tensor(w)) for w in weights]
         move_towards(targets, weights, rate)
 
-    def _followed_weights(self):
-        """Pairs of a teacher's variable and the student's value that it follows."""
+    def make_train_function(self, force=False):
+        """Make the function that `fit` runs, for the weights that are there now."""
+        self._pair_weights()
+        return super().make_train_function(force)
+
+    def _pair_weights(self):
+        """Note what each of the teacher's weights follows.
+
+        To find the pairs takes longer than to move them, so a step is not the place.
+        """
         pairs = []
         layers = zip(
             self.target_encoder._flatten_layers(),
@@ -117,11 +126,14 @@ class TeacherStudentModel(PretrainingModel):
         )
         for target, layer in layers:
             own = own_weights(layer)
-            if getattr(layer, "lora_enabled", False):
-                # Low-rank updates are in the kernel that the student computes with.
-                own["kernel"] = layer.kernel
-            pairs += [(v, own[name]) for name, v in own_weights(target).items()]
-        return pairs
+            for name, variable in own_weights(target).items():
+                if name == "kernel" and getattr(layer, "lora_enabled", False):
+                    # Low-rank updates are in the kernel the student computes with.
+                    pairs.append((variable, lambda layer=layer: layer.kernel))
+                else:
+                    pairs.append((variable, lambda weight=own[name]: weight))
+        # A function, which Keras does not take for a part of the model.
+        self._followed_values = lambda: [(target, read()) for target, read in pairs]
 
 
 def own_weights(layer):

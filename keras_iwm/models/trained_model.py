@@ -11,6 +11,9 @@ from keras_iwm.backend import make_replicas, seed_states
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
 
+# Steps after which XLA on TensorFlow has won back some seconds of compilation.
+LONG_RUN = 500
+
 
 class TrainedModel(ComposedModel):
     """A Keras model that trains on one device or many, and resumes exactly.
@@ -29,6 +32,26 @@ class TrainedModel(ComposedModel):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.replicas = make_replicas()
+
+    def compile(self, *args, **kwargs):
+        """Compile like any Keras model.
+
+        With `jit_compile="auto"`, the default, `fit` turns XLA on for TensorFlow too
+        where a run is long enough to win the time of compilation back.
+
+        Args:
+            *args: What `keras.Model.compile` takes.
+            **kwargs: What `keras.Model.compile` takes.
+        """
+        super().compile(*args, **kwargs)
+        self._chooses_xla = (
+            kwargs.get("jit_compile", "auto") == "auto" and not self.run_eagerly
+        )
+
+    def compile_from_config(self, config):
+        """Compile as a saved model was; Keras leaves this to an own `compile`."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def fit(self, *args, **kwargs):
         """Fit like any Keras model, after a look at the data.
@@ -49,6 +72,8 @@ class TrainedModel(ComposedModel):
             self.check_batch(*validation, name="validation_data[0]")
         elif validation is not None:
             arguments["validation_data"] = self._look(validation, "validation_data")
+        if self.compiled and self._chooses_xla and self.replicas.gains_by_xla(self):
+            self.jit_compile = count_steps(arguments) >= LONG_RUN
         return super().fit(**arguments)
 
     def evaluate(self, *args, **kwargs):
@@ -205,3 +230,18 @@ class TrainedModel(ComposedModel):
             name = ".".join(["seed", *place])
             seeds[f"{name}.{sum(other.startswith(name) for other in seeds)}"] = seed
         return seeds
+
+
+def count_steps(arguments):
+    """Steps of a call of `fit`, or 0 where the data do not tell.
+
+    Args:
+        arguments: Dictionary of the arguments of `keras.Model.fit`.
+    """
+    epochs = arguments.get("epochs", 1) - arguments.get("initial_epoch", 0)
+    steps, x = arguments.get("steps_per_epoch"), arguments["x"]
+    if steps is None and hasattr(x, "num_batches"):
+        steps = x.num_batches
+    elif steps is None and hasattr(x, "shape"):
+        steps = -(-len(x) // (arguments.get("batch_size") or 32))
+    return epochs * (steps or 0)

@@ -60,10 +60,7 @@ class MultiBlockMask(keras.layers.Layer):
     Example:
 
     ```python
-    import keras
-    from keras_iwm.views import MultiBlockMask
-
-    mask = MultiBlockMask(grid_size=8)
+    mask = keras_iwm.views.MultiBlockMask(grid_size=8)
     uniforms = keras.random.uniform((4, mask.num_draws))
     context_ids, target_ids = mask(uniforms)
     ```
@@ -86,9 +83,8 @@ class MultiBlockMask(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
         self.grid_size = as_size("grid_size", grid_size)
-        _check_grid(self.grid_size)
-        if min(self.grid_size) == 4 and None in (num_context, num_targets):
-            _warn_of_coarse_blocks(self.grid_size)
+        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        _check_grid(self.grid_size, warn=None in (num_context, num_targets))
         self.num_blocks = as_count("num_blocks", num_blocks)
         self.num_candidates = as_count("num_candidates", num_candidates)
         self.scale = as_interval("scale", scale, 1e-6, 1.0)
@@ -98,20 +94,14 @@ class MultiBlockMask(keras.layers.Layer):
             context_scale = (0.85, 1.0) if self.separate_blocks else None
         elif not self.separate_blocks:
             raise ValueError(
-                "`context_scale` needs `separate_blocks=True`: otherwise the "
-                "context is everything that the blocks leave. Received: "
-                f"context_scale={context_scale!r}. Leave it out."
+                "`context_scale` needs `separate_blocks=True`: otherwise the context "
+                f"is what the blocks leave. Received: context_scale={context_scale!r}."
             )
         else:
             context_scale = as_interval("context_scale", context_scale, 1e-6, 1.0)
         self.context_scale = context_scale
         self._set_counts(num_context, num_targets)
         self.built = True
-
-    @property
-    def num_patches(self):
-        """Patches in the grid."""
-        return self.grid_size[0] * self.grid_size[1]
 
     @property
     def num_draws(self):
@@ -290,22 +280,19 @@ class MultiBlockMask(keras.layers.Layer):
         }
 
 
-def _check_grid(grid_size):
-    """Refuse a grid in which the blocks cannot have their share."""
+def _check_grid(grid_size, warn):
+    """Refuse a grid too small for the blocks' shares; warn of one that rounds them."""
     if min(grid_size) < 4:
         raise ValueError(
             "`grid_size` must be at least 4 patches in each direction, or blocks "
             f"cannot have their share of it. Received: {grid_size}. Use larger "
             "images or smaller patches: the grid is image_size / patch_size."
         )
-
-
-def _warn_of_coarse_blocks(grid_size):
-    """Say what the smallest grid does to blocks, where counts are left to the layer."""
-    warnings.warn(
-        f"A grid of {grid_size[0]} x {grid_size[1]} patches rounds blocks coarsely: on "
-        "4 x 4 they can only be 12.5 to 25 % of the image, and may hide all of it. "
-        "Larger images or smaller patches mend this.",
-        UserWarning,
-        stacklevel=4,
-    )
+    if min(grid_size) == 4 and warn:
+        warnings.warn(
+            f"A grid of {grid_size[0]} x {grid_size[1]} patches rounds blocks coarsely:"
+            " on 4 x 4 they can only be 12.5 to 25 % of the image, and may hide all of "
+            "it. Larger images or smaller patches mend this.",
+            UserWarning,
+            stacklevel=3,
+        )

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from keras_iwm.downstream import LinearProbe, linear_probe
+from keras_iwm.downstream import LinearProbeModel, linear_probe
 from keras_iwm.downstream.linear_probe import _hold_out, _train
 from keras_iwm.downstream.parallel_heads import ParallelHeads
 
@@ -142,7 +142,7 @@ def test_digits_are_classified_as_well_as_by_scikit_learn():
 
 
 def test_probe_survives_saving_and_knows_its_features(tmp_path):
-    probe = LinearProbe(4, 3, name="digits")
+    probe = LinearProbeModel(4, 3, name="digits")
     values = np.random.default_rng(6).normal(size=(4, 3)).astype("float32")
     probe.kernel.assign(values)
     probe.mean.assign([1.0, 2, 3, 4])
@@ -164,7 +164,7 @@ def test_probe_survives_saving_and_knows_its_features(tmp_path):
 def test_probe_computes_in_float32_under_half_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     features = np.full((2, 3), 1000.5, "float32")
-    probe = LinearProbe(3, 2)
+    probe = LinearProbeModel(3, 2)
     probe.mean.assign([1000.25] * 3)
     probe.kernel.assign(np.ones((3, 2)))
     logits = keras.ops.convert_to_numpy(probe(features))
@@ -203,4 +203,4 @@ def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="`seed`"):
         probe(seed=-1)
     with pytest.raises(ValueError, match="`num_classes`"):
-        LinearProbe(3, 1)
+        LinearProbeModel(3, 1)
