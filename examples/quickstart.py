@@ -7,7 +7,7 @@
 
 It trains on random crops of the colour photos that scikit-image and scikit-learn
 ship, and measures on crops of three photos that it never saw. Results, pictures and
-the model are written to runs/quickstart/. README.md says what every number means.
+the model are written to runs/quickstart/. docs/log.md says what every number means.
 """
 
 import argparse
