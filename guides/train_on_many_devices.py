@@ -272,7 +272,7 @@ axes[1].set_title("photo")
 for index, source in enumerate(sources):
     axes[2 + index].imshow(source / 255)
     axes[2 + index].set_title(f"on device {index}")
-    slots = zip(model.view_generator.action_slots, actions[index], strict=True)
+    slots = zip(model.action_space.slots, actions[index], strict=True)
     axes[2 + index].set_xlabel("\n".join(f"{k} {v:+.2f}" for k, v in slots), fontsize=7)
 for axis in axes[1:]:
     axis.set(xticks=[], yticks=[])
