@@ -240,7 +240,7 @@ The model is saved with the operation's arguments, and loads wherever the class 
 
 model.save("world_model.keras")
 loaded = keras.models.load_model("world_model.keras")
-print(loaded.action_space.shared.transforms)
+print("slots:", loaded.action_space.slots)
 difference = loaded.target_encoder.predict(
     test_images, verbose=0
 ) - model.target_encoder.predict(test_images, verbose=0)
