@@ -142,14 +142,13 @@ def _trim_history(path, num_epochs):
     with open(path, newline="") as file:
         lines = list(csv.reader(file))
     # A crash in the first epoch leaves an empty file, one while writing half a line.
+    epochs = set(map(str, range(num_epochs)))
     kept = lines[:1] + [
-        line
-        for line in lines[1:]
-        if len(line) == len(lines[0]) and int(line[0]) < num_epochs
+        line for line in lines[1:] if len(line) == len(lines[0]) and line[0] in epochs
     ]
     if kept != lines:
         with open(path, "w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(kept)
+            csv.writer(file).writerows(kept)
 
 
 def _find_checkpoints(folder):

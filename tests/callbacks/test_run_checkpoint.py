@@ -138,9 +138,10 @@ class Kill(keras.callbacks.Callback):
 
 
 def test_one_call_resumes_run_and_history(tmp_path):
-    whole, _ = run(tmp_path / "whole", 4)
     folder = tmp_path / "part"
     folder.mkdir()
+    (tmp_path / "whole").mkdir()
+    whole, _ = run(tmp_path / "whole", 4)
     (folder / "history.csv").touch()  # as a kill in the first epoch leaves it
     for killed in (0, 2):
         with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_iwm.datasets import ImageFolder, load_sample_photos
 from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.read_image import fit_image
+from keras_iwm.datasets.read_image import fit_image, load_image, read_images
 
 
 @pytest.fixture(scope="module")
