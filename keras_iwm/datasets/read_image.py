@@ -13,7 +13,8 @@ import sys
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 # The numbers of a TIFF's tags.
-_BITS, _SAMPLE_FORMAT = 258, 339
+_BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
+_UNSIGNED, _ALPHA = 1, 2
 
 
 def require_pillow():
@@ -210,14 +211,17 @@ def _decode_deep_png(path, raw_mode):
 
 
 def _pillow_keeps_all_bits(path):
-    """Whether Pillow reads a TIFF whole: it cuts some to 8 bits, or to a part."""
+    """Whether Pillow reads a TIFF whole: it cuts some to 8 bits, or to some bands."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
             bits = image.tag_v2.get(_BITS, (1,))
-            is_unsigned = set(image.tag_v2.get(_SAMPLE_FORMAT, (1,))) == {1}
-            is_picture = is_unsigned and max(bits) <= 8
+            is_picture = (
+                max(bits) <= 8
+                and set(image.tag_v2.get(_SAMPLE_FORMAT, ())) <= {_UNSIGNED}
+                and image.tag_v2.get(_EXTRA_SAMPLES, ()) in ((), (_ALPHA,))
+            )
             is_deep = len(bits) == 1 and image.mode.startswith(("I;16", "F"))
             return image.n_frames == 1 and (is_picture or is_deep)
     except UnidentifiedImageError:
@@ -231,18 +235,13 @@ def _decode_tiff(path):
 
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
-        others = [
-            axis
-            for axis, (name, size) in enumerate(
-                zip(series.axes, series.shape, strict=True)
-            )
-            if name not in "YX" and size > 1
-        ]
-        array = series.asarray()
-        if len(others) > 1:
-            raise ValueError(f"it has axes {series.axes} of sizes {series.shape}")
-        array = np.moveaxis(array, others, [-1] * len(others))
-        return array.reshape(*(array.shape[-3:] if others else array.shape[-2:]))
+        axes, shape = series.axes, series.shape
+        others = [axis for axis, name in enumerate(axes) if name not in "YX"]
+        if sum(shape[axis] > 1 for axis in others) > 1:
+            raise ValueError(f"it has axes {axes} of sizes {shape}")
+        order = axes.index("Y"), axes.index("X"), *others
+        array = np.transpose(series.asarray(), order)
+    return array.reshape(*array.shape[:2], -1)
 
 
 def _as_array(path, image, num_channels):

@@ -251,3 +251,17 @@ def test_what_does_not_fit_is_explained(tmp_path, workers):
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"g\.tif could not be read \(it has axes"):
         read("g.tif", 5)
+
+
+def test_a_band_beside_rgb_is_kept(tmp_path):
+    """Pillow drops a fourth band that is not called alpha, such as infrared."""
+    pixels = noise((9, 7, 4), "uint8")
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=["unspecified"]
+    )
+    np.testing.assert_array_equal(load_image(tmp_path / "a.tif", 4), pixels)
+    with pytest.raises(ValueError, match="Pass num_channels=4"):
+        load_image(tmp_path / "a.tif", 3)
+    Image.fromarray(pixels).save(tmp_path / "b.tif")
+    rgb = load_image(tmp_path / "b.tif", 3)
+    np.testing.assert_array_equal(np.asarray(rgb), pixels[..., :3])
