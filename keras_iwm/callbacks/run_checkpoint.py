@@ -1,10 +1,13 @@
 """A whole run in one file after every epoch."""
 
+import csv
 import os
 import pathlib
 import re
 
 import keras
+
+from keras_iwm.arguments import as_count
 
 _NAME = re.compile(r"epoch_(\d+)\.keras")
 _UNFINISHED = "unfinished.keras"
@@ -39,20 +42,17 @@ class RunCheckpoint(keras.callbacks.Callback):
     from keras_iwm.callbacks import RunCheckpoint
     from keras_iwm.datasets import ImageArray
 
+    def make_model():
+        layers = [keras.layers.Flatten(), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input((4, 4, 3)), *layers])
+        model.compile("sgd", loss="mse")
+        return model
+
     images = np.zeros((8, 4, 4, 3), "float32")
     folder = os.path.join(tempfile.mkdtemp(), "run")
     for epochs in (2, 3):  # The second time stands for a restart after a crash.
         dataset = ImageArray(images, labels=np.zeros(8), batch_size=4)
-        found = RunCheckpoint.latest(folder)
-        if found:
-            path, initial_epoch = found
-            model = keras.models.load_model(path)
-            dataset.epoch = initial_epoch
-        else:
-            initial_epoch = 0
-            layers = [keras.layers.Flatten(), keras.layers.Dense(1)]
-            model = keras.Sequential([keras.Input((4, 4, 3)), *layers])
-            model.compile("sgd", loss="mse")
+        model, initial_epoch = RunCheckpoint.resume(folder, dataset, make_model)
         model.fit(
             dataset,
             initial_epoch=initial_epoch,
@@ -65,12 +65,33 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def __init__(self, folder, keep=1):
         super().__init__()
-        if not isinstance(keep, int) or keep < 1:
-            raise ValueError(
-                f"`keep` must be an integer of at least 1. Received: {keep}"
-            )
         self.folder = pathlib.Path(folder)
-        self.keep = keep
+        self.keep = as_count("keep", keep)
+
+    @classmethod
+    def resume(cls, folder, dataset, make_model, history=None):
+        """Goes on with the run in a folder, or starts it: one call before `fit`.
+
+        Args:
+            folder: Path of the run's folder, which need not exist.
+            dataset: The dataset to fit on; its `epoch` is set.
+            make_model: Function without arguments that returns the new, compiled
+                model; called only if there is no checkpoint.
+            history: Optional path of the file of `keras.callbacks.CSVLogger`. The
+                lines of epochs that will run again are taken out of it, so that
+                `CSVLogger(history, append=initial_epoch > 0)` continues it.
+
+        Returns:
+            Tuple `(model, initial_epoch)`: the model, compiled, with its optimizer's
+            state, and the number of epochs it has behind it, for `fit`.
+        """
+        found = cls.latest(folder)
+        path, initial_epoch = found or (None, 0)
+        model = keras.models.load_model(path) if found else make_model()
+        dataset.epoch = initial_epoch
+        if history is not None:
+            _trim_history(pathlib.Path(history), initial_epoch)
+        return model, initial_epoch
 
     @staticmethod
     def latest(folder):
@@ -112,6 +133,22 @@ class RunCheckpoint(keras.callbacks.Callback):
         os.replace(unfinished, self.folder / f"epoch_{epoch + 1:04d}.keras")
         for _, path in _find_checkpoints(self.folder)[: -self.keep]:
             path.unlink()
+
+
+def _trim_history(path, num_epochs):
+    """Drops the lines that a crash left behind of epochs that have no checkpoint."""
+    if not path.is_file():
+        return
+    with open(path, newline="") as file:
+        lines = list(csv.reader(file))
+    # A crash in the first epoch leaves an empty file, one while writing half a line.
+    epochs = set(map(str, range(num_epochs)))
+    kept = lines[:1] + [
+        line for line in lines[1:] if len(line) == len(lines[0]) and line[0] in epochs
+    ]
+    if kept != lines:
+        with open(path, "w", newline="") as file:
+            csv.writer(file).writerows(kept)
 
 
 def _find_checkpoints(folder):

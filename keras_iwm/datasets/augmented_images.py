@@ -1,9 +1,16 @@
 """Labelled images in memory, augmented by Keras's layers batch by batch."""
 
+import random
+import threading
+
 import keras
 import numpy as np
 
 from keras_iwm.datasets.image_array import ImageArray
+from keras_iwm.seeds import hash_seed
+
+# One for all datasets: they may share layers, and Python's global random state.
+_LOCK = threading.Lock()
 
 
 class AugmentedImages(ImageArray):
@@ -16,22 +23,30 @@ class AugmentedImages(ImageArray):
     times a small model's step. Images and labels come out as NumPy arrays, so use
     `keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)`.
 
+    What the layers draw for a batch is a pure function of `(seed, epoch, batch)`, like
+    the order of the images: a resumed run continues exactly, and batches may be loaded
+    in any order and from several threads. The layers' own seeds do not matter.
+
     Args:
-        images: Array `(num_images, height, width, 3)`, uint8 or floating point, in
-            the model's `value_range`. Not copied.
+        images: Array `(num_images, height, width, num_channels)`, integers or
+            floating point, in the model's `value_range`; grey ones may lack the last
+            axis. Not copied.
         labels: Integers `(num_images,)` from 0 to `num_classes - 1`.
         num_classes: Integer, the width of the one-hot labels.
         augmentations: Keras layers that take a dictionary of `"images"` and
             `"labels"`; a layer that needs a `value_range` must get the images'.
         batch_size: Positive integer.
-        seed: Non-negative integer from which the orders of the images are drawn. The
-            layers have seeds of their own.
+        seed: Non-negative integer from which the orders of the images are drawn, and
+            whatever the layers draw.
         drop_remainder: Boolean, whether to leave out the images that do not fill a
             last batch.
+        num_channels: Positive integer, the channels that the images must have. Some
+            of Keras's layers need 3.
 
     Returns:
-        Each batch is `(images, labels)`, float32 `(batch_size, height, width, 3)` and
-        `(batch_size, num_classes)`.
+        Each batch is `(images, labels)`, float32
+        `(batch_size, height, width, num_channels)` in the range of the images, and
+        float32 `(batch_size, num_classes)`.
 
     Raises:
         ValueError: If the arrays do not fit, or a label is out of range.
@@ -64,9 +79,15 @@ class AugmentedImages(ImageArray):
         batch_size=64,
         seed=0,
         drop_remainder=True,
+        num_channels=3,
     ):
         super().__init__(
-            images, labels, batch_size, seed=seed, drop_remainder=drop_remainder
+            images,
+            labels,
+            batch_size,
+            seed=seed,
+            drop_remainder=drop_remainder,
+            num_channels=num_channels,
         )
         if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
             raise ValueError(
@@ -89,11 +110,33 @@ class AugmentedImages(ImageArray):
             "labels": np.eye(self.num_classes, dtype="float32")[labels],
         }
         if self.augmentations:
-            batch = {
-                key: keras.ops.convert_to_tensor(value) for key, value in batch.items()
-            }
-        for layer in self.augmentations:
-            batch = layer(batch, training=True)
-        return tuple(
-            keras.ops.convert_to_numpy(batch[key]) for key in ("images", "labels")
-        )
+            batch = self._augment(batch, index)
+        return batch["images"], batch["labels"]
+
+    def _augment(self, batch, index):
+        """Returns what the layers make of a dictionary of arrays."""
+        batch = {k: keras.ops.convert_to_tensor(value) for k, value in batch.items()}
+        seed = self.seed
+        for number in (self.epoch, index, self.share[0]):
+            seed = hash_seed(seed, number)
+        with _LOCK:
+            python_state = random.getstate()
+            try:
+                random.seed(seed)  # AugMix draws from it.
+                for number, layer in enumerate(self.augmentations):
+                    _seed_draws(layer, hash_seed(seed, number))
+                    batch = layer(batch, training=True)
+            finally:
+                random.setstate(python_state)
+        return {k: keras.ops.convert_to_numpy(value) for k, value in batch.items()}
+
+
+def _seed_draws(layer, seed):
+    """Sets whatever a layer and the layers in it will draw."""
+    states = [
+        variable
+        for variable in layer.variables
+        if variable.name == "seed_generator_state"
+    ]
+    for number, state in enumerate(states):
+        state.assign(np.array([hash_seed(seed, number), 0]))

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count
+
 
 class EpochOrderedDataset(keras.utils.PyDataset):
     """Base of the datasets: decides which samples make up which batch.
@@ -49,8 +51,8 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self, num_samples, batch_size, shuffle=True, seed=0, drop_remainder=True
     ):
         super().__init__(workers=1)
-        check_integer("batch_size", batch_size, 1)
-        check_integer("seed", seed, 0)
+        batch_size = as_count("batch_size", batch_size)
+        seed = as_count("seed", seed, 0)
         if drop_remainder and num_samples < batch_size:
             raise ValueError(
                 f"`batch_size` must be at most the number of images, {num_samples}, "
@@ -72,8 +74,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch):
-        check_integer("epoch", epoch, 0)
-        self._start_epoch(epoch)
+        self._start_epoch(as_count("epoch", epoch, 0))
         # The next `on_epoch_end` is the one that `fit` calls before training.
         self._count_next_end = False
 
@@ -85,8 +86,8 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     @share.setter
     def share(self, share):
         rank, num_processes = share
-        check_integer("num_processes", num_processes, 1)
-        check_integer("rank", rank, 0)
+        num_processes = as_count("num_processes", num_processes)
+        rank = as_count("rank", rank, 0)
         if rank >= num_processes or self.batch_size % num_processes:
             raise ValueError(
                 "`share` must be (rank, num_processes) with rank < num_processes, and "
@@ -94,7 +95,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
                 f"Received: share={share}. Change the batch size or start as many "
                 "processes as divide it."
             )
-        self._share = (int(rank), int(num_processes))
+        self._share = (rank, num_processes)
 
     @property
     def num_batches(self):
@@ -102,6 +103,10 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         if self.drop_remainder:
             return self.num_samples // self.batch_size
         return -(-self.num_samples // self.batch_size)
+
+    def __len__(self):
+        """Returns the number of batches in an epoch, as Keras's datasets do."""
+        return self.num_batches
 
     def order(self, epoch):
         """Returns the sample indices of one epoch, int64 `(num_samples,)`."""
@@ -146,7 +151,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
 
     def _start_epoch(self, epoch):
         """Makes `epoch` current."""
-        self._epoch = int(epoch)
+        self._epoch = epoch
         self._order = self.order(self._epoch)
         self._next_batch = None
 

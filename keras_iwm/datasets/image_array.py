@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_count
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 
 
@@ -13,17 +14,20 @@ class ImageArray(EpochOrderedDataset):
     pass the same number as `initial_epoch` to `fit`.
 
     Args:
-        images: Array `(num_images, height, width, 3)`, uint8 or floating point, in
-            the model's `value_range`. Not copied.
+        images: Array `(num_images, height, width, num_channels)`, integers or
+            floating point, in the model's `value_range`; grey ones may lack the last
+            axis. Not copied.
         labels: Optional array `(num_images, ...)`. Pretraining ignores them.
         batch_size: Positive integer.
         shuffle: Boolean, whether every epoch has an order of its own.
         seed: Non-negative integer from which the orders are drawn.
         drop_remainder: Boolean, whether to leave out the images that do not fill a
             last batch.
+        num_channels: Positive integer, the channels that the images must have.
 
     Returns:
-        Each batch is `(images,)` or `(images, labels)`, with the arrays' own dtypes.
+        Each batch is `(images,)` or `(images, labels)`, with the arrays' own dtypes
+        and values.
 
     Raises:
         ValueError: If the arrays have the wrong rank, channels, dtype or length, or
@@ -37,7 +41,7 @@ class ImageArray(EpochOrderedDataset):
 
     images = np.random.randint(0, 256, (100, 32, 32, 3), dtype="uint8")
     dataset = ImageArray(images, batch_size=16)
-    dataset.num_batches  # 6
+    len(dataset)  # 6
     (batch,) = dataset[0]
     batch.shape  # (16, 32, 32, 3)
     ```
@@ -51,8 +55,9 @@ class ImageArray(EpochOrderedDataset):
         shuffle=True,
         seed=0,
         drop_remainder=True,
+        num_channels=3,
     ):
-        images = check_images(images)
+        images = check_images(images, num_channels)
         if labels is not None:
             labels = np.asarray(labels)
             if labels.ndim == 0 or len(labels) != len(images):
@@ -78,21 +83,34 @@ class ImageArray(EpochOrderedDataset):
         return self.images[indices], self.labels[indices]
 
 
-def check_images(images, name="images"):
-    """Returns `images` as an array `(num_images, height, width, 3)`, or raises."""
+def check_images(images, num_channels, name="images"):
+    """Returns an array `(num_images, height, width, num_channels)`, or raises.
+
+    Grey images, of one channel, may come without its axis.
+    """
+    num_channels = as_count("num_channels", num_channels)
     images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
+    if images.ndim == 3 and num_channels == 1:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] != num_channels or len(images) == 0:
         hint = ""
-        if images.ndim == 4 and images.shape[1] == 3:
+        if images.ndim == 4 and images.shape[1] == num_channels:
             hint = " Move the channels last: `images.transpose(0, 2, 3, 1)`."
         elif images.ndim == 3:
-            hint = " Repeat grey images three times: `np.stack([images] * 3, -1)`."
+            hint = (
+                " For grey images pass `num_channels=1`, or repeat them three times: "
+                "`np.stack([images] * 3, -1)`."
+            )
+        elif images.ndim == 4 and len(images):
+            hint = (
+                f" If they have so many channels, pass num_channels={images.shape[-1]}."
+            )
         raise ValueError(
-            f"`{name}` must have shape (num_images, height, width, 3) and at least "
-            f"one image. Received: shape {images.shape}.{hint}"
+            f"`{name}` must have shape (num_images, height, width, {num_channels}) and "
+            f"at least one image. Received: shape {images.shape}.{hint}"
         )
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+    if images.dtype.kind not in "iuf":
         raise ValueError(
-            f"`{name}` must be uint8 or floating point. Received: {images.dtype}"
+            f"`{name}` must be integers or floating point. Received: {images.dtype}"
         )
     return images

@@ -8,23 +8,40 @@ import queue
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.datasets.epoch_ordered_dataset import (
-    EpochOrderedDataset,
-    check_integer,
-)
+from keras_iwm.arguments import as_count, as_size
+from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.pillow import read_image, require_pillow
+from keras_iwm.datasets.read_image import (
+    SUFFIXES,
+    add_dtype,
+    image_files,
+    read_images,
+    require_pillow,
+)
 
-_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+# What belongs to this process and is made anew in a copy.
+_UNCOPIED = ("_threads", "_idle_readers", "_batches")
 
 
 class ImageFolder(EpochOrderedDataset):
-    """Batches of the image files of a folder, decoded with Pillow.
+    """Batches of the image files of a folder, of any number of channels.
 
     The folder holds either the files themselves, or one folder per class; the class
     names in alphabetical order give the labels 0, 1, 2 and so on (a class folder
-    without images keeps its number). JPEG, PNG, WebP and BMP files are read, turned
-    upright, made RGB, resized until the shorter side fits, and centre-cropped.
+    without images keeps its number). JPEG, PNG, WebP, BMP, TIFF and `.npy` files are
+    read, turned upright, resized until the shorter side fits, and centre-cropped. What
+    comes out has the dtype and the range of the files:
+
+    - Pictures of 8 bits, with a palette or without, become grey, RGB or RGBA with
+      `num_channels` 1, 3 or 4: uint8, 0 to 255. Alpha is dropped, not applied: below
+      transparent pixels may lie any colour.
+    - PNG and TIFF of 16 bits: uint16, 0 to 65535 (12-bit cameras reach 4095).
+    - TIFF of many bands or pages, or of floats, which needs tifffile: as stored.
+    - `.npy` files `(height, width)` or `(height, width, channels)`: as stored.
+
+    Only the first kind is converted; the others must have `num_channels` channels. All
+    files must have the same dtype. Give the model their `value_range`. Integers of
+    more than 8 bits and floats are resized in float32, and integers rounded.
 
     The order of the images is a pure function of `(seed, epoch)`. To resume, set
     `epoch` and pass the same number as `initial_epoch` to `fit`.
@@ -39,7 +56,7 @@ class ImageFolder(EpochOrderedDataset):
 
     Args:
         folder: Path of the folder.
-        image_size: Tuple `(height, width)` of the images handed out.
+        image_size: Integer or pair `(height, width)`, of the images handed out.
         batch_size: Positive integer.
         shuffle: Boolean, whether every epoch has an order of its own.
         seed: Non-negative integer from which the orders are drawn.
@@ -49,14 +66,18 @@ class ImageFolder(EpochOrderedDataset):
             prepared ahead.
         num_processes: Non-negative integer. If positive, so many processes decode
             instead of the threads, and as many batches are prepared ahead.
+        num_channels: Positive integer: 1 for grey, 3 for RGB, 4 for RGBA or four
+            bands, any other number for bands.
 
     Returns:
         Each batch is `(images,)` for a flat folder, `(images, labels)` for class
-        folders: uint8 `(batch_size, height, width, 3)` and int32 `(batch_size,)`.
+        folders: `(batch_size, height, width, num_channels)` of the files' dtype and
+        int32 `(batch_size,)`.
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images
-            both beside and inside class folders; later, if a file cannot be read.
+            both beside and inside class folders; later, if a file cannot be read,
+            has other channels, or another dtype than those before it.
 
     Example:
 
@@ -90,13 +111,11 @@ class ImageFolder(EpochOrderedDataset):
         drop_remainder=True,
         num_threads=4,
         num_processes=0,
+        num_channels=3,
     ):
         require_pillow()
-        if len(image_size) != 2 or min(image_size) < 1:
-            raise ValueError(
-                "`image_size` must be (height, width), both positive. "
-                f"Received: {image_size}"
-            )
+        image_size = as_size("image_size", image_size)
+        num_channels = as_count("num_channels", num_channels)
         paths, labels, class_names = _find_images(pathlib.Path(folder))
         super().__init__(
             len(paths),
@@ -105,21 +124,34 @@ class ImageFolder(EpochOrderedDataset):
             seed=seed,
             drop_remainder=drop_remainder,
         )
-        check_integer("num_threads", num_threads, 1)
-        check_integer("num_processes", num_processes, 0)
-        self.image_size = tuple(image_size)
-        self.num_threads = num_threads
-        self.num_processes = num_processes
+        self.num_threads = as_count("num_threads", num_threads)
+        self.num_processes = as_count("num_processes", num_processes, 0)
+        self.image_size = image_size
+        self.num_channels = num_channels
         self.paths = paths
         self.labels = labels
         self.class_names = class_names
         # With processes, a thread sends a request to one of them and waits for it.
-        self._num_workers = num_processes or num_threads
+        self._num_workers = self.num_processes or self.num_threads
+        self._dtypes = {}  # dtype -> the first path that has it
+        self._make_workers()
+
+    def _make_workers(self):
+        """Makes what reads; threads and processes start when they are needed."""
         self._threads = concurrent.futures.ThreadPoolExecutor(self._num_workers)
         self._idle_readers = queue.SimpleQueue()
-        for _ in range(num_processes):
+        for _ in range(self.num_processes):
             self._idle_readers.put(ImageReader())
         self._batches = {}  # (epoch, index) -> future of the images
+
+    def __getstate__(self):
+        """Returns what a copy or a pickle holds: all but what reads."""
+        return {k: value for k, value in vars(self).items() if k not in _UNCOPIED}
+
+    def __setstate__(self, state):
+        """Makes a copy, or what was pickled, able to read."""
+        vars(self).update(state)
+        self._make_workers()
 
     def load_batch(self, index):
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
@@ -142,18 +174,21 @@ class ImageFolder(EpochOrderedDataset):
             indices: Optional integers, which images; by default all, in file order.
 
         Returns:
-            Tuple `(images, labels)`: uint8 `(n, height, width, 3)` and int32
-            `(n,)`, or `None` in place of the labels for a flat folder.
+            Tuple `(images, labels)`: `(n, height, width, num_channels)` of the
+            files' dtype and int32 `(n,)`, or `None` in place of the labels for a
+            flat folder.
         """
         indices = np.arange(self.num_samples) if indices is None else indices
         indices = np.asarray(indices, dtype="int64")
-        images = np.empty((len(indices), *self.image_size, 3), dtype="uint8")
+        images = np.empty((0, *self.image_size, self.num_channels), "uint8")
         pixels = tqdm(
             self._threads.map(self._read_all, indices[:, None]),
             desc="Reading images",
             total=len(indices),
         )
         for row, image in enumerate(pixels):
+            if row == 0:  # which tells the dtype
+                images = np.empty((len(indices), *image.shape[1:]), image.dtype)
             images[row] = image[0]
         return images, None if self.labels is None else self.labels[indices]
 
@@ -198,7 +233,8 @@ class ImageFolder(EpochOrderedDataset):
         subset.labels = None if self.labels is None else self.labels[chosen]
         subset.num_samples = len(subset.paths)
         subset.epoch = 0
-        subset._batches = {}
+        # The parts share the threads and the processes of the whole.
+        subset._threads, subset._idle_readers = self._threads, self._idle_readers
         return subset
 
     def _batches_from(self, index):
@@ -210,15 +246,20 @@ class ImageFolder(EpochOrderedDataset):
         ]
 
     def _read_all(self, indices):
-        """Returns images, uint8 `(n, height, width, 3)`."""
+        """Returns images, `(n, height, width, num_channels)` of the files' dtype."""
         paths = [self.paths[index] for index in indices]
         if not self.num_processes:
-            return np.stack([read_image(path, self.image_size) for path in paths])
-        reader = self._idle_readers.get()
-        try:
-            return reader.read(paths, self.image_size)
-        finally:
-            self._idle_readers.put(reader)
+            images, _ = read_images(paths, self.image_size, self.num_channels)
+            images = np.stack([np.asarray(image) for image in images])
+            images = images.reshape(len(paths), *self.image_size, self.num_channels)
+        else:
+            reader = self._idle_readers.get()
+            try:
+                images = reader.read(paths, self.image_size, self.num_channels)
+            finally:
+                self._idle_readers.put(reader)
+        add_dtype(self._dtypes, images.dtype, paths[0])
+        return images
 
 
 def _find_images(folder):
@@ -241,16 +282,7 @@ def _find_images(folder):
     if not paths:
         raise ValueError(
             f"`folder` must hold images. {folder} has no file ending in "
-            f"{', '.join(_SUFFIXES)}, nor has a folder in it."
+            f"{', '.join(SUFFIXES)}, nor has a folder in it."
         )
     labels = np.repeat(np.arange(len(folders)), [len(paths) for paths in by_class])
     return paths, labels.astype("int32"), [path.name for path in folders]
-
-
-def image_files(paths):
-    """Returns the visible image files among `paths`, sorted."""
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in _SUFFIXES and path.name[0] != "." and path.is_file()
-    )

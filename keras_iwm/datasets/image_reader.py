@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from keras_iwm.datasets import pillow
+from keras_iwm.datasets import read_image
 
 # Bytes that a pipe holds, where the system lets us choose: fewer, longer reads.
 _PIPE_SIZE = 2**20
@@ -18,10 +18,11 @@ _PIPE_SIZE = 2**20
 class ImageReader:
     """Decodes image files in a process of its own, to be used by one thread at a time.
 
-    The process is a plain Python program that knows Pillow and nothing else: it starts
-    in a fraction of a second and needs some 30 MB. Neither a fork (which can lock up a
-    process that runs JAX or TensorFlow, for they have threads) nor a second import
-    of the main script (which `multiprocessing` would make, Keras and all) is involved.
+    The process is a plain Python program that knows Pillow and, for files that need
+    it, NumPy: it starts in a fraction of a second and needs some 30 MB. Neither a fork
+    (which can lock up a process that runs JAX or TensorFlow, for they have threads)
+    nor a second import of the main script (which `multiprocessing` would make, Keras
+    and all) is involved.
 
     It starts with the first read. It ends when this object is garbage or this process
     ends, even if killed, because then its input is closed.
@@ -30,31 +31,32 @@ class ImageReader:
     def __init__(self):
         self._process = None
 
-    def read(self, paths, image_size):
+    def read(self, paths, image_size, num_channels=3):
         """Returns images in the order of the paths.
 
         Args:
             paths: List of paths.
             image_size: Tuple `(height, width)`.
+            num_channels: Positive integer.
 
         Returns:
-            uint8 array `(len(paths), height, width, 3)`.
+            Array `(len(paths), height, width, num_channels)` of the files' dtype.
 
         Raises:
-            ValueError: If a file cannot be read; the message names it.
+            ValueError: As `read_images` does.
             RuntimeError: If the process has ended, killed for its memory, say.
         """
         if self._process is None:
             self._start()
-        request = json.dumps([[str(path) for path in paths], image_size])
-        images = np.empty((len(paths), *image_size, 3), dtype="uint8")
+        request = json.dumps([[str(path) for path in paths], image_size, num_channels])
         process = self._process
         try:
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
-            message = json.loads(process.stdout.readline())
+            message, dtype = json.loads(process.stdout.readline())
             if message is None:
-                pixels = memoryview(images.reshape(-1))
+                images = np.empty((len(paths), *image_size, num_channels), dtype)
+                pixels = memoryview(images.reshape(-1)).cast("B")
                 if process.stdout.readinto(pixels) < len(pixels):
                     raise EOFError
         except (OSError, EOFError, json.JSONDecodeError) as error:
@@ -74,7 +76,7 @@ class ImageReader:
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
             # -P: this file's neighbours must not hide packages of the same name.
-            [sys.executable, "-P", pillow.__file__],
+            [sys.executable, "-P", read_image.__file__],
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

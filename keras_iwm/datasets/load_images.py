@@ -4,15 +4,16 @@ import pathlib
 
 import numpy as np
 
+from keras_iwm.arguments import as_size
 from keras_iwm.datasets.image_array import check_images
 from keras_iwm.datasets.image_folder import ImageFolder
-from keras_iwm.datasets.pillow import fit_image, require_pillow
+from keras_iwm.datasets.read_image import fit_image, require_pillow
 
 _IMAGE_KEYS = ("images", "x", "x_train")
 _LABEL_KEYS = ("labels", "y", "y_train")
 
 
-def load_images(path, image_size=None, limit=None, seed=None):
+def load_images(path, image_size=None, limit=None, seed=None, num_channels=3):
     """Reads images, and labels if there are any, into memory.
 
     Args:
@@ -20,21 +21,25 @@ def load_images(path, image_size=None, limit=None, seed=None):
             of a file made by `np.savez` or `np.savez_compressed`, with the images
             under `images`, `x` or `x_train`, and optionally the labels under
             `labels`, `y` or `y_train`.
-        image_size: Tuple `(height, width)`, optional for an `.npz` file: uint8 images
-            of another size are resized until the shorter side fits, and
+        image_size: Integer or pair `(height, width)`, optional for an `.npz` file:
+            images of another size are resized until the shorter side fits, and
             centre-cropped.
         limit: Optional integer, the most images to read.
         seed: Optional integer: the images come in a random order drawn from it,
             instead of their stored one, and a `limit` picks images at random.
+        num_channels: Positive integer: 1 for grey, 3 for RGB, 4 for RGBA or four
+            bands, any other number for bands. The images of an `.npz` file must have
+            so many; grey ones may lack the last axis.
 
     Returns:
-        Tuple `(images, labels)`: uint8 or floating point `(n, height, width, 3)`,
-        and an array `(n,)` or `None`.
+        Tuple `(images, labels)`: `(n, height, width, num_channels)` and an array
+        `(n,)` or `None`. The images keep the dtype and the range of their files, as
+        `ImageFolder` says: uint8 from 0 to 255 for pictures of 8 bits.
 
     Raises:
         ValueError: If there is no such folder or `.npz` file, if the file lacks the
-            images (the message lists the keys it has), or if an array has a wrong
-            shape.
+            images (the message lists the keys it has), if an array has a wrong
+            shape, or if the image files differ in dtype.
 
     Example:
 
@@ -45,26 +50,29 @@ def load_images(path, image_size=None, limit=None, seed=None):
 
     path = os.path.join(tempfile.mkdtemp(), "images.npz")
     np.savez(path, images=np.zeros((4, 40, 48, 3), "uint8"), labels=np.arange(4))
-    images, labels = load_images(path, image_size=(32, 32))
+    images, labels = load_images(path, image_size=32)
     images.shape  # (4, 32, 32, 3)
     ```
     """
     path = pathlib.Path(path)
+    if image_size is not None:
+        image_size = as_size("image_size", image_size)
     if path.is_dir():
         if image_size is None:
-            raise ValueError("A folder needs an `image_size`, such as (224, 224).")
-        folder = ImageFolder(path, image_size, batch_size=1)
+            raise ValueError("A folder needs an `image_size`, such as 224.")
+        folder = ImageFolder(path, image_size, batch_size=1, num_channels=num_channels)
         return folder.load(_choose(folder.num_samples, limit, seed))
     if path.suffix != ".npz" or not path.is_file():
         raise ValueError(
             "`path` must be an existing folder or an existing .npz file. Received: "
             f"{path}"
         )
-    images, labels = _load_arrays(path)
+    images, labels = _load_arrays(path, num_channels)
     chosen = _choose(len(images), limit, seed)
     images, labels = images[chosen], None if labels is None else labels[chosen]
-    if image_size is not None and images.shape[1:3] != tuple(image_size):
-        images = _resize(images, image_size)
+    if image_size is not None and images.shape[1:3] != image_size:
+        require_pillow()
+        images = np.stack([fit_image(image, image_size) for image in images])
     return images, labels
 
 
@@ -76,7 +84,7 @@ def _choose(count, limit, seed):
     return order[:limit]
 
 
-def _load_arrays(path):
+def _load_arrays(path, num_channels):
     """Returns the images and labels of an `.npz` file."""
     # Unpickling could run code that a stranger put into the file.
     with np.load(path, allow_pickle=False) as arrays:
@@ -92,7 +100,7 @@ def _load_arrays(path):
             labels = None if label_key is None else arrays[label_key]
         except ValueError as error:
             raise ValueError(f"{path} holds no plain arrays ({error}).") from error
-    images = check_images(images, name=image_key)
+    images = check_images(images, num_channels, name=image_key)
     if labels is not None:
         labels = labels.squeeze(-1) if labels.shape[1:] == (1,) else labels
         if labels.shape != (len(images),):
@@ -101,18 +109,3 @@ def _load_arrays(path):
                 f"{len(images)} images. Received: shape {labels.shape}"
             )
     return images, labels
-
-
-def _resize(images, image_size):
-    """Resizes uint8 images to cover the size, and crops them."""
-    if images.dtype != np.uint8:
-        raise ValueError(
-            "`image_size` can only be changed for uint8 images. "
-            f"Received: {images.dtype} images of {images.shape[1:3]}. Resize them "
-            "before saving, or leave `image_size` out."
-        )
-    require_pillow()
-    from PIL import Image
-
-    resized = (fit_image(Image.fromarray(image), image_size) for image in images)
-    return np.stack([np.asarray(image) for image in resized])

@@ -7,11 +7,19 @@ import pathlib
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.datasets.image_folder import image_files
-from keras_iwm.datasets.pillow import fit_image, require_pillow
+from keras_iwm.arguments import as_count, as_size
+from keras_iwm.datasets.read_image import (
+    add_dtype,
+    fit_image,
+    image_files,
+    load_image,
+    require_pillow,
+)
 
 
-def load_segmentation(image_folder, mask_folder, image_size, num_threads=4):
+def load_segmentation(
+    image_folder, mask_folder, image_size, num_threads=4, num_channels=3
+):
     """Reads images and their masks, whose pixels are numbers of classes.
 
     The mask of `scene.jpg` is `scene.png` in the other folder: a grey or palette PNG,
@@ -22,19 +30,23 @@ def load_segmentation(image_folder, mask_folder, image_size, num_threads=4):
         image_folder: Path of the folder with the image files.
         mask_folder: Path of the folder with the masks. Those without an image are
             left out.
-        image_size: Tuple `(height, width)` of the arrays.
+        image_size: Integer or pair `(height, width)`, of the arrays.
         num_threads: Positive integer, threads that decode.
+        num_channels: Positive integer, of the images: 1 for grey, 3 for RGB, 4 for
+            RGBA or four bands, any other number for bands.
 
     Returns:
-        Tuple `(images, masks)` in the order of the files' names: uint8
-        `(num_images, height, width, 3)` and integers `(num_images, height, width)`,
-        uint8, or int32 if a mask has more than 8 bits.
+        Tuple `(images, masks)` in the order of the files' names:
+        `(num_images, height, width, num_channels)`, with the dtype and the range of
+        their files as `ImageFolder` says (uint8 from 0 to 255 for pictures of 8
+        bits), and integers `(num_images, height, width)`, uint8, or int32 if a mask
+        has more than 8 bits.
 
     Raises:
         ImportError: If Pillow is not installed.
         ValueError: If a folder or a mask is missing, if two images have the same
             name, if a mask has another size than its image or is a colour picture,
-            or if a file cannot be read.
+            if a file cannot be read, or if the images differ in dtype.
 
     Example:
 
@@ -58,16 +70,18 @@ def load_segmentation(image_folder, mask_folder, image_size, num_threads=4):
     ```
     """
     require_pillow()
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise ValueError(
-            "`image_size` must be (height, width), both positive. "
-            f"Received: {image_size}"
-        )
+    image_size = as_size("image_size", image_size)
+    num_channels = as_count("num_channels", num_channels)
     pairs = _find_pairs(pathlib.Path(image_folder), pathlib.Path(mask_folder))
     with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
-        read = threads.map(lambda pair: _read_pair(*pair, image_size), pairs)
+        read = threads.map(
+            lambda pair: _read_pair(*pair, image_size, num_channels), pairs
+        )
         read = tqdm(read, desc="Reading images and masks", total=len(pairs))
         images, masks = zip(*read, strict=True)
+    dtypes = {}
+    for image, (path, _) in zip(images, pairs, strict=True):
+        add_dtype(dtypes, image.dtype, path)
     return np.stack(images), np.stack(masks)
 
 
@@ -102,25 +116,24 @@ def _find_pairs(image_folder, mask_folder):
     return [(path, masks[path.stem]) for path in paths]
 
 
-def _read_pair(image_path, mask_path, image_size):
+def _read_pair(image_path, mask_path, image_size, num_channels):
     """Returns the arrays of an image and its mask."""
     from PIL import Image, ImageOps
 
+    image = load_image(image_path, num_channels)
+    pixels = np.asarray(fit_image(image, image_size)).reshape(*image_size, num_channels)
     try:
-        with Image.open(image_path) as image:
-            image = ImageOps.exif_transpose(image)
-            pixels = np.asarray(fit_image(image, image_size))
         with Image.open(mask_path) as mask:
             mask.load()
     except Exception as error:  # Pillow raises many kinds for a broken file.
         raise ValueError(
-            f"The image file {image_path} or its mask {mask_path} could not be read "
-            f"({error}). Repair or remove them."
+            f"The mask {mask_path} could not be read ({error}). Repair it."
         ) from error
-    if mask.size != image.size:
+    size = np.shape(image)[1::-1]
+    if mask.size != size:
         raise ValueError(
             f"A mask must be as large as its image. Received: {mask_path} with (width, "
-            f"height) {mask.size} for {image_path} with {image.size}."
+            f"height) {mask.size} for {image_path} with {size}."
         )
     if mask.mode not in ("1", "L", "P") and not mask.mode.startswith("I"):
         raise ValueError(

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from keras_iwm.datasets.epoch_ordered_dataset import (
-    EpochOrderedDataset,
-    check_integer,
-)
+from keras_iwm.arguments import as_count
+from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.image_array import check_images
 
 
@@ -23,13 +21,14 @@ class MultiTaskBatches(EpochOrderedDataset):
 
     Args:
         data: Dictionary from task names to pairs `(images, labels)`: arrays
-            `(num_images, height, width, 3)`, uint8 or floating point, of one size
-            for all tasks, and `(num_images, ...)`. Not copied.
+            `(num_images, height, width, num_channels)`, integers or floating
+            point, of one size for all tasks, and `(num_images, ...)`. Not copied.
         batch_size: Positive integer, images in a batch, of all tasks together; a
             multiple of the number of tasks.
         seed: Non-negative integer from which the orders are drawn.
         batches_per_epoch: Optional positive integer. By default the batches in one
             pass over the largest set.
+        num_channels: Positive integer, the channels that the images must have.
 
     Returns:
         Each batch is `(images, labels)`, two dictionaries from task names to arrays
@@ -52,13 +51,20 @@ class MultiTaskBatches(EpochOrderedDataset):
         },
         batch_size=16,
     )
-    dataset.num_batches  # 5: the animals once, the places three times and a third
+    len(dataset)  # 5: the animals once, the places three times and a third
     images, labels = dataset[0]
     images["places"].shape  # (8, 32, 32, 3)
     ```
     """
 
-    def __init__(self, data, batch_size=64, seed=0, batches_per_epoch=None):
+    def __init__(
+        self,
+        data,
+        batch_size=64,
+        seed=0,
+        batches_per_epoch=None,
+        num_channels=3,
+    ):
         if not isinstance(data, dict) or not data:
             raise ValueError(
                 "`data` must be a dictionary from task names to (images, labels), with "
@@ -66,7 +72,7 @@ class MultiTaskBatches(EpochOrderedDataset):
             )
         self.images, self.labels = {}, {}
         for name, (images, labels) in data.items():
-            self.images[name] = check_images(images, f"data[{name!r}]")
+            self.images[name] = check_images(images, num_channels, f"data[{name!r}]")
             self.labels[name] = np.asarray(labels)
             if self.labels[name].shape[:1] != (len(images),):
                 raise ValueError(
@@ -80,7 +86,7 @@ class MultiTaskBatches(EpochOrderedDataset):
                 "`data` must hold images of one size, since all tasks share a batch. "
                 f"Received: {sizes}. Resize them, or read them with one `image_size`."
             )
-        check_integer("batch_size", batch_size, 1)
+        batch_size = as_count("batch_size", batch_size)
         if batch_size % len(data):
             raise ValueError(
                 "`batch_size` must be a multiple of the number of tasks, which get "
@@ -95,7 +101,7 @@ class MultiTaskBatches(EpochOrderedDataset):
                     f"images of the largest, {largest}. Received: {batch_size}. Make "
                     "it smaller, or set `batches_per_epoch` to repeat images."
                 )
-        check_integer("batches_per_epoch", batches_per_epoch, 1)
+        batches_per_epoch = as_count("batches_per_epoch", batches_per_epoch)
         super().__init__(batches_per_epoch * batch_size, batch_size, seed=seed)
 
     @EpochOrderedDataset.share.setter

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 
-from keras_iwm.datasets.epoch_ordered_dataset import check_integer
-from keras_iwm.datasets.pillow import require_pillow
+from keras_iwm.arguments import as_count
+from keras_iwm.datasets.read_image import load_image, require_pillow
 
 # Of the pictures in the two wheels these are the photos in colour. Left out are the
 # grey ones, drawings, charts and text, and the second frame of the motorcycle.
@@ -51,8 +51,6 @@ def load_sample_photos():
     ```
     """
     require_pillow()
-    from PIL import Image
-
     photos = {}
     for name, (package, file) in _PHOTOS.items():
         spec = importlib.util.find_spec(package)
@@ -63,8 +61,7 @@ def load_sample_photos():
                 "is not installed or came without it. Install both packages with "
                 "`pip install keras-iwm[quickstart]`."
             )
-        with Image.open(path) as image:
-            photos[name] = np.asarray(image.convert("RGB"))
+        photos[name] = np.asarray(load_image(path, num_channels=3))
     return photos
 
 
@@ -109,9 +106,9 @@ def random_photo_crops(
     ```
     """
     require_pillow()
-    check_integer("num_crops", num_crops, 1)
-    check_integer("crop_size", crop_size, 1)
-    check_integer("seed", seed, 0)
+    num_crops = as_count("num_crops", num_crops)
+    crop_size = as_count("crop_size", crop_size)
+    seed = as_count("seed", seed, 0)
     if half not in (None, "left", "right"):
         raise ValueError(f"`half` must be None, 'left' or 'right'. Received: {half!r}")
     named = photos.items() if isinstance(photos, dict) else enumerate(photos)

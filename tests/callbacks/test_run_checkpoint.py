@@ -107,3 +107,68 @@ def test_a_run_that_came_further_is_not_overwritten(tmp_path):
             make_dataset(), epochs=1, verbose=0, callbacks=[RunCheckpoint(tmp_path)]
         )
     np.testing.assert_array_equal(model.get_weights()[0], weights[0])
+
+
+def run(folder, epochs, *callbacks):
+    """One start of a script that resumes."""
+    dataset, history = make_dataset(), folder / "history.csv"
+    keras.utils.set_random_seed(0)
+    model, initial_epoch = RunCheckpoint.resume(folder, dataset, make_model, history)
+    logger = keras.callbacks.CSVLogger(history, append=initial_epoch > 0)
+    model.fit(
+        dataset,
+        initial_epoch=initial_epoch,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[logger, *callbacks, RunCheckpoint(folder)],
+    )
+    return model, initial_epoch
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the run after an epoch was logged and before it was saved."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_one_call_resumes_run_and_history(tmp_path):
+    folder = tmp_path / "part"
+    folder.mkdir()
+    (tmp_path / "whole").mkdir()
+    whole, _ = run(tmp_path / "whole", 4)
+    (folder / "history.csv").touch()  # as a kill in the first epoch leaves it
+    for killed in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, 4, Kill(killed))
+    with open(folder / "history.csv", "a") as file:
+        file.write("3")  # half a line
+    model, initial_epoch = run(folder, 4)
+    assert initial_epoch == 2
+    for weight, expected in zip(model.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-7)
+    histories = [
+        np.genfromtxt(path / "history.csv", delimiter=",", names=True)
+        for path in (tmp_path / "whole", folder)
+    ]
+    assert histories[1]["epoch"].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(histories[1]["loss"], histories[0]["loss"], rtol=1e-5)
+
+
+def test_resuming_keeps_a_history_that_ends_with_the_checkpoint(tmp_path):
+    run(tmp_path, 2)
+    before = (tmp_path / "history.csv").read_bytes()
+    dataset = make_dataset()
+
+    def make_none():
+        raise AssertionError("there is a checkpoint")
+
+    history = tmp_path / "history.csv"
+    _, epoch = RunCheckpoint.resume(str(tmp_path), dataset, make_none, str(history))
+    assert (epoch, dataset.epoch) == (2, 2)
+    assert history.read_bytes() == before

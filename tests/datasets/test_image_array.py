@@ -123,7 +123,8 @@ def test_batches_hold_images_with_their_labels():
     [
         ({"images": np.zeros((4, 3, 8, 8), "uint8")}, "Move the channels last"),
         ({"images": np.zeros((4, 8, 8), "uint8")}, "np.stack"),
-        ({"images": np.zeros((4, 8, 8, 3), "int32")}, "int32"),
+        ({"images": np.zeros((4, 8, 8, 3), "bool")}, "Received: bool"),
+        ({"images": np.zeros((4, 8, 8, 5), "uint8")}, "pass num_channels=5"),
         ({"labels": np.zeros(3)}, "one entry for each of the 4"),
         ({"batch_size": 5}, "drop_remainder=False"),
         ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),

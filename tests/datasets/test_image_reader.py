@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_iwm.datasets import ImageFolder, load_sample_photos
 from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.pillow import fit_image, read_image
+from keras_iwm.datasets.read_image import fit_image, load_image, read_images
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_broken_files_are_named_and_the_process_reads_on(folder, tmp_path):
     with pytest.raises(ValueError, match=r"broken\.jpg could not be read"):
         reader.read([good, broken], (8, 8))
     number = reader._process.pid
-    expected = np.asarray(read_image(good, (8, 8)))
-    np.testing.assert_array_equal(reader.read([good], (8, 8)), expected[None])
+    expected = np.asarray(read_images([good], (8, 8), 3)[0])
+    np.testing.assert_array_equal(reader.read([good], (8, 8)), expected)
     assert reader._process.pid == number
     (tmp_path / "cat").mkdir()
     broken.rename(tmp_path / "cat" / "ä b.jpg")
@@ -197,6 +197,13 @@ def test_processes_end_with_their_script(folder, end):
     assert bool(result.stderr) == end.startswith("raise")
 
 
+def read_whole_and_drafted(path, image_size):
+    """A photo that is shrunk after it was decoded, and one that is decoded small."""
+    whole = fit_image(load_image(path, 3), image_size)
+    (drafted,), _ = read_images([path], image_size, 3)
+    return np.asarray(whole, "float32"), np.asarray(drafted, "float32")
+
+
 @pytest.mark.parametrize(
     ("size", "wanted", "mean_difference"),
     [((300, 400), 160, 0.0), ((800, 1200), 96, 0.8), ((800, 1200), 40, 0.8)],
@@ -206,9 +213,7 @@ def test_large_photos_are_decoded_small_and_look_the_same(
 ):
     photo = Image.fromarray(load_sample_photos()["china"]).resize(size[::-1])
     photo.save(tmp_path / "photo.jpg", quality=95)
-    with Image.open(tmp_path / "photo.jpg") as image:
-        expected = np.asarray(fit_image(image, (wanted, wanted)), "float32")
-    read = np.asarray(read_image(tmp_path / "photo.jpg", (wanted, wanted)), "float32")
+    expected, read = read_whole_and_drafted(tmp_path / "photo.jpg", (wanted, wanted))
     assert np.abs(read - expected).mean() <= mean_difference
     assert np.abs(read - expected).max() <= 15 * mean_difference
 
@@ -218,7 +223,5 @@ def test_photos_that_lie_on_their_side_stay_sharp(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.save(tmp_path / "photo.jpg", quality=95, exif=exif)
-    with Image.open(tmp_path / "photo.jpg") as image:
-        expected = np.asarray(fit_image(image, (50, 190)), "float32")
-    read = np.asarray(read_image(tmp_path / "photo.jpg", (50, 190)), "float32")
+    expected, read = read_whole_and_drafted(tmp_path / "photo.jpg", (50, 190))
     assert np.abs(read - expected).mean() < 0.8

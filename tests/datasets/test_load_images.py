@@ -24,8 +24,8 @@ def test_labels_are_optional_and_floats_are_kept(tmp_path):
     assert labels is None
     assert images.dtype == np.float32
     assert images.mean() == 0.25
-    with pytest.raises(ValueError, match="only be changed for uint8"):
-        load_images(tmp_path / "a.npz", image_size=(2, 2))
+    images, _ = load_images(tmp_path / "a.npz", image_size=2)
+    np.testing.assert_array_equal(images, np.full((2, 2, 2, 3), 0.25, "float32"))
 
 
 def test_other_sizes_are_covered_and_cropped(tmp_path):
