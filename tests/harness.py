@@ -208,31 +208,35 @@ def values(variables):
     return [ops.convert_to_numpy(ops.cast(v, "float32")).copy() for v in variables]
 
 
-def fit(name, model, epochs=1, **arguments):
-    """Compile a model if it is not, and fit it on its inputs."""
+def data_of(name):
+    """What `fit` and `evaluate` take: inputs, and targets if the model has any."""
     labels = np.arange(4) % 2
     masks = np.repeat(labels, 256).reshape(4, 16, 16)
+    targets = {
+        "encoder": np.ones((4, 16, 16)),
+        "backbone": np.ones((4, 16, 16)),
+        "classifier": labels,
+        "segmenter": masks,
+        "multi_task": {"one": labels, "two": masks},
+    }
+    return inputs_of(name)[0], targets.get(name)
+
+
+def compile_model(name, model):
+    """Compile with the optimizer, and with a loss where the model has none."""
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    loss, targets = {
-        "encoder": ("mse", np.ones((4, 16, 16))),
-        "backbone": ("mse", np.ones((4, 16, 16))),
-        "classifier": (None, labels),
-        "segmenter": (None, masks),
-        "multi_task": (
-            {"one": entropy, "two": entropy},
-            {"one": labels, "two": masks},
-        ),
-    }.get(name, (None, None))
-    if not model.compiled:
-        loss = {} if loss is None else {"loss": loss}
-        model.compile(optimizers.AdamW(1e-3), **loss, **arguments)
+    losses = {
+        **dict.fromkeys(("encoder", "predictor", "backbone"), "mse"),
+        "multi_task": {"one": entropy, "two": entropy},
+    }
+    loss = {"loss": losses[name]} if name in losses else {}
+    model.compile(optimizers.AdamW(1e-3), **loss)
+
+
+def fit(name, model, epochs=1):
+    inputs, targets = data_of(name)
     return model.fit(
-        inputs_of(name)[0],
-        targets,
-        batch_size=4,
-        epochs=epochs,
-        shuffle=False,
-        verbose=0,
+        inputs, targets, batch_size=4, epochs=epochs, shuffle=False, verbose=0
     )
 
 

@@ -20,6 +20,10 @@ from keras_iwm import (
     views,
 )
 
+WITH_WEIGHTS = list(
+    dict.fromkeys(type(e) for e in EXAMPLES if isinstance(e, keras.layers.Layer))
+)
+
 
 def public_classes():
     modules = (
@@ -43,6 +47,17 @@ def test_object_rebuilds_from_its_serialised_config(example):
     assert config["registered_name"] == f"keras_iwm>{type(example).__name__}"
     rebuilt = keras.saving.deserialize_keras_object(config)
     assert keras.saving.serialize_keras_object(rebuilt) == config
+
+
+@pytest.mark.parametrize("kind", WITH_WEIGHTS, ids=lambda kind: kind.__name__)
+def test_examples_set_every_argument_to_another_value_than_its_default(kind):
+    """What a config forgets would else come back by luck."""
+    configs = [e.get_config() for e in EXAMPLES if type(e) is kind]
+    for argument in inspect.signature(kind).parameters.values():
+        if argument.default not in (inspect.Parameter.empty, None):
+            assert any(
+                config[argument.name] != argument.default for config in configs
+            ), argument.name
 
 
 def test_public_things_have_docstrings_with_examples():

@@ -9,6 +9,8 @@ from harness import (
     CHANGES,
     MODELS,
     block_denses,
+    compile_model,
+    data_of,
     enable_lora,
     encoders_and_predictors,
     fill,
@@ -49,9 +51,9 @@ def plain():
 def test_a_file_gives_the_same_outputs_flags_and_moments(name, change, tmp_path):
     model = make(name)
     change(model)
-    model.compile(keras.optimizers.AdamW(1e-3), **losses(name))
+    compile_model(name, model)
     model.optimizer.build(model.trainable_variables)
-    moments = model.optimizer.variables[2:]
+    moments = moments_of(model)
     draws = np.random.default_rng(3)
     for variable in moments:
         variable.assign(draws.uniform(size=variable.shape).astype("float32"))
@@ -63,16 +65,16 @@ def test_a_file_gives_the_same_outputs_flags_and_moments(name, change, tmp_path)
     assert [v.path for v in loaded.trainable_variables] == [
         v.path for v in model.trainable_variables
     ]
-    loaded_moments = values(loaded.optimizer.variables[2:])
-    for one, two in zip(values(moments), loaded_moments, strict=True):
+    loaded_moments = moments_of(loaded)
+    for one, two in zip(values(moments), values(loaded_moments), strict=True):
         np.testing.assert_array_equal(one, two)
     np.testing.assert_allclose(
         outputs_of(name, loaded), outputs_of(name, model), atol=1e-6
     )
 
 
-def losses(name):
-    return {"loss": "mse"} if name in ("encoder", "predictor", "backbone") else {}
+def moments_of(model):
+    return [v for v in model.optimizer.variables if v.shape]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ def distance_of_the_teacher(policy):
     model = make("feature", dtype=policy)
     model.reset_target_encoder()
     start = values(model.target_encoder.weights)
+    compile_model("feature", model)
     fit("feature", model, epochs=10)
     end = values(model.target_encoder.weights)
     return np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(start, end, strict=True)))
@@ -163,6 +166,7 @@ def test_all_switches_together_train(name):
         if id(v) not in learns
     ]
     frozen = values(still)
+    compile_model(name, model)
     history = fit(name, model, epochs=2).history
     assert np.isfinite(history["loss"]).all()
     moved = [
@@ -287,4 +291,26 @@ def test_the_name_of_an_encoder_changes_nothing():
         fit("feature", model, epochs=2)
         trained.append(values(model.weights))
     for one, two in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_losses_of_layers_are_in_the_evaluated_loss_of_a_world_model():
+    model = make("feature")
+    evaluated = []
+    for strength in (0.0, 10.0):
+        block_denses(model)[0].kernel.regularizer = keras.regularizers.L2(strength)
+        compile_model("feature", model)
+        evaluated.append(model.evaluate(data_of("feature")[0], verbose=0))
+    added = 10 * (values([block_denses(model)[0].kernel])[0] ** 2).sum()
+    np.testing.assert_allclose(evaluated[1] - evaluated[0], added, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["feature", "classifier", "segmenter"])
+def test_images_of_another_range_are_refused_before_the_first_step(name):
+    model = make(name)
+    compile_model(name, model)
+    before = values(model.weights)
+    with pytest.raises(ValueError, match="value_range"):
+        model.fit((images() / 255).astype("float32"), data_of(name)[1], verbose=0)
+    for one, two in zip(before, values(model.weights), strict=True):
         np.testing.assert_array_equal(one, two)
