@@ -98,5 +98,7 @@ def test_unknown_presets_and_impossible_conditioning_are_refused():
         ImageWorldModel.from_preset("iwm_huge")
     with pytest.raises(ValueError, match="no action"):
         ImageWorldModel.from_preset("ijepa_tiny_32", conditioning="feature")
+    with pytest.raises(ValueError, match="jitter_strength"):
+        ImageWorldModel.from_preset("ijepa_tiny_32", jitter_strength=2.0)
     with pytest.raises(ValueError, match="sed"):
         ImageWorldModel.from_preset("iwm_tiny_32", sed=3)
