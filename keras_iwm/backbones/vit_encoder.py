@@ -51,7 +51,7 @@ class ViTEncoder(ComposedModel):
             Defaults to that of natural photos with three channels, and to 0.25.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass: less memory, about a third more time.
-        initializer_stddev: Optional float, the deviation of a truncated normal from
+        initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 

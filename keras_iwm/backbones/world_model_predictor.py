@@ -45,7 +45,7 @@ class WorldModelPredictor(ComposedModel):
             rises linearly from 0 at the first.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass.
-        initializer_stddev: Optional float, the deviation of a truncated normal from
+        initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 

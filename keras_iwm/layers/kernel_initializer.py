@@ -11,7 +11,7 @@ def kernel_initializer(stddev, variance=1.0):
     """Make the initializer of a kernel.
 
     Args:
-        stddev: Float, the deviation of a truncated normal, or `None` for Glorot's
+        stddev: Float, the deviation of a normal, or `None` for Glorot's
             uniform.
         variance: Float, a factor of the variance.
 
@@ -19,7 +19,7 @@ def kernel_initializer(stddev, variance=1.0):
         A `keras.initializers.Initializer`.
     """
     if stddev is not None:
-        return keras.initializers.TruncatedNormal(stddev=stddev * math.sqrt(variance))
+        return keras.initializers.RandomNormal(stddev=stddev * math.sqrt(variance))
     return keras.initializers.VarianceScaling(
         variance, mode="fan_avg", distribution="uniform"
     )

@@ -18,7 +18,7 @@ class PatchEmbedding(keras.layers.Layer):
     Args:
         patch_size: Integer, side of a patch in pixels.
         hidden_dim: Integer, features of a token.
-        initializer_stddev: Optional float, the deviation of a truncated normal from
+        initializer_stddev: Optional float, the deviation of a normal from
             which the kernel starts. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 

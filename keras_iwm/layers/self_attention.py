@@ -19,7 +19,7 @@ class SelfAttention(keras.layers.Layer):
     Args:
         num_heads: Integer, number of heads; divides the number of features.
         output_initializer: Initializer of the output kernel.
-        initializer_stddev: Optional float, the deviation of a truncated normal from
+        initializer_stddev: Optional float, the deviation of a normal from
             which the joint kernel starts. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 

@@ -28,7 +28,7 @@ class TransformerBlock(keras.layers.Layer):
             residual branches is left out for an image during training.
         remat: Boolean. If `True`, activations are computed again in the backward
             pass instead of being kept.
-        initializer_stddev: Optional float, the deviation of a truncated normal from
+        initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         **kwargs: Passed to `keras.layers.Layer`.
 

@@ -1,0 +1,46 @@
+"""Recipes make commands that their scripts understand, and judge what comes out."""
+
+import importlib.util
+import pathlib
+import subprocess
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("check", ROOT / "recipes" / "check.py")
+check = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check)
+
+
+@pytest.mark.parametrize("name", check.NAMES)
+def test_options_are_the_scripts_own(name):
+    recipe = check.load(name)
+    words = check.command(recipe, "photos", "run")
+    options = {word for word in words if word.startswith("--")}
+    assert set(recipe.SETTINGS) | set(recipe.DATA) | {"--output"} == options
+    source = (ROOT / recipe.SCRIPT).read_text()
+    for option in options:
+        assert f'"{option}"' in source, option
+    assert 0 < recipe.SECONDS < 3600
+    for value, tolerance in recipe.EXPECTED.values():
+        assert 0 < tolerance < value
+
+
+def test_a_number_too_far_off_is_told():
+    expected = {"mrr": (0.2, 0.02), "rankme": (10.0, 1.0)}
+    lines, good = check.compare(expected, {"mrr": 0.219, "rankme": 9.5})
+    assert good
+    assert "TOO FAR" not in "".join(lines)
+    lines, good = check.compare(expected, {"mrr": 0.23})
+    assert not good
+    assert all("TOO FAR" in line for line in lines)
+    assert "missing" in lines[1]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="once is enough")
+def test_the_command_is_printed():
+    words = check.command(check.load("quickstart"), None, "runs/quickstart")
+    command = [words[0], str(ROOT / "recipes" / "check.py"), "quickstart", "--print"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines()[0].split() == words
