@@ -74,10 +74,11 @@ def add_dtype(dtypes, dtype, path):
     """
     dtypes.setdefault(str(dtype), str(path))
     if len(dtypes) > 1:
-        found = " and ".join(f"{name} in {path}" for name, path in dtypes.items())
+        found = sorted(f"{name} in {path}" for name, path in dtypes.items())
         raise ValueError(
-            f"All images must have the same dtype, for their values mean different "
-            f"things. Received: {found}. Convert the files to one of them."
+            "All images must have the same dtype, for their values mean different "
+            f"things. Received: {' and '.join(found)}. Convert the files to one of "
+            "them."
         )
 
 

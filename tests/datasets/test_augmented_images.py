@@ -1,3 +1,6 @@
+import concurrent.futures
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -57,3 +60,101 @@ def test_labels_must_be_classes():
         AugmentedImages(images, labels, 2, batch_size=8)
     with pytest.raises(ValueError, match="`labels` must be integers"):
         AugmentedImages(images, labels.astype("float32"), 3, batch_size=8)
+
+
+RANGE = {"value_range": (0, 255)}
+RANDOM_LAYERS = {
+    "AugMix": lambda: keras.layers.AugMix((0, 255)),
+    "CutMix": lambda: keras.layers.CutMix(1.0),
+    "MixUp": lambda: keras.layers.MixUp(0.8),
+    "Pipeline": lambda: keras.layers.Pipeline(
+        [keras.layers.RandomFlip(), keras.layers.RandomRotation(0.2)]
+    ),
+    "RandAugment": lambda: keras.layers.RandAugment((0, 255), 2, 0.5),
+    "RandomBrightness": lambda: keras.layers.RandomBrightness(0.5, **RANGE),
+    "RandomColorDegeneration": lambda: keras.layers.RandomColorDegeneration(
+        0.5, **RANGE
+    ),
+    "RandomColorJitter": lambda: keras.layers.RandomColorJitter(
+        (0, 255), 0.5, 0.5, 0.5, 0.5
+    ),
+    "RandomContrast": lambda: keras.layers.RandomContrast(0.5, **RANGE),
+    "RandomCrop": lambda: keras.layers.RandomCrop(6, 6),
+    "RandomElasticTransform": lambda: keras.layers.RandomElasticTransform(
+        1.0, 1.0, **RANGE
+    ),
+    "RandomErasing": lambda: keras.layers.RandomErasing(1.0, **RANGE),
+    "RandomFlip": lambda: keras.layers.RandomFlip(),
+    "RandomGaussianBlur": lambda: keras.layers.RandomGaussianBlur(1.0, 3, 2.0, **RANGE),
+    "RandomGrayscale": lambda: keras.layers.RandomGrayscale(0.5),
+    "RandomHue": lambda: keras.layers.RandomHue(0.5, **RANGE),
+    "RandomInvert": lambda: keras.layers.RandomInvert(0.5, **RANGE),
+    "RandomPerspective": lambda: keras.layers.RandomPerspective(1.0),
+    "RandomPosterization": lambda: keras.layers.RandomPosterization(3, **RANGE),
+    "RandomRotation": lambda: keras.layers.RandomRotation(0.5),
+    "RandomSaturation": lambda: keras.layers.RandomSaturation(0.9, **RANGE),
+    "RandomSharpness": lambda: keras.layers.RandomSharpness(1.0, **RANGE),
+    "RandomShear": lambda: keras.layers.RandomShear(0.5, 0.5),
+    "RandomTranslation": lambda: keras.layers.RandomTranslation(0.5, 0.5),
+    "RandomZoom": lambda: keras.layers.RandomZoom(0.5),
+}
+
+
+def test_the_list_of_random_layers_is_whole():
+    named = {
+        name
+        for name in dir(keras.layers)
+        if name.startswith(("Random", "Rand", "AugMix", "CutMix", "MixUp"))
+    }
+    assert named - set(RANDOM_LAYERS) == set()
+
+
+@pytest.mark.parametrize("name", RANDOM_LAYERS)
+def test_draws_are_a_function_of_seed_epoch_and_batch(name):
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype("uint8")
+
+    def batches(order, seed=0):
+        keras.utils.set_random_seed(len(order))  # must not matter
+        layers = [RANDOM_LAYERS[name](), keras.layers.RandomFlip()]
+        dataset = AugmentedImages(images, [0] * 16, 1, layers, 8, seed=seed)
+        loaded = {}
+        for epoch, index in order:
+            dataset.epoch = epoch
+            loaded[epoch, index] = dataset.load_batch(index)[0]
+        return loaded
+
+    whole = batches([(0, 0), (0, 1), (1, 0), (1, 1)])
+    for key, wanted in batches([(1, 1), (1, 0)]).items():
+        np.testing.assert_array_equal(whole[key], wanted)
+    assert np.abs(batches([(1, 1)], seed=1)[1, 1] - whole[1, 1]).max() > 0
+
+
+def test_two_layers_of_a_kind_draw_differently():
+    """Two flips with the same draws would give every image as it was."""
+    images = np.random.default_rng(0).integers(0, 256, (64, 4, 4, 3)).astype("uint8")
+    flips = [keras.layers.RandomFlip("horizontal", seed=1) for _ in range(2)]
+    dataset = AugmentedImages(images, [0] * 64, 1, flips, 64)
+    changed = np.abs(dataset[0][0] - images[dataset.batch_indices(0)]).max((1, 2, 3))
+    assert 16 < (changed > 0).sum() < 48
+    dataset.share = (0, 2)
+    first = dataset[0][0]
+    dataset.share = (1, 2)
+    second = dataset[0][0]
+    flipped = [
+        np.abs(part - images[dataset.batch_indices(0)]).max((1, 2, 3)) > 0
+        for dataset.share, part in (((0, 2), first), ((1, 2), second))
+    ]
+    assert (flipped[0] != flipped[1]).any()
+
+
+def test_threads_load_what_one_thread_loads():
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype("uint8")
+    layers = [keras.layers.RandomFlip(), keras.layers.AugMix((0, 255))]
+    dataset = AugmentedImages(images, [0] * 64, 1, layers, batch_size=8)
+    random.seed(5)
+    state = random.getstate()
+    expected = [dataset.load_batch(index)[0] for index in range(8)]
+    assert random.getstate() == state
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for index, batch in enumerate(threads.map(dataset.load_batch, range(8))):
+            np.testing.assert_array_equal(batch[0], expected[index])
