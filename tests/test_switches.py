@@ -1,5 +1,6 @@
 """Every switch on every model: precision, memory, freezing, low rank, int8, files."""
 
+import gc
 import warnings
 
 import keras
@@ -37,6 +38,14 @@ on_every_model = pytest.mark.parametrize("name", MODELS)
 no_half_products = pytest.mark.skipif(
     BACKEND == "jax", reason="XLA's CPU client has no float16 matrix product"
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collection():
+    """Keras collects garbage for each variable that `quantize` and LoRA replace."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
