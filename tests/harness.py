@@ -265,7 +265,7 @@ def leave(model):
 
 
 def freeze(model):
-    """Freeze the first layer of each part."""
+    """Freeze the first layer and the first block of each part."""
     for part in encoders_and_predictors(model):
         first = "patch_embedding" if hasattr(part, "patch_embedding") else "norm"
         getattr(part, first).trainable = False
@@ -279,10 +279,15 @@ def enable_lora(model):
         layer.lora_kernel_b.assign(layer.lora_kernel_b + 0.1)
 
 
+def freeze_and_enable_lora(model):
+    enable_lora(model)
+    freeze(model)
+
+
 def quantize(model):
     """Quantise every dense layer of the blocks."""
     for part in encoders_and_predictors(model):
         part.quantize("int8", type_check=False)
 
 
-CHANGES = (leave, freeze, enable_lora, quantize)
+CHANGES = (leave, freeze_and_enable_lora, quantize)
