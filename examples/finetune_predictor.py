@@ -164,16 +164,15 @@ def finetune(name, model, arguments, train, test):
         seed=arguments.seed,
     )
     checkpoints = pathlib.Path(arguments.output, "checkpoints", name)
-    found = callbacks.RunCheckpoint.latest(checkpoints)
-    if found:
-        path, dataset.epoch = found
-        classifier = keras.models.load_model(path)
-    else:
-        steps = arguments.epochs * dataset.num_batches
-        classifier = make_classifier(name, model, arguments, num_classes, steps)
+    steps = arguments.epochs * len(dataset)
+    classifier, epoch = callbacks.RunCheckpoint.resume(
+        checkpoints,
+        dataset,
+        lambda: make_classifier(name, model, arguments, num_classes, steps),
+    )
     classifier.fit(
         dataset,
-        initial_epoch=dataset.epoch,
+        initial_epoch=epoch,
         epochs=arguments.epochs,
         callbacks=[callbacks.RunCheckpoint(checkpoints)],
         verbose=2,

@@ -138,12 +138,9 @@ def main():
             batches_per_epoch=batches.num_batches,
         )
     steps = arguments.epochs * batches.num_batches
-    if found:
-        path, batches.epoch = found
-        model = keras.models.load_model(path)
-    else:
-        model = make_model(arguments, world_model, data, steps)
-    first = batches.epoch
+    model, first = callbacks.RunCheckpoint.resume(
+        checkpoints, batches, lambda: make_model(arguments, world_model, data, steps)
+    )
     start = time.perf_counter()
     model.fit(
         batches,

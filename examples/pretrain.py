@@ -250,14 +250,6 @@ def make_model(arguments, steps):
     return model
 
 
-def trim_history(path, epochs):
-    """Drop what a crash may have left behind of an epoch that will run again."""
-    if path.is_file():
-        header, *lines = path.read_text().splitlines()
-        kept = [line for line in lines if int(line.split(",")[0]) < epochs]
-        path.write_text("\n".join([header, *kept]) + "\n")
-
-
 def measure(model, arguments, train, held_out):
     """Measure the finished model on the held-out images."""
     results = {}
@@ -281,8 +273,7 @@ def main():
     arguments = parse_arguments()
     output = pathlib.Path(arguments.output)
     checkpoints = output / "checkpoints"
-    found = callbacks.RunCheckpoint.latest(checkpoints)
-    if found and not arguments.resume:
+    if callbacks.RunCheckpoint.latest(checkpoints) and not arguments.resume:
         sys.exit(
             f"{output} holds a run already: --resume {output}, or another --output"
         )
@@ -305,15 +296,16 @@ def main():
     elif keras.backend.backend() == "jax":  # splits evenly whatever it is given
         count = len(held_out[0]) // replicas * replicas
         held_out = tuple(None if part is None else part[:count] for part in held_out)
-    epoch = 0
+    history = output / "history.csv"
     with scope:
-        if found:
-            path, epoch = found
-            model = keras.models.load_model(path)
-            dataset.epoch = epoch
-            print(f"Resuming after epoch {epoch} from {path}")
-        else:
-            model = make_model(arguments, arguments.epochs * dataset.num_batches)
+        model, epoch = callbacks.RunCheckpoint.resume(
+            checkpoints,
+            dataset,
+            lambda: make_model(arguments, arguments.epochs * len(dataset)),
+            history if rank == 0 else None,
+        )
+    if epoch:
+        print(f"Resuming after epoch {epoch}")
     quality = callbacks.WorldModelQuality(
         *held_out,
         every=arguments.evaluate_every,
@@ -322,8 +314,6 @@ def main():
     )
     writers = []
     if rank == 0:
-        history = output / "history.csv"
-        trim_history(history, epoch)
         writers.append(keras.callbacks.CSVLogger(history, append=epoch > 0))
         if arguments.tensorboard:
             writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))

@@ -164,18 +164,16 @@ def main():
     dataset = FlippedCrops(
         *train, arguments.smallest_crop, arguments.batch_size, arguments.seed
     )
-    if found:
-        path, dataset.epoch = found
-        segmenter = keras.models.load_model(path)
-    else:
-        steps = arguments.epochs * dataset.num_batches
-        segmenter = make_segmenter(model, arguments, steps)
+    steps = arguments.epochs * len(dataset)
+    segmenter, epoch = callbacks.RunCheckpoint.resume(
+        checkpoints, dataset, lambda: make_segmenter(model, arguments, steps)
+    )
     for name, masks in (("--train-masks", train[1]), ("--eval-masks", held_out[1])):
         segmenter.check_labels(masks, name)
     start = time.perf_counter()
     segmenter.fit(
         dataset,
-        initial_epoch=dataset.epoch,
+        initial_epoch=epoch,
         epochs=arguments.epochs,
         callbacks=[
             keras.callbacks.CSVLogger(output / "history.csv", append=bool(found)),
