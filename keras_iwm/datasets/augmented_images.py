@@ -25,7 +25,8 @@ class AugmentedImages(ImageArray):
 
     What the layers draw for a batch is a pure function of `(seed, epoch, batch)`, like
     the order of the images: a resumed run continues exactly, and batches may be loaded
-    in any order and from several threads. The layers' own seeds do not matter.
+    in any order and from several threads. The layers' own seeds do not matter. (Not so
+    `RandomElasticTransform` on Torch, which Keras draws from a global stream.)
 
     Args:
         images: Array `(num_images, height, width, num_channels)`, integers or

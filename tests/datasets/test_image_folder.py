@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -167,3 +170,30 @@ def test_unusable_folders_and_files_are_named(tmp_path):
         dataset[0]
     with pytest.raises(ValueError, match=r"broken\.png could not be read"):
         dataset.load()
+
+
+@pytest.mark.parametrize("workers", [{"num_threads": 2}, {"num_processes": 2}])
+def test_folders_can_be_copied_and_pickled(classes, workers):
+    dataset = ImageFolder(classes, 8, batch_size=4, seed=3, **workers)
+    for used in (False, True):
+        copies = [
+            copy.copy(dataset),
+            copy.deepcopy(dataset),
+            pickle.loads(pickle.dumps(dataset)),
+        ]
+        for other in copies:
+            assert len(other) == len(dataset) == 3
+            for index in (2, 0):
+                for read, wanted in zip(other[index], dataset[index], strict=True):
+                    np.testing.assert_array_equal(read, wanted)
+            other.epoch = 7
+            assert dataset.epoch == int(used)
+        dataset.epoch = 1  # and some batches of epoch 1 are prepared
+        dataset[1]
+
+
+def test_the_length_is_the_number_of_batches(classes):
+    dataset = ImageFolder(classes, np.int64(8), 5, drop_remainder=False)
+    assert len(dataset) == dataset.num_batches == 3
+    assert [len(images) for images, _ in dataset] == [5, 5, 2]
+    assert dataset.image_size == (8, 8)

@@ -215,7 +215,7 @@ def test_segmentation_images_keep_their_bits(tmp_path):
     assert masks.shape == (2, 8, 8)
     (tmp_path / "images" / "1.tif").unlink()
     np.save(tmp_path / "images" / "1.npy", pixels[1].astype("float32"))
-    with pytest.raises(ValueError, match=r"uint16 in .*0\.tif and float32 in .*1\.npy"):
+    with pytest.raises(ValueError, match=r"float32 in .*1\.npy and uint16 in .*0\.tif"):
         load_segmentation(*folders, 8, num_channels=12)
 
 
