@@ -154,11 +154,3 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self._epoch = epoch
         self._order = self.order(self._epoch)
         self._next_batch = None
-
-
-def check_integer(name, value, low):
-    """Raises unless `value` is an integer of at least `low`."""
-    if not isinstance(value, (int, np.integer)) or value < low:
-        raise ValueError(
-            f"`{name}` must be an integer of at least {low}. Received: {value}"
-        )

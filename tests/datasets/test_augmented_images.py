@@ -116,20 +116,20 @@ def test_draws_are_a_function_of_seed_epoch_and_batch(name, request):
         request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3)).astype("uint8")
 
-    def batches(order, seed=0):
+    def batches(order):
         keras.utils.set_random_seed(len(order))  # must not matter
         layers = [RANDOM_LAYERS[name](), keras.layers.RandomFlip()]
-        dataset = AugmentedImages(images, [0] * 16, 1, layers, 8, seed=seed)
+        dataset = AugmentedImages(images, [0] * 16, 1, layers, 8)
         loaded = {}
         for epoch, index in order:
             dataset.epoch = epoch
             loaded[epoch, index] = dataset.load_batch(index)[0]
         return loaded
 
-    whole = batches([(0, 0), (0, 1), (1, 0), (1, 1)])
+    whole = batches([(0, 0), (1, 0), (1, 1)])
     for key, wanted in batches([(1, 1), (1, 0)]).items():
         np.testing.assert_array_equal(whole[key], wanted)
-    assert np.abs(batches([(1, 1)], seed=1)[1, 1] - whole[1, 1]).max() > 0
+    assert np.abs(whole[0, 0] - whole[1, 0]).max() > 0
 
 
 def test_two_layers_of_a_kind_draw_differently():
