@@ -152,7 +152,7 @@ def test_two_layers_of_a_kind_draw_differently():
 
 def test_threads_load_what_one_thread_loads():
     images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3)).astype("uint8")
-    layers = [keras.layers.RandomFlip(), keras.layers.AugMix((0, 255))]
+    layers = [keras.layers.RandomFlip(), keras.layers.MixUp(0.8)]
     dataset = AugmentedImages(images, [0] * 64, 1, layers, batch_size=8)
     random.seed(5)
     state = random.getstate()
