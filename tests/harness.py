@@ -26,6 +26,7 @@ BACKBONE = downstream.WorldModelBackbone(
     backbones.ViTEncoder((16, 24), 4, 16, 1, 2, name="encoder"),
     backbones.WorldModelPredictor((4, 6), 16, 12, 1, 2, name="predictor"),
     "end_to_end",
+    random_predictor=True,
 )
 EXAMPLES = [
     actions.Brightness(0.3, probability=0.5),
@@ -54,6 +55,12 @@ EXAMPLES = [
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
     views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
+    views.MultiBlockMask(
+        (9, 9), aspect_ratio=(0.8, 1.2), separate_blocks=True, num_candidates=2
+    ),
+    views.ViewGenerator(
+        16, views.MultiBlockMask(4), actions=(), crop=None, num_channels=2
+    ),
     views.ViewGenerator(
         (20, 24),
         views.MultiBlockMask((5, 6)),
