@@ -105,7 +105,6 @@ class TeacherStudentModel(PretrainingModel):
         updated = self._count_updates() > iterations
         rate = ops.where(updated, 1.0 - ops.cast(momentum, "float32"), 0.0)
         targets, weights = zip(*self._followed_values(), strict=True)
-        weights = [ops.stop_gradient(ops.convert_to_tensor(w)) for w in weights]
         move_towards(targets, weights, rate)
 
     def make_train_function(self, force=False):
@@ -131,7 +130,7 @@ class TeacherStudentModel(PretrainingModel):
                     # Low-rank updates are in the kernel the student computes with.
                     pairs.append((variable, lambda layer=layer: layer.kernel))
                 else:
-                    pairs.append((variable, lambda weight=own[name]: weight))
+                    pairs.append((variable, lambda weight=own[name]: weight.value))
         # A function, which Keras does not take for a part of the model.
         self._followed_values = lambda: [(target, read()) for target, read in pairs]
 
