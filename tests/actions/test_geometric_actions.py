@@ -90,6 +90,7 @@ def test_relative_crop_says_where_the_target_lies_in_the_source():
     assert 0.5 < np.abs(pairs).max() <= 1
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="once is enough")
 def test_a_flip_is_read_from_its_slot_and_from_nothing_else():
     """Positions do not give it away: told nothing, the model is at chance."""
     photos = load_sample_photos()
