@@ -43,8 +43,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             import tensorboardX  # noqa: F401
         except ImportError as error:
             raise ImportError(
-                "`TensorBoardScalars` needs tensorboardX: "
-                "`pip install keras-iwm[tensorboard]`."
+                "`TensorBoardScalars` needs tensorboardX: `pip install tensorboardX`."
             ) from error
         self.folder = folder
         self._writer = None

@@ -23,7 +23,7 @@ def require_pillow():
         import PIL  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "Reading images needs Pillow: `pip install keras-iwm[images]`."
+            "Reading images needs Pillow: `pip install pillow tifffile`."
         ) from error
 
 
@@ -113,7 +113,7 @@ def load_image(path, num_channels, draft_size=None):
     except ImportError as error:
         raise ValueError(
             f"The image file {path} needs the package {error.name}: "
-            "`pip install keras-iwm[images]`."
+            "`pip install pillow tifffile`."
         ) from error
     except Exception as error:  # Pillow raises many kinds for a broken file.
         raise ValueError(

@@ -59,7 +59,7 @@ def load_sample_photos():
             raise ImportError(
                 f"The sample photo {name!r} belongs to the package {package!r}, which "
                 "is not installed or came without it. Install both packages with "
-                "`pip install keras-iwm[quickstart]`."
+                "`pip install scikit-image scikit-learn`."
             )
         photos[name] = np.asarray(load_image(path, num_channels=3))
     return photos

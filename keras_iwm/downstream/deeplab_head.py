@@ -18,7 +18,7 @@ class DeepLabHead(keras.layers.Layer):
     grid, `P5` by one strided convolution (the simple feature pyramid of ViTDet, arXiv
     2203.16527). Latents are normalised over their features first.
 
-    It needs KerasCV, `pip install keras-iwm[cv]`, which needs TensorFlow on every
+    It needs KerasCV, `pip install keras-cv`, which needs TensorFlow on every
     backend. KerasCV's layers compute in the global dtype policy.
 
     Args:
@@ -140,7 +140,7 @@ def _require_keras_cv():
         import keras_cv
     except (ImportError, ValueError) as error:  # ValueError: TensorFlow is missing.
         raise ImportError(
-            "The DeepLab head needs KerasCV: `pip install keras-iwm[cv]`. The linear "
+            "The DeepLab head needs KerasCV: `pip install keras-cv`. The linear "
             "and the attentive head do without it."
         ) from error
     return keras_cv

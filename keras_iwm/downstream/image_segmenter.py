@@ -36,7 +36,7 @@ class ImageSegmenter(DownstreamModel):
         num_classes: Integer of at least 2, number of classes.
         head: `"linear"` (a linear layer on each latent), `"attentive"` (a transformer
             block over all latents before it) or `"deeplab"` (DeepLabV3+, which needs
-            `pip install keras-iwm[cv]`, image sides of multiples of 32 pixels, and
+            `pip install keras-cv`, image sides of multiples of 32 pixels, and
             patches of 4, 8, 16 or 32).
         ignore_label: Optional integer, the label of pixels that count neither in the
             loss nor in the metric.

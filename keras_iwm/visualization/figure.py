@@ -24,7 +24,7 @@ def new_figure(width, height):
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            "Pictures need matplotlib: `pip install keras-iwm[visualization]`."
+            "Pictures need matplotlib: `pip install matplotlib`."
         ) from error
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
 
