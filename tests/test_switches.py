@@ -151,7 +151,7 @@ def test_low_rank_updates_are_in_the_outputs(name, plain):
         layer.enable_lora(2)
     np.testing.assert_allclose(outputs_of(name, model), plain[name], atol=1e-6)
     for layer in layers:
-        layer.lora_kernel_b.assign(layer.lora_kernel_b + 0.1)
+        layer.lora_kernel_b.assign(layer.lora_kernel_b + 1.0)
     assert np.abs(outputs_of(name, model) - plain[name]).max() > 1e-2
 
 
