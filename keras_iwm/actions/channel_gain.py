@@ -4,12 +4,12 @@ import keras
 from keras import ops
 
 from keras_iwm.actions.pixels import per_channel
-from keras_iwm.actions.transform import Transform
-from keras_iwm.arguments import as_count, as_number
+from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.arguments import as_count
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class ChannelGain(Transform):
+class ChannelGain(RangedTransform):
     """Multiply each channel of an image by a factor of its own.
 
     For images that are not RGB, whose channels have no common hue or saturation:
@@ -38,9 +38,8 @@ class ChannelGain(Transform):
     """
 
     def __init__(self, num_channels, range=0.2, probability=1.0):
-        super().__init__(probability)
+        super().__init__(range, probability)
         self.num_channels = as_count("num_channels", num_channels)
-        self.range = as_number("range", range, 0.0, 1.0)
 
     @property
     def parameters(self):
@@ -52,23 +51,10 @@ class ChannelGain(Transform):
         """Factors of 1."""
         return (1.0,) * self.num_channels
 
-    @property
-    def scales(self):
-        """Twice the range."""
-        return (2.0 * self.range,) * self.num_channels
-
-    def draw(self, uniforms):
-        """Uniform in [1 - range, 1 + range]."""
-        return 1.0 + self.range * (2.0 * uniforms - 1.0)
-
     def apply(self, images, parameters):
         """Images times `(batch, num_channels)` factors."""
         return ops.clip(images * per_channel(parameters), 0.0, 1.0)
 
     def get_config(self):
         """The constructor's arguments."""
-        return {
-            "num_channels": self.num_channels,
-            "range": self.range,
-            **super().get_config(),
-        }
+        return {"num_channels": self.num_channels, **super().get_config()}

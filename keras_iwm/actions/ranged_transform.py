@@ -1,11 +1,11 @@
-"""What the four jitter operations have in common."""
+"""What operations with a range about their identity have in common."""
 
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_number
 
 
 class RangedTransform(Transform):
-    """One parameter, uniform within `range` on either side of the identity."""
+    """Parameters of one identity, each uniform within `range` on either side of it."""
 
     largest_range = 1.0
 
@@ -16,7 +16,7 @@ class RangedTransform(Transform):
     @property
     def scales(self):
         """Twice the range: from one end of it to the other."""
-        return (2.0 * self.range,)
+        return (2.0 * self.range,) * len(self.parameters)
 
     def draw(self, uniforms):
         """Uniform in [identity - range, identity + range]."""
