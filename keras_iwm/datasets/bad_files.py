@@ -94,28 +94,32 @@ class BadFiles:
         if self.csv_path is None:
             return
         try:
-            folder = os.path.dirname(os.path.abspath(self.csv_path))
-            os.makedirs(folder, exist_ok=True)
-            # Names may hold bytes that are no text in any script.
-            with open(
-                self.csv_path, "a+", newline="", encoding="utf-8",
-                errors="surrogateescape",
-            ) as file:  # fmt: skip
-                file.seek(0)
-                content = file.read() if self._csv_paths is None else None
-                if content is not None:
-                    rows = csv.reader(content.splitlines(keepends=True))
-                    self._csv_paths = {row[0] for row in rows if row}
-                    if content and not content.endswith("\n"):
-                        file.write("\r\n")  # Its last line was never finished.
-                writer = csv.writer(file)
-                if not self._csv_paths:
-                    writer.writerow(["path", "reason"])
-                    self._csv_paths.add("path")
-                if path not in self._csv_paths:
-                    writer.writerow([path, reason])
-                    self._csv_paths.add(path)
+            if self._csv_paths is None:
+                self._csv_paths = self._read_csv()
+            if path not in self._csv_paths:
+                with self._open_csv("a") as file:
+                    csv.writer(file).writerow([path, reason])
+                self._csv_paths.add(path)
         except (OSError, csv.Error) as error:
-            warnings.warn(
-                f"{self.csv_path} could not be written: {error}", stacklevel=2
-            )
+            message = f"{self.csv_path} could not be written: {error}"
+            warnings.warn(message, stacklevel=2)
+
+    def _read_csv(self):
+        """Returns the paths in the CSV file, which is made or cut to whole lines."""
+        folder = os.path.dirname(os.path.abspath(self.csv_path))
+        os.makedirs(folder, exist_ok=True)
+        content = ""
+        if os.path.exists(self.csv_path):
+            with self._open_csv("r") as file:
+                content = file.read()
+        whole = content[: content.rfind("\n") + 1] or "path,reason\r\n"
+        if whole != content:
+            with self._open_csv("w") as file:
+                file.write(whole)
+        rows = csv.reader(whole.splitlines(keepends=True))
+        return {row[0] for row in rows if row}
+
+    def _open_csv(self, mode):
+        """Opens the CSV file; names may hold bytes that are no text in any script."""
+        options = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+        return open(self.csv_path, mode, **options)

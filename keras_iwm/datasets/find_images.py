@@ -43,7 +43,8 @@ class _Walk:
     def leave_out(self, kind, name, lost=False):
         """Notes that a file or folder was left out."""
         count, first = self.left_out.get(kind, (0, name))
-        self.left_out[kind] = count + 1, first
+        # Systems show a folder in any order.
+        self.left_out[kind] = count + 1, min(first, name)
         if lost:
             self.lost.add(kind)
 
@@ -192,8 +193,8 @@ def list_images(folder, argument="folder"):
             (lost_classes if is_lost else empty_classes).append(name)
     if flat and any(class_counts.values()):
         raise ValueError(
-            f"`{argument}` must hold image files or class folders, not both. {folder} has "
-            f"{len(flat)} image files beside class folders: move them."
+            f"`{argument}` must hold image files or class folders, not both. {folder} "
+            f"has {len(flat)} image files beside class folders: move them."
         )
     found = f" There are {describe(walk.left_out)}." if walk.left_out else ""
     if not names:
@@ -203,9 +204,9 @@ def list_images(folder, argument="folder"):
         )
     if lost_classes and not flat:
         raise ValueError(
-            f"`{argument}` has {len(lost_classes)} classes with pictures of which none can "
-            f"be listed, the first is {lost_classes[0]!r}.{found} Convert the files or "
-            "mend the permissions, or move these classes away."
+            f"`{argument}` has {len(lost_classes)} classes with pictures of which none "
+            f"can be listed, the first is {lost_classes[0]!r}.{found} Convert the "
+            "files or mend the permissions, or move these classes away."
         )
     for name in lost_classes + empty_classes:
         walk.leave_out("folders without images", name)
@@ -216,7 +217,7 @@ def describe(left_out):
     """Returns what was left out, in words."""
     return ", ".join(
         f"{count} {kind} (the first is {first})"
-        for kind, (count, first) in left_out.items()
+        for kind, (count, first) in sorted(left_out.items())
     )
 
 

@@ -196,15 +196,14 @@ class ImageFolder(EpochOrderedDataset):
             total=len(indices),
         )
         images = np.empty((0, *self.image_size, self.num_channels), "uint8")
-        good = np.zeros(len(indices), bool)
-        for row, (image, (is_good,)) in enumerate(read):
-            if row == 0:  # which tells the dtype
+        good = []
+        for index, (image, (is_good,)) in zip(indices, read, strict=True):
+            if not len(images):  # The first one tells the dtype.
                 images = np.empty((len(indices), *image.shape[1:]), image.dtype)
-            images[good.sum()] = image[0]
-            good[row] = is_good
+            images[len(good)] = image[0]
+            good += [index] if is_good else []
         self._bad_files.warn("left out", at_once=True)
-        labels = None if self.labels is None else self.labels[indices[good]]
-        return images[: good.sum()], labels
+        return images[: len(good)], None if self.labels is None else self.labels[good]
 
     def split(self, fraction, seed=0):
         """Sets a random part of the images aside.

@@ -46,8 +46,7 @@ def write_index(path, paths, labels, class_names):
     if labels is not None:
         number = np.bincount(labels, minlength=len(class_names)).tolist()
         counts = dict(zip(class_names, number, strict=True))
-    checksum = hashlib.sha256(names).hexdigest()
-    header = {"format": _FORMAT, "sha256": checksum, "classes": counts}
+    header = {"format": _FORMAT, "sha256": _checksum(counts, names), "classes": counts}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
@@ -76,7 +75,7 @@ def read_index(path, folder):
         counts = header["classes"]
         valid = (
             header["format"] == _FORMAT
-            and header["sha256"] == hashlib.sha256(names).hexdigest()
+            and header["sha256"] == _checksum(counts, names)
             and names[-1:] == b"\0"
             and not _OUTSIDE.search(names[:-1])
             and (counts is None or sum(counts.values()) == names.count(b"\0"))
@@ -96,3 +95,8 @@ def read_index(path, folder):
             f"{folder}, such as {paths.name(0)}: delete it, or name another folder."
         )
     return paths, labels, class_names
+
+
+def _checksum(counts, names):
+    """Returns what changes if a byte of the list does."""
+    return hashlib.sha256(json.dumps(counts).encode() + names).hexdigest()

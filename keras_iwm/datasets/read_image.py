@@ -121,7 +121,7 @@ def load_image(
         ) from error
     except Exception as error:  # Pillow raises many kinds for a broken file.
         raise ValueError(
-            f"The image file {path} could not be read ({_describe(error, path)})."
+            f"The image file {path} could not be read ({describe_error(error, path)})."
             f"{REMEDY}"
         ) from error
     return _as_array(path, image, num_channels)
@@ -167,7 +167,7 @@ def fit_image(image, image_size):
     return fitted.astype(image.dtype)
 
 
-def _describe(error, path):
+def describe_error(error, path):
     """Returns what is wrong with a file, without its name."""
     from PIL import UnidentifiedImageError
 
