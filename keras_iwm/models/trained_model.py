@@ -164,6 +164,8 @@ class TrainedModel(ComposedModel):
         signature = inspect.signature(getattr(keras.Model, method))
         arguments = signature.bind(self, *args, **kwargs).arguments
         del arguments["self"]
+        # What Keras passes to itself, such as a validation's batches.
+        arguments.update(arguments.pop("kwargs", {}))
         for name in self.ignored_arguments:
             if arguments.get(name) is not None:
                 raise ValueError(
