@@ -216,7 +216,7 @@ class ImageFolder(EpochOrderedDataset):
                 f"{held_out.sum()} of them held out"
             )
         train = self._subset(~held_out)
-        if train.num_batches == 0:
+        if len(train) == 0:
             raise ValueError(
                 f"`fraction={fraction}` leaves {train.num_samples} images to train on, "
                 f"fewer than the batch size {self.batch_size}."
@@ -241,8 +241,7 @@ class ImageFolder(EpochOrderedDataset):
         """Returns (epoch, index) of a batch and of those to prepare behind it."""
         numbers = range(index, index + 1 + self._num_workers)
         return [
-            (self.epoch + number // self.num_batches, number % self.num_batches)
-            for number in numbers
+            (self.epoch + number // len(self), number % len(self)) for number in numbers
         ]
 
     def _read_all(self, indices):
