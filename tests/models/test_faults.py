@@ -43,6 +43,17 @@ def plant(model):
         return loss + bad_loss + ops.sqrt(nothing + good) - good
 
     model.compute_loss = compute_loss
+    if not hasattr(model, "make_views"):
+        return
+    make_views = model.make_views
+
+    def make_bad_views(inputs, training=None):
+        # Of NaN in images views are dark, so it is planted behind them.
+        views = make_views(inputs, training)
+        bad = ops.any(ops.isnan(inputs))
+        return {**views, "source": ops.where(bad, NAN, views["source"])}
+
+    model.make_views = make_bad_views
 
 
 def make_planted(name, optimizer, **arguments):
