@@ -351,13 +351,18 @@ def main():
         writers.append(checkpoint)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
-    model.fit(
-        dataset,
-        initial_epoch=epoch,
-        epochs=last,
-        callbacks=[quality, callbacks.CollapseWarning(), *writers],
-        verbose=0 if rank else 2,
-    )
+    stop = callbacks.StopOnNonFinite(dataset=dataset)
+    try:
+        model.fit(
+            dataset,
+            initial_epoch=epoch,
+            epochs=last,
+            callbacks=[quality, stop, callbacks.CollapseWarning(), *writers],
+            verbose=0 if rank else 2,
+        )
+    except callbacks.NonFiniteError as error:
+        print(error, file=sys.stderr)
+        sys.exit(3)
     seconds = time.perf_counter() - start
     if rank:
         return
