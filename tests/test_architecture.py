@@ -28,6 +28,7 @@ FLOORS = (
     ("models",),
     ("evaluation",),
     ("callbacks", "downstream", "visualization"),
+    ("command_line",),
 )
 FLOOR_OF = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 
