@@ -11,7 +11,15 @@ BACKENDS = {"jax", "tensorflow", "torch"}
 
 # Every room and loose file uses only what stands in lines above its own.
 FLOORS = (
-    ("version", "seeds", "arguments", "array_arguments", "first_batch"),
+    (
+        "version",
+        "seeds",
+        "arguments",
+        "array_arguments",
+        "first_batch",
+        "keras_callers",
+        "whole_file",
+    ),
     ("backend",),
     ("actions",),
     ("views", "layers", "metrics"),

@@ -234,7 +234,7 @@ class ImageFolder(EpochOrderedDataset):
             )
         self._first_dtype()  # The parts must not find different ones.
         train = self._subset(~held_out)
-        if train.num_batches == 0:
+        if len(train) == 0:
             raise ValueError(
                 f"`fraction={fraction}` leaves {train.num_samples} images to train on, "
                 f"fewer than the batch size {self.batch_size}."
@@ -257,8 +257,7 @@ class ImageFolder(EpochOrderedDataset):
         """Returns (epoch, index) of a batch and of those to prepare behind it."""
         numbers = range(index, index + 1 + self._pool.num_workers)
         return [
-            (self.epoch + number // self.num_batches, number % self.num_batches)
-            for number in numbers
+            (self.epoch + number // len(self), number % len(self)) for number in numbers
         ]
 
     def _read_batch(self, indices, epoch):
