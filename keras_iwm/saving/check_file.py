@@ -10,6 +10,7 @@ from keras_iwm.saving.check_weights import check_weights
 from keras_iwm.saving.file_window import FileWindow
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+RUN = ("run.json", "run.npz")  # what `RunCheckpoint` adds; Keras does not look at it
 LARGEST_CONFIG = 2**24  # bytes; that of a ViT-H with an optimizer has a few thousand
 LOCAL_HEADER = 30  # bytes of a member's header before its name
 
@@ -22,9 +23,10 @@ def check_file(path):
     too, as it comes to it. Refused are
 
     - what is no file of Keras, has another checksum, or is cut off;
-    - in a `.keras`, anything beside `config.json`, `metadata.json` and
-      `model.weights.h5` (such as pickles and paths that lead out of it), links,
-      compressed and encrypted members, and members that overlap;
+    - in a `.keras`, anything beside `config.json`, `metadata.json`,
+      `model.weights.h5` and what `RunCheckpoint` adds (such as pickles and paths that
+      lead out of it), links, compressed and encrypted members, and members that
+      overlap;
     - functions and classes that are neither Keras's for models, nor registered here,
       and layers that hold code: `Lambda`, wrapped modules, SavedModels;
     - a model of more weights than the file holds, as far as its encoders, predictors
@@ -101,7 +103,7 @@ def _check_members(archive, file_size):
     """Check what a `.keras` file consists of, by its table of contents."""
     names = archive.namelist()
     for name in names:
-        if name not in (CONFIG, METADATA, WEIGHTS) or names.count(name) > 1:
+        if name not in (CONFIG, METADATA, WEIGHTS, *RUN) or names.count(name) > 1:
             raise ValueError(
                 f"it holds {name!r}, where Keras writes one each of {CONFIG}, "
                 f"{METADATA} and {WEIGHTS}."

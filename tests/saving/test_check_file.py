@@ -103,6 +103,15 @@ def test_few_bits_pass(mode, tmp_path):
     check_file(tmp_path / "model.keras")
 
 
+def test_files_of_runs_pass(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile("sgd", "mse")
+    checkpoint = keras_iwm.callbacks.RunCheckpoint(tmp_path)
+    data = np.zeros((4, 4)), np.zeros((4, 3))
+    model.fit(*data, verbose=0, callbacks=[checkpoint])
+    load_model(tmp_path / "epoch_0001.keras")
+
+
 def test_half_precision_and_files_of_own_classes_pass(tmp_path):
     @keras.saving.register_keras_serializable(package="a_stranger_to_keras")
     class OwnDense(keras.layers.Dense):
