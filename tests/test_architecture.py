@@ -23,7 +23,7 @@ FLOORS = (
     ("backend",),
     ("actions",),
     ("views", "layers", "metrics"),
-    ("distribution", "optimizers", "datasets"),
+    ("distribution", "optimizers", "datasets", "saving"),
     ("backbones",),
     ("models",),
     ("evaluation",),
