@@ -11,7 +11,15 @@ BACKENDS = {"jax", "tensorflow", "torch"}
 
 # Every room and loose file uses only what stands in lines above its own.
 FLOORS = (
-    ("version", "seeds", "arguments", "array_arguments", "first_batch"),
+    (
+        "version",
+        "seeds",
+        "arguments",
+        "array_arguments",
+        "first_batch",
+        "keras_callers",
+        "whole_file",
+    ),
     ("backend",),
     ("actions",),
     ("views", "layers", "metrics"),
@@ -20,6 +28,7 @@ FLOORS = (
     ("models",),
     ("evaluation",),
     ("callbacks", "downstream", "visualization"),
+    ("command_line",),
 )
 FLOOR_OF = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 

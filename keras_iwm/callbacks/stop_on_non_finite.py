@@ -69,6 +69,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         """Note where the run is."""
         self._epoch = epoch
         self._data_epoch = getattr(self.dataset, "epoch", None)
+        # An epoch that is resumed begins in its midst.
+        self._start = getattr(self.dataset, "position", 0)
         self._next_step = 0
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -109,6 +111,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         """Names or indices of the images in the batch of a step."""
         if not hasattr(self.dataset, "batch_indices"):
             return None
-        indices = self.dataset.batch_indices(step, self._data_epoch).tolist()
+        indices = self.dataset.batch_indices(
+            self._start + step, self._data_epoch
+        ).tolist()
         paths = getattr(self.dataset, "paths", None)
         return indices if paths is None else [str(paths[index]) for index in indices]

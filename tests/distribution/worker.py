@@ -202,7 +202,7 @@ def skip(count, results):
 def move(count, destination, results):
     """The last three steps, from a checkpoint, on other devices."""
     with on_devices(destination):
-        path, _ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
+        path, *_ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
         model = keras.models.load_model(path)
     run(model.fit, part(make_views(BATCH * STEPS), BATCH * STEPS_BEFORE, None))
     results[f"weights_moved_to_{destination}"] = flat_weights(model)
