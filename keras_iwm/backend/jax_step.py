@@ -17,13 +17,13 @@ def take_step(model, step, arguments, before, after):
 
     Args:
         model: `keras.Model` that takes the step.
-        step: Function, Keras's own train step.
+        step: Function, the train step.
         arguments: Tuple, what Keras has called the train step with.
         before: Function without arguments.
         after: Function of what `before` has returned.
 
     Returns:
-        What Keras's own train step returns.
+        What the train step returns.
     """
     state, data = arguments
     with keras.StatelessScope(zip(model.optimizer.variables, state[2], strict=False)):
@@ -43,7 +43,7 @@ def take_step(model, step, arguments, before, after):
 
 
 def sound_step(model, state, data):
-    """Take Keras's train step, or leave no trace where something is not finite.
+    """Take a train step as Keras does, or leave no trace where something is not finite.
 
     Both states are there, the one that comes in and the one that goes out, and a
     boolean selects between them.

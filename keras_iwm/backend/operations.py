@@ -75,14 +75,14 @@ def take_step(model, step, arguments, before, after):
 
     Args:
         model: `keras.Model` that takes the step.
-        step: Function, Keras's own train step.
+        step: Function, the train step.
         arguments: Tuple, what Keras has called the train step with.
         before: Function without arguments, which reads variables of the optimizer.
         after: Function of what `before` has returned, which reads variables of the
             model and assigns those that do not learn.
 
     Returns:
-        What Keras's own train step returns.
+        What the train step returns.
     """
     noted = before()
     logs = step(*arguments)

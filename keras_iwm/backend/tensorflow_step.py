@@ -13,7 +13,7 @@ from keras_iwm.backend.faults import (
 
 
 def sound_step(model, data):
-    """Take Keras's train step, or leave no trace where something is not finite.
+    """Take a train step as Keras does, or leave no trace where something is not finite.
 
     Args:
         model: `TrainedModel`, compiled.

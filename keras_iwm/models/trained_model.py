@@ -211,7 +211,7 @@ class TrainedModel(ComposedModel):
         return self.replicas.average(results)
 
     def train_step(self, *arguments):
-        """Take Keras's step, the replicas together.
+        """Take a step as Keras does, the replicas together.
 
         If the loss, a gradient or the learning rate is not finite, the step is
         skipped: weights, the optimizer's state, seeds and metrics stay as they were,
