@@ -1,7 +1,8 @@
 """Every public constructor and function, and what nobody should pass to it.
 
 `CALLS` gives right arguments to each, `HOSTILE` the values that take the place of one
-of them, and `is_legal` says, with reasons, which of those are right after all.
+of them, and `is_legal` says, with reasons, which of those are right after all. What is
+public and new is an example of the harness, or one entry of `_calls_of_functions`.
 """
 
 import inspect
@@ -11,7 +12,6 @@ import keras
 import numpy as np
 from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
 
-import keras_iwm
 from keras_iwm import (
     actions,
     backbones,
@@ -26,6 +26,7 @@ from keras_iwm import (
     views,
     visualization,
 )
+from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
     *(actions, backbones, callbacks, distribution, downstream, evaluation, layers),
@@ -64,6 +65,70 @@ HOSTILE = {
 WITHOUT_ARGUMENTS = {callbacks.CollapseWarning, layers.TokenDense}
 # Saves and resumes runs, and is tested with files that were damaged.
 ELSEWHERE = {callbacks.RunCheckpoint}
+# Handed to Keras as they are, which takes what it can make sense of.
+KERAS_OWN = {"name", "dtype", "output_initializer"}
+# A huge one is no mistake, but takes memory or time in proportion.
+SIZES = {
+    *("action_dim", "epochs", "feature_dim", "grid_size", "hidden_dim", "image_size"),
+    *("index", "mlp_dim", "num_blocks", "num_candidates", "num_channels"),
+    *("num_classes", "num_draws", "num_entries", "num_heads", "num_images"),
+    *("num_layers", "num_pairs", "patch_size", "predictor_dim", "predictor_heads"),
+    *("predictor_layers", "size"),
+}
+FRACTIONS = {
+    *("probability", "flip_probability", "jitter_probability", "threshold"),
+    *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
+    *("range", "brightness", "contrast", "saturation", "hue", "strength"),
+    *("jitter_strength", "epsilon"),
+}
+RATES = {"learning_rate", "weight_decay"}
+POSITIVE = {
+    *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
+    *("std", "delta", "t"),
+}
+# Hostile values that are right for arguments of these names.
+LEGAL = {
+    # Never, not at all, no spread, the first, or the seed 0.
+    "0": {*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
+    # A pixel can be below zero, and so can the class that is left out.
+    "-1": {"mean", "ignore_label"},
+    # More than there is means all, and rates have no upper limit.
+    "10**9": {
+        *(*RATES, "mean", "std", "delta", "t", "predictor_multiplier", "seed"),
+        *("every", "batch_size", "block_index", "k", "steps", "num_values"),
+        *("num_context", "num_targets", "ignore_label"),
+    },
+    # Without operations views do not differ; no images make no latents.
+    "[]": {"actions", "shared", "destructive", "latents"},
+    "()": {"actions", "shared", "destructive", "latents"},
+    "{}": {"learning_rate_multipliers"},
+    "'a'": {"folder"},
+    "['a', 'a']": {"class_names"},
+    "texts": {"class_names"},
+    # A diverged encoder's features measure NaN, which callbacks warn of; what is
+    # normalised within a step cannot be looked at.
+    "NaN matrix": {"features", "train_features", "test_features", "latents"},
+    "NaN images": {"latents"},
+    "[nan, nan]": {"latents"},
+    "six axes": {"latents"},
+    "no rows": {"latents"},
+}
+
+
+def is_legal(name, argument, label):
+    """Whether a call may accept a hostile value, because it makes sense."""
+    call, arguments = CALLS[name]
+    parameters = inspect.signature(call).parameters
+    # `from_preset` has none of its own: its other arguments default to the preset's.
+    default = parameters[argument].default if argument in parameters else None
+    if label == "None":
+        return default is None or argument == "crop"  # no crop
+    if isinstance(arguments[argument], bool):
+        return label in ("0", "True")
+    if argument == "seed" and default is None and label == "-1":
+        return True
+    return argument in LEGAL.get(label, ())
 
 
 def public_things():
@@ -147,9 +212,10 @@ RGB = {"rgb_channels": (0, 1, 2)}
 
 
 def _calls_of_functions():
-    report = evaluation.equivariance_report(
-        MODEL, images(), bank=evaluation.RetrievalBank(4), verbose=False
-    )
+    report = {
+        "settings": {"num_images": 2, "bank_size": 4},
+        "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
+    }
     encoder = make_encoder()
     preset = {
         **{"preset": "iwm_tiny_32", "image_size": 32, "patch_size": 8},
@@ -285,26 +351,32 @@ CALLS = {
     for calls in (_calls_of_classes(), _calls_of_functions())
     for call, arguments in calls.items()
 }
-PAIRS = [(name, argument) for name, (_, args) in CALLS.items() for argument in args]
+CASES = [
+    (name, argument, label)
+    for name, (_, arguments) in CALLS.items()
+    for argument in arguments
+    for label in HOSTILE
+    if argument not in KERAS_OWN and not (label == "10**9" and argument in SIZES)
+]
 
 
-def outcome(name, hostile):
-    """What a call makes of hostile values, a dictionary from arguments to labels.
+def outcome(name, values, is_right=False):
+    """What a call makes of values in the place of right ones.
 
-    Returns "accepted", "refused", or what was wrong with the refusal.
+    Returns "accepted", "refused", or what was wrong with the refusal: it must name the
+    value's argument, or, where each of the values could be right, any argument.
     """
     call, arguments = CALLS[name]
-    values = {argument: HOSTILE[label] for argument, label in hostile.items()}
     try:
         result = call(**{**arguments, **values})
         if call is distribution.own_draws:
             with result:
                 pass
     except (ValueError, TypeError) as error:
-        message = str(error)
-        if any(re.search(rf"\b{argument}\b", message) for argument in hostile):
+        words = set(re.findall(r"\w+", str(error)))
+        if words & set(arguments if is_right else values):
             return "refused"
-        return f"unnamed {type(error).__name__}: {message}"
+        return f"unnamed {type(error).__name__}: {error}"
     except Exception as error:
         return f"other {type(error).__name__}: {error}"
     return "accepted"

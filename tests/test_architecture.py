@@ -11,7 +11,8 @@ BACKENDS = {"jax", "tensorflow", "torch"}
 
 # Every room and loose file uses only what stands in lines above its own.
 FLOORS = (
-    ("version", "seeds", "arguments", "array_arguments", "first_batch"),
+    ("version", "seeds", "arguments", "first_batch"),
+    ("array_arguments",),
     ("backend",),
     ("actions",),
     ("views", "layers", "metrics"),

@@ -97,8 +97,8 @@ def ranks_from_distances(distances, wanted=None):
         wanted.shape[0] != distances.shape[0]
     ):
         raise ValueError(
-            f"`wanted` must hold one entry for each of the {distances.shape[0]} rows of "
-            f"`distances`. Received: {wanted.shape[0]}."
+            f"`wanted` must hold one entry for each of the {distances.shape[0]} rows "
+            f"of `distances`. Received: {wanted.shape[0]}."
         )
     of_wanted = ops.take_along_axis(distances, ops.expand_dims(wanted, 1), axis=1)
     closer = ops.cast(distances < of_wanted * (1.0 - _TIE), "float32")
