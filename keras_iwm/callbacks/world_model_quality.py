@@ -5,9 +5,11 @@ import json
 import keras
 import numpy as np
 
-from keras_iwm.array_arguments import check_images, check_labels
+from keras_iwm.arguments import as_boolean, as_count, as_optional
+from keras_iwm.array_arguments import check_image_array, check_images, check_labels
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
+from keras_iwm.evaluation.retrieval_bank import check_bank
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
 
@@ -92,10 +94,13 @@ class WorldModelQuality(keras.callbacks.Callback):
         batch_size=64,
     ):
         super().__init__()
-        if int(every) != every or every < 1:
-            raise ValueError(
-                f"`every` must be a positive integer. Received: every={every}."
-            )
+        images = check_image_array("images", images)
+        retrieval_images = as_optional(
+            check_image_array, "retrieval_images", retrieval_images
+        )
+        train_images = as_optional(check_image_array, "train_images", train_images)
+        if bank is not None:
+            check_bank(bank)
         if (train_images is None) != (train_labels is None) or (
             train_images is not None and labels is None
         ):
@@ -110,11 +115,7 @@ class WorldModelQuality(keras.callbacks.Callback):
             if train_images is not None:
                 num_others = len(train_images)
                 train_labels = check_labels(train_labels, num_others, "train_labels")
-            if not 1 <= num_neighbors <= num_others:
-                raise ValueError(
-                    f"`num_neighbors` must be from 1 to {num_others}, the number of "
-                    f"images that can vote. Received: num_neighbors={num_neighbors}."
-                )
+            as_count("num_neighbors", num_neighbors, 1, num_others)
         if retrieval_images is None:
             count = min(20, len(images))
             chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
@@ -125,11 +126,11 @@ class WorldModelQuality(keras.callbacks.Callback):
         self.train_images = train_images
         self.train_labels = train_labels
         self.bank = bank
-        self.every = int(every)
-        self.by_slot = by_slot
-        self.swapped_image = swapped_image
-        self.num_neighbors = int(num_neighbors)
-        self.batch_size = int(batch_size)
+        self.every = as_count("every", every)
+        self.by_slot = as_boolean("by_slot", by_slot)
+        self.swapped_image = as_boolean("swapped_image", swapped_image)
+        self.num_neighbors = as_count("num_neighbors", num_neighbors)
+        self.batch_size = as_count("batch_size", batch_size)
         self._evaluator = None
         self._measured = ""  # in JSON, which a run's checkpoint keeps
 
