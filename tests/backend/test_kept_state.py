@@ -97,21 +97,6 @@ def plant(monkeypatch, model, method):
     monkeypatch.setattr(model, method, refuse)
 
 
-def test_a_world_model_trains_after_a_step_that_was_refused(monkeypatch):
-    model = compiled(make("feature"))
-    before = values(model.weights)
-    with monkeypatch.context() as patch:
-        plant(patch, model, "method_loss")
-        with pytest.raises(ValueError, match="planted in the step"):
-            fit(model)
-    for value, expected in zip(values(model.weights), before, strict=True):
-        np.testing.assert_array_equal(value, expected)
-    fit(model, PICTURES[:2])
-    assert model.optimizer.iterations == 1
-    moved = zip(values(model.trainable_weights), before, strict=False)
-    assert any((value != old).any() for value, old in moved)
-
-
 def test_training_goes_on_where_it_broke_off(monkeypatch):
     model, other = compiled(Small()), compiled(Small())
     with monkeypatch.context() as patch:
