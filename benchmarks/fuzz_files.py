@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from keras_iwm.datasets.image_reader import ImageReader
 
-CHANNELS = (1, 3, 4, 12)
+CHANNELS = (1, 3, 3, 4, 12)
 
 
 def make_files(rng):
@@ -84,13 +84,13 @@ def make_files(rng):
 
 
 def damage(content, other, rng):
-    """Return a file's bytes, damaged in one to three ways."""
+    """Return a file's bytes, damaged in one or two ways."""
     content = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        # Half of the damage is done to the header, where it matters most.
+    for _ in range(rng.integers(1, 3)):
+        # Some of the damage is done to the header, where it matters most.
         length = max(len(content), 1)
-        place = int(rng.integers(min(length, 200) if rng.random() < 0.5 else length))
-        size = int(rng.integers(1, 40))
+        place = int(rng.integers(min(length, 200) if rng.random() < 0.3 else length))
+        size = int(rng.integers(1, 20))
         kind = rng.integers(7)
         if kind == 0:  # flipped bits
             for position in rng.integers(place, place + 200, size):

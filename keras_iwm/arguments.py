@@ -1,6 +1,17 @@
 """Argument checks: what a wrong value should have been."""
 
+import os
+import pathlib
+
 import numpy as np
+
+LONGEST_VALUE = 200
+
+
+def shown(value):
+    """`value` as a message shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def as_number(name, value, low, high, below=False):
@@ -9,75 +20,177 @@ def as_number(name, value, low, high, below=False):
     With `below` it must be smaller than `high`.
     """
     try:
-        number = float("nan") if isinstance(value, (str, bool)) else float(value)
-    except (TypeError, ValueError):
+        refused = isinstance(value, (str, bytes, bool, np.bool_))
+        number = float("nan") if refused else float(value)
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     inside = low <= number < high if below else low <= number <= high
     if not inside or not np.isfinite(number):
         raise ValueError(
             f"`{name}` must be a finite number from {low:g} to "
-            f"{'below ' if below else ''}{high:g}. Received: {name}={value!r}."
+            f"{'below ' if below else ''}{high:g}. Received: {name}={shown(value)}."
         )
     return number
 
 
-def as_count(name, value, smallest=1):
-    """`value` as an integer of at least `smallest`, or a ValueError that says so."""
+def as_positive(name, value):
+    """`value` as a float above zero, or a ValueError that says so."""
+    if as_number(name, value, 0.0, float("inf")) == 0:
+        raise ValueError(f"`{name}` must be positive. Received: {name}={value}.")
+    return float(value)
+
+
+def as_count(name, value, smallest=1, largest=None):
+    """`value` as an integer in [`smallest`, `largest`], or a ValueError."""
     try:
-        count = int(value)
-        valid = not isinstance(value, bool) and count == value and count >= smallest
+        refused = isinstance(value, (bool, np.bool_)) or np.ndim(value) > 0
+        count = smallest - 1 if refused else int(value)
+        valid = bool(count == value) and count >= smallest
+        valid = valid and (largest is None or count <= largest)
     except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:
+        limits = f"of at least {smallest}"
+        limits = limits if largest is None else f"from {smallest} to {largest}"
         raise ValueError(
-            f"`{name}` must be an integer of at least {smallest}. Received: "
-            f"{name}={value!r}."
+            f"`{name}` must be an integer {limits}. Received: {name}={shown(value)}."
         )
     return count
 
 
+def as_optional(check, name, value, *limits):
+    """`None`, or what `check` makes of `value`."""
+    return None if value is None else check(name, value, *limits)
+
+
+def as_label(name, value):
+    """`value` as an integer, or `None` for none."""
+    return as_optional(as_count, name, value, -(2**31))
+
+
+def as_boolean(name, value):
+    """`value`, True or False (or 1 or 0), as a boolean."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
+        raise ValueError(
+            f"`{name}` must be True or False. Received: {name}={shown(value)}."
+        )
+    return bool(value)
+
+
+def as_choice(name, value, choices):
+    """`value`, which must be one of the strings in `choices`."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {tuple(choices)}. Received: "
+            f"{name}={shown(value)}."
+        )
+    return value
+
+
+def as_object(name, value, needed, expected):
+    """`value`, which must have the attributes `needed`, as what is `expected` has."""
+    missing = [attribute for attribute in needed if not hasattr(value, attribute)]
+    if missing:
+        raise ValueError(
+            f"`{name}` must be {expected}. Received: {name}={shown(value)}, which has "
+            f"no {missing[0]!r}."
+        )
+    return value
+
+
 def as_interval(name, value, low, high):
     """`value` as two floats in rising order within [`low`, `high`]."""
-    try:
-        first, last = (float(number) for number in value)
-    except (TypeError, ValueError):
-        first = last = float("nan")
+    first, last = _as_pair(value)
     if not low <= first <= last <= high:
         raise ValueError(
             f"`{name}` must be a pair (smallest, largest) within "
-            f"[{low:g}, {high:g}]. Received: {value!r}."
+            f"[{low:g}, {high:g}]. Received: {shown(value)}."
         )
     return first, last
 
 
 def as_value_range(value_range):
     """`value_range` as two rising floats, or a ValueError that says so."""
-    try:
-        low, high = (float(value) for value in value_range)
-    except (TypeError, ValueError):
-        low = high = 0.0
+    low, high = _as_pair(value_range)
     if not -float("inf") < low < high < float("inf"):
         raise ValueError(
             "`value_range` must be a pair (smallest, largest) of finite numbers, such "
-            f"as (0, 255). Received: {value_range!r}."
+            f"as (0, 255). Received: {shown(value_range)}."
         )
     return low, high
+
+
+def _as_pair(value):
+    """`value` as two floats, both NaN where it is no pair of finite numbers."""
+    try:
+        low, high = () if isinstance(value, (str, bytes, dict, set)) else value
+        top = float("inf")
+        return as_number("low", low, -top, top), as_number("high", high, -top, top)
+    except (TypeError, ValueError):
+        return float("nan"), float("nan")
 
 
 def as_size(name, value):
     """`value`, one integer or (height, width), as two positive integers."""
     try:
         height, width = (value, value) if np.ndim(value) == 0 else value
-        size = int(height), int(width)
-        valid = size == (height, width) and min(size) >= 1
+        return as_count(name, height), as_count(name, width)
     except (TypeError, ValueError):
-        valid = False
-    if not valid:
         raise ValueError(
             f"`{name}` must be a positive integer or a pair (height, width) of "
-            f"them. Received: {value!r}."
+            f"them. Received: {shown(value)}."
+        ) from None
+
+
+def as_names(name, value):
+    """`value`, a list of strings, as a tuple."""
+    names = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else (None,)
+    if not all(isinstance(part, str) for part in names):
+        raise ValueError(
+            f"`{name}` must be a list of strings. Received: {name}={shown(value)}."
         )
-    return size
+    return names
+
+
+def as_grid(name, value):
+    """`value`, the number of patches along each axis, as a tuple of integers."""
+    try:
+        grid = () if isinstance(value, dict) else tuple(value)
+        grid = tuple(as_count(name, side) for side in grid)
+    except (TypeError, ValueError):
+        grid = ()
+    if not grid:
+        raise ValueError(
+            f"`{name}` must be positive integers, one for each axis, such as (14, 14)."
+            f" Received: {name}={shown(value)}."
+        )
+    return grid
+
+
+def as_channel_values(name, values, num_channels):
+    """One number, or one for each channel, as a tuple of one for each channel."""
+    try:
+        top = float("inf")
+        numbers = [as_number(name, value, -top, top) for value in np.ravel(values)]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) == 1:
+        numbers = numbers * num_channels
+    if len(numbers) != num_channels:
+        raise ValueError(
+            f"`{name}` must be a number, or one for each of the "
+            f"{num_channels} channels. Received: {name}={shown(values)}."
+        )
+    return tuple(numbers)
+
+
+def as_folder(name, value):
+    """`value`, the path of a folder."""
+    if not isinstance(value, (str, os.PathLike)) or not str(value):
+        raise ValueError(
+            f"`{name}` must be the path of a folder. Received: {name}={shown(value)}."
+        )
+    return pathlib.Path(value)
 
 
 def as_transforms(name, transforms):
@@ -86,12 +199,12 @@ def as_transforms(name, transforms):
     if not isinstance(transforms, (list, tuple)):
         raise ValueError(
             f"`{name}` must be a list of Transform objects, () for none. Received: "
-            f"{transforms!r}."
+            f"{shown(transforms)}."
         )
     for transform in transforms:
         if not all(hasattr(transform, attribute) for attribute in needed):
             raise ValueError(
-                f"`{name}` must hold Transform objects. Received: {transform!r}."
+                f"`{name}` must hold Transform objects. Received: {shown(transform)}."
             )
         count = len(transform.parameters)
         if not 1 <= count == len(transform.identity) == len(transform.scales):

@@ -1,12 +1,49 @@
 """Checks of arrays: images, labels and features."""
 
+import keras
 import numpy as np
 from keras import ops
+
+from keras_iwm.arguments import shown
 
 # Values that are looked at in one array; more are looked at in evenly spaced images.
 LARGEST_LOOK = 2**26
 # Images that fill a smaller share of their range are those of another range.
 SMALLEST_SHARE = 1 / 64
+
+
+def as_array(name, value):
+    """`value` as a NumPy array of numbers, or a ValueError that says so."""
+    try:
+        array = value
+        if not isinstance(value, np.ndarray):
+            array = np.asarray(ops.convert_to_numpy(value))
+    except Exception as error:  # Each backend has its own.
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: {shown(value)}."
+        ) from error
+    if array.dtype.kind in "OSUMmc":
+        raise ValueError(
+            f"`{name}` must be an array of numbers. Received: {shown(value)}."
+        )
+    return array
+
+
+def as_tensor(name, value, dtype="float32", num_axes=None):
+    """`value` as a tensor of numbers with `num_axes` axes, at least one by default."""
+    try:
+        symbolic = isinstance(value, keras.KerasTensor)
+        tensor = ops.cast(value if symbolic else ops.convert_to_tensor(value), dtype)
+        rank = len(tensor.shape)
+    except Exception:  # Each backend has its own.
+        rank = 0
+    if not rank or num_axes not in (None, rank):
+        axes = "at least 1 axis" if num_axes is None else f"{num_axes} axes"
+        raise ValueError(
+            f"`{name}` must be a tensor of numbers with {axes}. Received: "
+            f"{shown(value)}."
+        )
+    return tensor
 
 
 def check_values(images, value_range, name="images"):
@@ -85,8 +122,7 @@ def check_images(images, image_size, value_range, name="images", num_channels=3)
     Raises:
         ValueError: If rank, channels, size or values are not as needed.
     """
-    if not isinstance(images, np.ndarray):
-        images = np.asarray(ops.convert_to_numpy(images))
+    images = as_array(name, images)
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[-1] != num_channels or shape[0] == 0:
         raise ValueError(
@@ -106,6 +142,18 @@ def check_images(images, image_size, value_range, name="images", num_channels=3)
     return images
 
 
+def check_image_array(name, images):
+    """Return images as a NumPy array, before it is known which ones a model takes."""
+    images = as_array(name, images)
+    if images.ndim != 4 or len(images) < 2:
+        raise ValueError(
+            f"`{name}` must have shape (num_images, height, width, num_channels), with "
+            f"at least 2 images. Received shape: {images.shape}."
+        )
+    check_values(images, (-float("inf"), float("inf")), name)
+    return images
+
+
 def check_labels(labels, num_images, name="labels"):
     """Return labels as a NumPy vector of integers, one for each image.
 
@@ -120,8 +168,7 @@ def check_labels(labels, num_images, name="labels"):
     Raises:
         ValueError: If shape or dtype is not as needed.
     """
-    if not isinstance(labels, np.ndarray):
-        labels = np.asarray(ops.convert_to_numpy(labels))
+    labels = as_array(name, labels)
     if labels.shape != (num_images,) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"`{name}` must be integers of shape ({num_images},), one for each image. "
@@ -180,7 +227,7 @@ def check_features(features, name="features"):
     Raises:
         ValueError: If `features` is not a matrix.
     """
-    features = np.asarray(ops.convert_to_numpy(features))
+    features = as_array(name, features)
     if features.ndim != 2 or features.size == 0:
         raise ValueError(
             f"`{name}` must have shape (num_images, hidden_dim). Received "

@@ -15,6 +15,7 @@ from keras_iwm.actions.grayscale import Grayscale
 from keras_iwm.actions.solarization import Solarization
 from keras_iwm.actions.transform_chain import TransformChain
 from keras_iwm.actions.transform_sequence import TransformSequence, as_objects
+from keras_iwm.arguments import as_count, as_number, as_size
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -89,6 +90,12 @@ class ActionSpace:
         Returns:
             An `ActionSpace`.
         """
+        num_channels = as_count("num_channels", num_channels)
+        jitter_strength = as_number("jitter_strength", jitter_strength, 0.0, 10.0)
+        jitter_probability = as_number(
+            "jitter_probability", jitter_probability, 0.0, 1.0
+        )
+        image_size = as_size("image_size", image_size)
         blur = GaussianBlur((0.1, 2.0) if max(image_size) > 96 else (0.4, 1.0))
         if num_channels == 3:
             jitter = ColorJitter(

@@ -6,7 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_count, as_number, as_size, as_value_range
+from keras_iwm.arguments import (
+    as_boolean,
+    as_channel_values,
+    as_count,
+    as_number,
+    as_size,
+    as_value_range,
+)
 from keras_iwm.array_arguments import check_values
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.first_batch import first_batch
@@ -113,22 +120,24 @@ class ViTEncoder(ComposedModel):
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
         self.num_heads = as_count("num_heads", num_heads)
-        self.mlp_dim = as_count("mlp_dim", mlp_dim or 4 * hidden_dim)
+        self.mlp_dim = as_count(
+            "mlp_dim", 4 * self.hidden_dim if mlp_dim is None else mlp_dim
+        )
         self.drop_path_rate = as_number(
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
         self.value_range = as_value_range(value_range)
         self.num_channels = as_count("num_channels", num_channels)
-        photos = self.num_channels == 3
+        channels, photos = self.num_channels, self.num_channels == 3
         self.mean = as_channel_values(
-            "mean", (PHOTO_MEAN if photos else 0.5) if mean is None else mean, self
+            "mean", (PHOTO_MEAN if photos else 0.5) if mean is None else mean, channels
         )
         self.std = as_channel_values(
-            "std", (PHOTO_STD if photos else 0.25) if std is None else std, self
+            "std", (PHOTO_STD if photos else 0.25) if std is None else std, channels
         )
         if min(self.std) <= 0:
             raise ValueError(f"`std` must be positive. Received: std={std!r}.")
-        self.remat = bool(remat)
+        self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
         sincos_positions(self.grid_size, hidden_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
@@ -273,22 +282,6 @@ def check_divides(image_size, patch_size):
     if patch_size < 1 or any(side is None or side % patch_size for side in image_size):
         raise ValueError(
             "Image height and width must be known multiples of `patch_size`. "
-            f"Received: image size {tuple(image_size)}, patch_size={patch_size}. "
+            f"Received: image_size={tuple(image_size)}, patch_size={patch_size}. "
             "Resize or crop the images, or choose another patch size."
         )
-
-
-def as_channel_values(name, values, encoder):
-    """One number, or one for each channel, as a tuple of one for each channel."""
-    try:
-        values = tuple(float(value) for value in np.ravel(values))
-    except (TypeError, ValueError):
-        values = ()
-    if len(values) == 1:
-        values = values * encoder.num_channels
-    if len(values) != encoder.num_channels or not np.all(np.isfinite(values)):
-        raise ValueError(
-            f"`{name}` must be a number, or one for each of the "
-            f"{encoder.num_channels} channels. Received: {name}={values!r}."
-        )
-    return values

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count, as_number
+from keras_iwm.arguments import as_boolean, as_choice, as_count, as_grid, as_number
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
@@ -106,17 +106,15 @@ class WorldModelPredictor(ComposedModel):
     ):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
-        if conditioning not in CONDITIONINGS:
-            raise ValueError(
-                f"`conditioning` must be one of {CONDITIONINGS}. Received: "
-                f"conditioning={conditioning!r}."
-            )
-        self.grid_size = tuple(as_count("grid_size", side) for side in grid_size)
+        conditioning = as_choice("conditioning", conditioning, CONDITIONINGS)
+        self.grid_size = as_grid("grid_size", grid_size)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.predictor_dim = as_count("predictor_dim", predictor_dim)
         self.num_layers = as_count("num_layers", num_layers)
         self.num_heads = as_count("num_heads", num_heads)
-        self.mlp_dim = as_count("mlp_dim", mlp_dim or 4 * predictor_dim)
+        self.mlp_dim = as_count(
+            "mlp_dim", 4 * self.predictor_dim if mlp_dim is None else mlp_dim
+        )
         self.action_dim = as_count("action_dim", action_dim, smallest=0)
         self.conditioning = conditioning
         if conditioning != "none" and self.action_dim < 1:
@@ -128,7 +126,7 @@ class WorldModelPredictor(ComposedModel):
         self.drop_path_rate = as_number(
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
-        self.remat = bool(remat)
+        self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)

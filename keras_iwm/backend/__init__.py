@@ -12,6 +12,7 @@ from keras_iwm.backend.own_draws import seed_states as seed_states
 from keras_iwm.backend.replicas import Replicas as Replicas
 
 if keras.backend.backend() == "jax":
+    from keras_iwm.backend.jax_kept_state import JaxKeptState as KeptState
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
@@ -19,6 +20,7 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
 else:
+    from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import attend as attend
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.operations import layer_norm as layer_norm

@@ -4,6 +4,8 @@ import contextlib
 
 from keras import ops
 
+from keras_iwm.arguments import as_object
+
 
 @contextlib.contextmanager
 def own_draws(model):
@@ -31,6 +33,7 @@ def own_draws(model):
         views = model.view_generator(images, training=True)
     ```
     """
+    as_object("model", model, ("replicas", "variables"), "a model of keras_iwm")
     offset = model.replicas.draw_offset()
     if offset is None:
         yield

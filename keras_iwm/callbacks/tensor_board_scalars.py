@@ -4,6 +4,8 @@ import time
 
 import keras
 
+from keras_iwm.arguments import as_folder
+
 
 class TensorBoardScalars(keras.callbacks.Callback):
     """Writes the numbers that `fit` logs per epoch as TensorBoard scalars.
@@ -45,7 +47,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             raise ImportError(
                 "`TensorBoardScalars` needs tensorboardX: `pip install tensorboardX`."
             ) from error
-        self.folder = folder
+        self.folder = as_folder("folder", folder)
         self._writer = None
 
     def on_train_begin(self, logs=None):

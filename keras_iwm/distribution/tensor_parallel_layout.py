@@ -2,6 +2,8 @@
 
 import keras
 
+from keras_iwm.arguments import as_object
+
 # Split by outputs, then by inputs, so that activations are summed twice a block.
 _LAYOUTS = {
     r".*block_\d+/attention/query_key_value/kernel": (None, "model"),
@@ -44,6 +46,7 @@ def tensor_parallel_layout(device_mesh):
     # keras.distribution.set_distribution(distribution), and then make the model.
     ```
     """
+    as_object("device_mesh", device_mesh, ("axis_names", "shape"), "a DeviceMesh")
     if "model" not in device_mesh.axis_names:
         raise ValueError(
             '`device_mesh` must have an axis "model". Received: axis_names='

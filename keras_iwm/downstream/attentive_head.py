@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.downstream.linear_head import (
     check_latents,
     classification_layer,
@@ -54,7 +54,7 @@ class AttentiveHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.num_heads = as_count("num_heads", num_heads)
-        self.per_patch = bool(per_patch)
+        self.per_patch = as_boolean("per_patch", per_patch)
 
     def build(self, latents_shape):
         """Create pooling or block, and the linear layer."""

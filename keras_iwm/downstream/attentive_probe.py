@@ -3,8 +3,12 @@
 import keras
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_number
-from keras_iwm.array_arguments import check_labels, check_train_and_test_labels
+from keras_iwm.arguments import as_boolean, as_count, as_number
+from keras_iwm.array_arguments import (
+    as_array,
+    check_labels,
+    check_train_and_test_labels,
+)
 from keras_iwm.backend.random_streams import kept_streams
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
@@ -71,11 +75,12 @@ def attentive_probe(
     """
     num_heads, epochs = as_count("num_heads", num_heads), as_count("epochs", epochs)
     batch_size, seed = as_count("batch_size", batch_size), as_count("seed", seed, 0)
+    verbose = as_boolean("verbose", verbose)
     learning_rate = as_number("learning_rate", learning_rate, 0.0, np.inf)
     weight_decay = as_number("weight_decay", weight_decay, 0.0, np.inf)
     latents = []
     for name, values in (("train", train_latents), ("test", test_latents)):
-        values = np.asarray(values)
+        values = as_array(f"{name}_latents", values)
         if values.ndim != 3 or values.size == 0:
             raise ValueError(
                 f"`{name}_latents` must have shape (num_images, num_patches, "

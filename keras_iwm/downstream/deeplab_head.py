@@ -57,6 +57,7 @@ class DeepLabHead(keras.layers.Layer):
     def __init__(self, num_classes, patch_size, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
+        patch_size = as_count("patch_size", patch_size)
         if patch_size not in (4, 8, 16, 32):
             raise ValueError(
                 "`patch_size` must be 4, 8, 16 or 32 for the DeepLab head. Received: "

@@ -6,7 +6,7 @@ import re
 
 from keras.optimizers import schedules
 
-from keras_iwm.arguments import as_count, as_number
+from keras_iwm.arguments import as_count, as_number, as_object
 from keras_iwm.optimizers.adamw import AdamW
 
 
@@ -69,6 +69,8 @@ def finetuning_recipe(
     )
     ```
     """
+    expected = "a model with a WorldModelBackbone, such as an ImageClassifier"
+    as_object("model", model, ("backbone",), expected)
     steps, batch_size = as_count("steps", steps), as_count("batch_size", batch_size)
     for name, value, top in (
         ("layer_decay", layer_decay, 1.0),

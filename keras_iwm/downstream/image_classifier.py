@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_choice, as_count
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.downstream_model import (
     DownstreamModel,
@@ -64,8 +64,7 @@ class ImageClassifier(DownstreamModel):
     def __init__(self, backbone, num_classes, head="attentive", **kwargs):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
-        if head not in HEADS:
-            raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
+        head = as_choice("head", head, HEADS)
         self.backbone = check_backbone(backbone)
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.head = head

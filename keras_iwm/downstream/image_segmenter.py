@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_choice, as_count, as_label
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.deeplab_head import DeepLabHead
 from keras_iwm.downstream.downstream_model import (
@@ -87,14 +87,11 @@ class ImageSegmenter(DownstreamModel):
     ):
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
-        if head not in HEADS:
-            raise ValueError(f"`head` must be one of {HEADS}. Received: {head!r}.")
+        head = as_choice("head", head, HEADS)
         self.backbone = check_backbone(backbone)
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.head = head
-        self.ignore_label = ignore_label
-        if ignore_label is not None:
-            self.ignore_label = as_count("ignore_label", ignore_label, -(2**31))
+        self.ignore_label = as_label("ignore_label", ignore_label)
         encoder = backbone.encoder
         if head == "linear":
             self.head_layer = LinearHead(self.num_classes, per_patch=True, name="head")

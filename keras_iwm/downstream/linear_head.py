@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.layers.normalize_latents import normalize_latents
 
 
@@ -44,7 +44,7 @@ class LinearHead(keras.layers.Layer):
     def __init__(self, num_classes, per_patch=False, **kwargs):
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
-        self.per_patch = bool(per_patch)
+        self.per_patch = as_boolean("per_patch", per_patch)
 
     def build(self, latents_shape):
         """Create the linear layer."""

@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.array_arguments import (
     check_features,
     check_labels,
@@ -101,6 +101,7 @@ def linear_probe(
     epochs = as_count("epochs", epochs)
     batch_size = as_count("batch_size", batch_size)
     seed = as_count("seed", seed, 0)
+    verbose = as_boolean("verbose", verbose)
     # In the order of preference, since the first of equal heads is taken.
     pairs = list(
         itertools.product(

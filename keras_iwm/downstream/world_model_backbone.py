@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_number
+from keras_iwm.arguments import as_boolean, as_choice, as_number, as_object
 from keras_iwm.layers.composed_model import ComposedModel
 
 PROTOCOLS = ("frozen", "encoder", "predictor", "end_to_end")
@@ -89,6 +89,11 @@ class WorldModelBackbone(ComposedModel):
                 f"Protocol {protocol!r} has no use for a `predictor`. Leave it out, or "
                 "choose protocol 'predictor' or 'end_to_end'."
             )
+        needed = ("grid_size", "hidden_dim", "patch_size")
+        as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
+        if uses_predictor:
+            needed = ("grid_size", "hidden_dim", "action_dim")
+            as_object("predictor", predictor, needed, "a WorldModelPredictor")
         if uses_predictor and (predictor.grid_size, predictor.hidden_dim) != (
             encoder.grid_size,
             encoder.hidden_dim,
@@ -241,10 +246,8 @@ def check_protocol(protocol, random_predictor):
     Raises:
         ValueError: If the protocol is unknown, or knows no predictor to be random.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {PROTOCOLS}. Received: {protocol!r}."
-        )
+    protocol = as_choice("protocol", protocol, PROTOCOLS)
+    random_predictor = as_boolean("random_predictor", random_predictor)
     uses_predictor = protocol in ("predictor", "end_to_end")
     if random_predictor and not uses_predictor:
         raise ValueError(

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.arguments import as_object
+from keras_iwm.backend import KeptState
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 
 
-class BankRanking(keras.Model):
+class BankRanking(KeptState, keras.Model):
     """One image's bank, the predictions for it, and their ranks.
 
     It shares the feature encoder and the predictor with the world model and owns no
@@ -138,3 +140,9 @@ class BankRanking(keras.Model):
             ops.broadcast_to(context, shape), ids, ids, action, training=False
         )
         return normalize_latents(prediction)
+
+
+def check_world_model(name, model):
+    """Refuse what cannot be ranked."""
+    needed = ("feature_encoder", "predictor", "action_space", "view_generator")
+    as_object(name, model, needed, "a model such as an ImageWorldModel")

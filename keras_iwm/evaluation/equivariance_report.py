@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.array_arguments import check_images
 from keras_iwm.evaluation.action_probes import action_r2
+from keras_iwm.evaluation.bank_ranking import check_world_model
 from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
 from keras_iwm.evaluation.rank_summaries import clustered_mean, summarize_ranks
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
@@ -111,6 +112,7 @@ def equivariance_report(
     """
     evaluator = EquivarianceEvaluator(model, images, bank, batch_size)
     num_pairs = as_count("num_pairs", num_pairs)
+    verbose = as_boolean("verbose", verbose)
     if train_images is not None:
         train_images = check_images(
             train_images,
@@ -120,6 +122,7 @@ def equivariance_report(
             model.num_channels,
         )
     if control is not None:
+        check_world_model("control", control)
         for name in ("image_size", "value_range", "num_channels"):
             expected, received = getattr(model, name), getattr(control, name)
             if received != expected:

@@ -1,5 +1,6 @@
 """One measurement of a world model."""
 
+from keras_iwm.arguments import as_boolean
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
 
 
@@ -46,6 +47,7 @@ def evaluate_world_model(
     results["mrr"], results["mrr_chance"]
     ```
     """
+    by_slot, verbose = as_boolean("by_slot", by_slot), as_boolean("verbose", verbose)
     evaluator = WorldModelEvaluator(model, images, bank, batch_size)
     results = evaluator.evaluate(verbose)
     if by_slot:

@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from keras_iwm.arguments import as_boolean, as_count, as_object, shown
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 
 
@@ -51,6 +53,10 @@ def extract_features(
     ).shape  # (8, 16, 192)
     ```
     """
+    needed = ("blocks", "hidden_dim", "image_size", "value_range", "num_channels")
+    as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
+    batch_size = as_count("batch_size", batch_size)
+    pooled, verbose = as_boolean("pooled", pooled), as_boolean("verbose", verbose)
     blocks = _check_blocks(encoder, blocks)
     # The encoder keeps what it has compiled for the last norm, from call to call.
     model = encoder if blocks == ["norm"] else _Blocks(encoder, blocks)
@@ -88,7 +94,7 @@ def extract_features(
     return features
 
 
-class _Blocks(keras.Model):
+class _Blocks(KeptState, keras.Model):
     """Tokens after some blocks of an encoder, as a list."""
 
     def __init__(self, encoder, blocks):
@@ -106,11 +112,11 @@ class _Blocks(keras.Model):
 def _check_blocks(encoder, blocks):
     """Names of blocks as a list, after checking that the encoder has them."""
     known = ["stem", *(block.name for block in encoder.blocks), "norm"]
-    names = [] if isinstance(blocks, str) else list(blocks)
+    names = list(blocks) if isinstance(blocks, (list, tuple)) else []
     if not names or any(name not in known for name in names):
         raise ValueError(
             f"`blocks` must be a sequence of one or more of {known}, such as "
-            f"('norm',). Received: blocks={blocks!r}."
+            f"('norm',). Received: blocks={shown(blocks)}."
         )
     return names
 

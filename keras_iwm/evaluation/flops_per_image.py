@@ -2,6 +2,7 @@
 
 import math
 
+from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.models.image_world_model import ImageWorldModel
@@ -59,6 +60,7 @@ def flops_per_image(
     ```
     """
     check_numbers(model, num_context, num_targets, num_blocks)
+    training = as_boolean("training", training)
     if isinstance(model, ViTEncoder):
         forward, blocks = encoder_flops(model, num_context or model.num_patches)
         return with_backward(model, forward, blocks) if training else forward
@@ -138,16 +140,9 @@ def check_numbers(model, num_context, num_targets, num_blocks):
             "`model` must be a ViTEncoder, a WorldModelPredictor or an "
             f"ImageWorldModel. Received: {type(model).__name__}."
         )
-    numbers = {
-        "num_context": num_context,
-        "num_targets": num_targets,
-        "num_blocks": num_blocks,
-    }
-    for name, number in numbers.items():
-        if number is not None and (not isinstance(number, int) or number < 1):
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={number!r}."
-            )
+    as_optional(as_count, "num_context", num_context)
+    as_optional(as_count, "num_targets", num_targets)
+    as_count("num_blocks", num_blocks)
     if isinstance(model, ViTEncoder) and num_targets is not None:
         raise ValueError(
             "`num_targets` is for predictors: an encoder has none. Received: "

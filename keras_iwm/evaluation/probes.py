@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import check_features, check_labels
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-1, 7)
@@ -48,6 +49,7 @@ def knn_accuracy(
             "`train_features` and `test_features` must have as many features. "
             f"Received: {train.shape[1]} and {test.shape[1]}."
         )
+    k = as_count("k", k)
     if not 1 <= k <= len(train) - leave_one_out:
         raise ValueError(
             f"`k` must be from 1 to {len(train) - leave_one_out}, the number of "

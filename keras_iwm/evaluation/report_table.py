@@ -1,5 +1,7 @@
 """An equivariance report as plain text."""
 
+from keras_iwm.arguments import shown
+
 SECTIONS = {
     "bank": "Targets in the bank",
     "slots": "Each slot alone",
@@ -31,6 +33,11 @@ def report_table(report):
     print(keras_iwm.evaluation.report_table(report))
     ```
     """
+    if not isinstance(report, dict) or not {"settings", "retrieval"} <= set(report):
+        raise ValueError(
+            "`report` must be a dictionary from equivariance_report. Received: "
+            f"{shown(report)}."
+        )
     settings, control = report["settings"], report.get("control")
     lines = [
         f"{settings['num_images']} images, {settings['bank_size']} entries a bank; "

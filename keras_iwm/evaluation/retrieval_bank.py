@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.color_jitter import ColorJitter
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, as_object
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -85,6 +85,7 @@ class RetrievalBank:
         Raises:
             ValueError: If there is no shared operation.
         """
+        as_object("action_space", action_space, ("shared", "slots"), "an ActionSpace")
         if not action_space.shared.transforms:
             raise ValueError(
                 "`action_space` must have shared operations, which lead from one entry "
@@ -156,3 +157,8 @@ class RetrievalBank:
         """Make a bank from its config."""
         space = ActionSpace.from_config({"shared": config["shared"]})
         return cls(**{**config, "shared": space.shared.transforms})
+
+
+def check_bank(bank):
+    """Refuse what is no bank."""
+    as_object("bank", bank, ("parameters", "slots", "size", "seed"), "a RetrievalBank")

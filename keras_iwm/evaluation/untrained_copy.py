@@ -2,6 +2,8 @@
 
 import random
 
+from keras_iwm.arguments import as_count, as_object
+
 
 def untrained_copy(model, seed=0):
     """Make an encoder of the same shape that has learned nothing.
@@ -29,6 +31,8 @@ def untrained_copy(model, seed=0):
     keras_iwm.metrics.rank_me(features)
     ```
     """
+    as_object("model", model, ("encoder",), "a model such as an ImageWorldModel")
+    seed = as_count("seed", seed, 0)
     config = {**model.encoder.get_config(), "name": "untrained_encoder"}
     config.pop("part_changes", None)
     # Keras takes the seeds of new weights from Python's generator.

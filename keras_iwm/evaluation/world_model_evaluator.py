@@ -3,11 +3,11 @@
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.array_arguments import check_images
-from keras_iwm.evaluation.bank_ranking import BankRanking
+from keras_iwm.evaluation.bank_ranking import BankRanking, check_world_model
 from keras_iwm.evaluation.rank_summaries import HITS
-from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
 
 NUM_SLOT_VALUES = 33
@@ -63,8 +63,11 @@ class WorldModelEvaluator:
     """
 
     def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
+        check_world_model("model", model)
         default = RetrievalBank.for_actions(model.action_space)
         bank = default if bank is None else bank
+        check_bank(bank)
+        swapped_image = as_boolean("swapped_image", swapped_image)
         batch_size = as_count("batch_size", batch_size)
         images = check_images(
             images,

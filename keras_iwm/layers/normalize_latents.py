@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from keras_iwm.array_arguments import as_tensor
+
 
 def normalize_latents(latents):
     """Normalise each latent over its features, without scale or shift.
@@ -24,7 +26,7 @@ def normalize_latents(latents):
     normalised = keras_iwm.layers.normalize_latents(latents)
     ```
     """
-    latents = ops.cast(latents, "float32")
+    latents = as_tensor("latents", latents)
     centred = latents - ops.mean(latents, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
     return centred * ops.rsqrt(variance + 1e-6)

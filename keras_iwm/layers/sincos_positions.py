@@ -4,8 +4,9 @@ import functools
 
 import numpy as np
 
+from keras_iwm.arguments import as_count, as_grid
 
-@functools.lru_cache(maxsize=32)
+
 def sincos_positions(grid_size, hidden_dim, resampled_size=None):
     """Fixed sine and cosine positions of a grid of patches, of any number of axes.
 
@@ -39,6 +40,19 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
     of_a_video = keras_iwm.layers.sincos_positions((8, 14, 14), 768)  # (1568, 768)
     ```
     """
+    grid_size, hidden_dim = (
+        as_grid("grid_size", grid_size),
+        as_count("hidden_dim", hidden_dim),
+    )
+    sizes = grid_size
+    if resampled_size is not None:
+        sizes = as_grid("resampled_size", resampled_size)
+    return _positions(grid_size, hidden_dim, sizes)
+
+
+@functools.lru_cache(maxsize=32)
+def _positions(grid_size, hidden_dim, sizes):
+    """The positions of checked arguments."""
     num_axes = len(grid_size)
     if hidden_dim % 4 or hidden_dim < 2 * num_axes:
         raise ValueError(
@@ -46,7 +60,6 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
             "grid, for pairs of a sine and a cosine. Received: "
             f"hidden_dim={hidden_dim} for {num_axes} axes."
         )
-    sizes = resampled_size or grid_size
     if len(sizes) != num_axes:
         raise ValueError(
             "`resampled_size` must have as many axes as `grid_size`. Received: "

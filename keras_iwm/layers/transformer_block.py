@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count, as_number
+from keras_iwm.arguments import as_boolean, as_count, as_number
 from keras_iwm.backend import fused_branches, gelu
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.self_attention import SelfAttention
@@ -69,7 +69,7 @@ class TransformerBlock(keras.layers.Layer):
         self.drop_path_rate = as_number(
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
-        self.remat = bool(remat)
+        self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
 
     def build(self, tokens_shape):

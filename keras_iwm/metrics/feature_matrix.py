@@ -1,12 +1,11 @@
 """The matrix that the measures of features begin with."""
 
-import numpy as np
-from keras import ops
+from keras_iwm.array_arguments import as_array
 
 
 def as_feature_matrix(features):
     """Features as a float64 NumPy matrix, or a ValueError that says what to do."""
-    features = np.asarray(ops.convert_to_numpy(features)).astype("float64")
+    features = as_array("features", features).astype("float64")
     if features.ndim != 2 or features.size == 0:
         raise ValueError(
             "`features` must be a matrix of shape (num_images, hidden_dim). "

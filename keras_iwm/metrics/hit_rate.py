@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_iwm.arguments import as_count
 from keras_iwm.metrics.ranks import retrieval_ranks
 
 
@@ -39,13 +40,8 @@ class HitRate(keras.metrics.Mean):
     """
 
     def __init__(self, k=1, name=None, dtype=None):
-        if k < 1:
-            raise ValueError(
-                "`k` must be a positive integer, the last rank that counts as a "
-                f"hit. Received: k={k}"
-            )
+        self.k = as_count("k", k)
         super().__init__(name=name or f"hit_at_{k}", dtype=dtype)
-        self.k = k
 
     def update_state(self, bank, predictions, sample_weight=None):
         """Add the hits of one image's predictions in its bank."""

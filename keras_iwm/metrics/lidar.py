@@ -1,7 +1,9 @@
 """Effective rank of what features tell of an image and not of its view."""
 
 import numpy as np
-from keras import ops
+
+from keras_iwm.arguments import as_positive
+from keras_iwm.array_arguments import as_array
 
 
 def lidar(features, delta=1e-4):
@@ -42,15 +44,14 @@ def lidar(features, delta=1e-4):
     keras_iwm.metrics.lidar(views)  # near 8
     ```
     """
-    features = np.asarray(ops.convert_to_numpy(features)).astype("float64")
+    features = as_array("features", features).astype("float64")
     if features.ndim != 3 or features.size == 0 or features.shape[1] < 2:
         raise ValueError(
             "`features` must have shape (num_objects, num_views, hidden_dim) with at "
             f"least 2 views. Received shape: {features.shape}. Extract the features of "
             "several views of each image and stack them with np.stack(..., axis=1)."
         )
-    if not delta > 0:
-        raise ValueError(f"`delta` must be positive. Received: delta={delta}.")
+    delta = as_positive("delta", delta)
     if not np.all(np.isfinite(features)):
         return float("nan")
     num_objects, num_views, hidden_dim = features.shape

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.arguments import as_count, as_label
+
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class MeanIntersectionOverUnion(keras.metrics.Metric):
@@ -40,11 +42,11 @@ class MeanIntersectionOverUnion(keras.metrics.Metric):
     def __init__(
         self, num_classes, ignore_label=None, name="mean_iou", dtype="float32"
     ):
+        self.num_classes = as_count("num_classes", num_classes, 2)
+        self.ignore_label = as_label("ignore_label", ignore_label)
         super().__init__(name=name, dtype=dtype)
-        self.num_classes = num_classes
-        self.ignore_label = ignore_label
         self.counts = self.add_variable(
-            (num_classes, num_classes), initializer="zeros", name="counts"
+            (self.num_classes, self.num_classes), initializer="zeros", name="counts"
         )
 
     def update_state(self, masks, logits, sample_weight=None):

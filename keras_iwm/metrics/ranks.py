@@ -2,6 +2,9 @@
 
 from keras import ops
 
+from keras_iwm.arguments import as_count
+from keras_iwm.array_arguments import as_tensor
+
 # Distances this close to the wanted one, relatively, are called equal: float32
 # sums of the same numbers in another order differ by about as much.
 _TIE = 1e-6
@@ -36,8 +39,8 @@ def retrieval_distances(predictions, bank):
     distances = keras_iwm.metrics.retrieval_distances(predictions, bank)
     ```
     """
-    predictions = ops.cast(ops.convert_to_tensor(predictions), "float32")
-    bank = ops.cast(ops.convert_to_tensor(bank), "float32")
+    predictions = as_tensor("predictions", predictions)
+    bank = as_tensor("bank", bank)
     if predictions.shape[1:] != bank.shape[1:]:
         raise ValueError(
             "`predictions` and `bank` must agree in all axes but the first. "
@@ -85,11 +88,18 @@ def ranks_from_distances(distances, wanted=None):
     # [1.0, 2.0]
     ```
     """
-    distances = ops.cast(ops.convert_to_tensor(distances), "float32")
+    distances = as_tensor("distances", distances, num_axes=2)
     num_queries, num_entries = ops.shape(distances)
     if wanted is None:
         wanted = ops.arange(num_queries, dtype="int32")
-    wanted = ops.cast(ops.convert_to_tensor(wanted), "int32")
+    wanted = as_tensor("wanted", wanted, "int32", num_axes=1)
+    if None not in (wanted.shape[0], distances.shape[0]) and (
+        wanted.shape[0] != distances.shape[0]
+    ):
+        raise ValueError(
+            f"`wanted` must hold one entry for each of the {distances.shape[0]} rows "
+            f"of `distances`. Received: {wanted.shape[0]}."
+        )
     of_wanted = ops.take_along_axis(distances, ops.expand_dims(wanted, 1), axis=1)
     closer = ops.cast(distances < of_wanted * (1.0 - _TIE), "float32")
     farther = ops.cast(distances > of_wanted * (1.0 + _TIE), "float32")
@@ -153,11 +163,7 @@ def reciprocal_rank_chance(num_entries):
     keras_iwm.metrics.reciprocal_rank_chance(256)  # 0.0239
     ```
     """
-    if num_entries < 1:
-        raise ValueError(
-            "`num_entries` must be a positive integer, the size of the bank. "
-            f"Received: num_entries={num_entries}"
-        )
+    num_entries = as_count("num_entries", num_entries)
     return sum(1.0 / rank for rank in range(1, num_entries + 1)) / num_entries
 
 

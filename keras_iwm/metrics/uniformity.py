@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_positive
 from keras_iwm.metrics.feature_matrix import as_feature_matrix
 
 # Rows of a tile of pairs: 32 MiB in float64.
@@ -49,8 +50,7 @@ def uniformity(features, t=2):
             "`features` must hold at least 2 images, which make a pair. Received "
             f"shape: {features.shape}."
         )
-    if not t > 0:
-        raise ValueError(f"`t` must be positive. Received: t={t}.")
+    t = as_positive("t", t)
     if not np.all(np.isfinite(features)):
         return float("nan")
     lengths = np.linalg.norm(features, axis=1, keepdims=True)

@@ -6,7 +6,11 @@ import warnings
 import keras
 from keras import ops
 
-from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
+from keras_iwm.arguments import as_choice, as_count, as_object, as_optional
+from keras_iwm.backbones.world_model_predictor import (
+    CONDITIONINGS,
+    WorldModelPredictor,
+)
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import check_facts
@@ -79,6 +83,8 @@ class ImageWorldModel(TeacherStudentModel):
         **kwargs,
     ):
         trainable = kwargs.pop("trainable", True)
+        needed = ("grid_size", "hidden_dim", "action_dim", "conditioning")
+        as_object("predictor", predictor, needed, "a WorldModelPredictor")
         super().__init__(encoder, view_generator, ema_momentum, num_classes, **kwargs)
         check_facts(
             ("predictor.grid_size", predictor.grid_size, encoder.grid_size),
@@ -156,6 +162,12 @@ class ImageWorldModel(TeacherStudentModel):
         )
         ```
         """
+        needed = ("image_size", "grid_size", "hidden_dim", "num_layers", "num_heads")
+        as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
+        conditioning = as_choice("conditioning", conditioning, CONDITIONINGS)
+        num_layers = as_optional(as_count, "predictor_layers", predictor_layers)
+        num_heads = as_optional(as_count, "predictor_heads", predictor_heads)
+        as_optional(as_count, "predictor_dim", predictor_dim)
         view_generator = ViewGenerator(
             encoder.image_size,
             MultiBlockMask(encoder.grid_size, separate_blocks=separate_blocks),
@@ -166,7 +178,7 @@ class ImageWorldModel(TeacherStudentModel):
             seed=seed,
             name="view_generator",
         )
-        num_heads = predictor_heads or encoder.num_heads
+        num_heads = num_heads or encoder.num_heads
         if predictor_dim is None:
             # Positions need a multiple of four.
             unit = math.lcm(4, num_heads)
@@ -175,7 +187,7 @@ class ImageWorldModel(TeacherStudentModel):
             encoder.grid_size,
             encoder.hidden_dim,
             predictor_dim,
-            predictor_layers or encoder.num_layers,
+            num_layers or encoder.num_layers,
             num_heads,
             action_dim=view_generator.action_space.action_dim,
             conditioning=conditioning,

@@ -1,6 +1,7 @@
 """From the name of a size to a world model's arguments."""
 
 from keras_iwm.actions.action_space import ActionSpace
+from keras_iwm.arguments import as_choice
 from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -28,11 +29,7 @@ def preset_arguments(
 
     Args and errors are those of `ImageWorldModel.from_preset`.
     """
-    if preset not in PRESETS:
-        raise ValueError(
-            f"`preset` must be one of {tuple(PRESETS)}. Received: {preset!r}."
-        )
-    size = PRESETS[preset]
+    size = PRESETS[as_choice("preset", preset, PRESETS)]
     # `None` leaves an argument to its default, but a crop out.
     arguments = {
         name: value
@@ -40,8 +37,8 @@ def preset_arguments(
         if value is not None or name == "crop"
     }
     encoder = ViTEncoder(
-        image_size or size["image_size"],
-        patch_size or size["patch_size"],
+        size["image_size"] if image_size is None else image_size,
+        size["patch_size"] if patch_size is None else patch_size,
         **size["encoder"],
         drop_path_rate=drop_path_rate,
         value_range=value_range,

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.arguments import as_object
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.layers.online_probe import OnlineProbe
 from keras_iwm.models.trained_model import TrainedModel
@@ -167,6 +168,11 @@ class PretrainingModel(TrainedModel):
 
 def check_views(encoder, view_generator):
     """Refuse views that the encoder was not made for."""
+    facts = ("image_size", "num_channels", "value_range")
+    needed = (*facts, "grid_size", "hidden_dim")
+    as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
+    needed = (*facts, "mask", "action_space")
+    as_object("view_generator", view_generator, needed, "a ViewGenerator")
     check_facts(
         ("view_generator.image_size", view_generator.image_size, encoder.image_size),
         (

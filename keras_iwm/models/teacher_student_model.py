@@ -35,7 +35,9 @@ class TeacherStudentModel(PretrainingModel):
             ema_momentum, keras.optimizers.schedules.LearningRateSchedule
         )
         if not schedule and (
-            not isinstance(ema_momentum, (int, float)) or not 0 <= ema_momentum <= 1
+            isinstance(ema_momentum, bool)
+            or not isinstance(ema_momentum, (int, float))
+            or not 0 <= ema_momentum <= 1
         ):
             raise ValueError(
                 "`ema_momentum` must lie in [0, 1]; near 1, such as 0.996, is usual. "

@@ -5,7 +5,7 @@ import re
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_number
+from keras_iwm.arguments import as_number, shown
 from keras_iwm.backend import fused_update
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -259,7 +259,13 @@ def as_rate(name, value):
 def as_multipliers(multipliers):
     """`learning_rate_multipliers` as a dictionary of floats."""
     checked = {}
-    for pattern, factor in dict(multipliers or {}).items():
+    multipliers = {} if multipliers is None else multipliers
+    if not isinstance(multipliers, dict):
+        raise ValueError(
+            "`learning_rate_multipliers` must be a dictionary from regular "
+            f"expressions to numbers. Received: {shown(multipliers)}."
+        )
+    for pattern, factor in multipliers.items():
         try:
             re.compile(pattern)
         except (re.error, TypeError) as error:

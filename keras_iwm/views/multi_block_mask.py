@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_count, as_interval, as_size
+from keras_iwm.arguments import as_boolean, as_count, as_interval, as_size
 
 # Draws behind the default counts: their 10th percentile is steady to one patch.
 _SIMULATED_DRAWS = 2048
@@ -84,12 +84,12 @@ class MultiBlockMask(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.grid_size = as_size("grid_size", grid_size)
         self.num_patches = self.grid_size[0] * self.grid_size[1]
-        _check_grid(self.grid_size, warn=None in (num_context, num_targets))
+        _check_grid(self.grid_size, warn=num_context is None or num_targets is None)
         self.num_blocks = as_count("num_blocks", num_blocks)
         self.num_candidates = as_count("num_candidates", num_candidates)
         self.scale = as_interval("scale", scale, 1e-6, 1.0)
         self.aspect_ratio = as_interval("aspect_ratio", aspect_ratio, 1e-6, 1e6)
-        self.separate_blocks = bool(separate_blocks)
+        self.separate_blocks = as_boolean("separate_blocks", separate_blocks)
         if context_scale is None:
             context_scale = (0.85, 1.0) if self.separate_blocks else None
         elif not self.separate_blocks:

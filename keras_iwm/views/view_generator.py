@@ -4,7 +4,13 @@ import keras
 from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
-from keras_iwm.arguments import as_count, as_size, as_transforms, as_value_range
+from keras_iwm.arguments import (
+    as_count,
+    as_object,
+    as_size,
+    as_transforms,
+    as_value_range,
+)
 from keras_iwm.seeds import hash_seed
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
@@ -79,11 +85,16 @@ class ViewGenerator(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
         self.image_size = as_size("image_size", image_size)
-        self.mask = mask
+        self.mask = as_object(
+            *("mask", mask, ("grid_size", "num_draws")), "a MultiBlockMask"
+        )
         self.num_channels = as_count("num_channels", num_channels)
         self.value_range = as_value_range(value_range)
         if isinstance(crop, str) and crop == "default":
             crop = RandomResizedCrop(self.image_size)
+        needed = ("image_size", "num_draws", "sample", "apply")
+        if crop is not None:
+            as_object("crop", crop, needed, "a RandomResizedCrop, or None")
         if crop is not None and tuple(crop.image_size) != self.image_size:
             raise ValueError(
                 f"`crop` must resize to `image_size`, {self.image_size}. Received a "

@@ -2,10 +2,10 @@
 
 import textwrap
 
-import keras
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_value_range
+from keras_iwm.arguments import as_count, as_grid, as_value_range, shown
+from keras_iwm.array_arguments import as_array
 
 ACCENT = "#d1495b"
 HIT = "#3f8f5f"
@@ -42,11 +42,11 @@ def prepare_images(images, value_range, name="images", rgb_channels=(0, 1, 2)):
     Returns:
         Float32 NumPy array `(n, height, width, 3)` in [0, 1].
     """
-    images = np.asarray(keras.ops.convert_to_numpy(images), dtype="float32")
-    if images.ndim != 4 or images.size == 0:
+    images = as_array(name, images).astype("float32")
+    if images.ndim != 4 or images.size == 0 or not np.isfinite(images).all():
         raise ValueError(
             f"`{name}` must have shape (num_images, height, width, num_channels) and "
-            f"at least one image. Received: shape {images.shape}"
+            f"at least one image, all of finite numbers. Received: shape {images.shape}"
         )
     images = images[..., list(check_rgb_channels(rgb_channels, images.shape[-1]))]
     low, high = as_value_range(value_range)
@@ -65,7 +65,7 @@ def check_rgb_channels(rgb_channels, num_channels):
         raise ValueError(
             "`rgb_channels` must be three channels, drawn red, green and blue, from 0 "
             f"to {num_channels - 1} for images of {num_channels} channels. Received: "
-            f"{rgb_channels!r}. The same one three times is drawn gray."
+            f"{shown(rgb_channels)}. The same one three times is drawn gray."
         )
     return channels
 
@@ -76,13 +76,15 @@ def as_grey(image):
 
 
 def check_grid(grid_size, image_shape):
-    """Raises unless images of this shape divide into the grid of patches."""
+    """Returns rows and columns of patches, or raises if images do not divide so."""
     height, width = image_shape[1:3]
-    if height % grid_size[0] or width % grid_size[1]:
+    grid_size = as_grid("grid_size", grid_size)
+    if len(grid_size) != 2 or height % grid_size[0] or width % grid_size[1]:
         raise ValueError(
             "`grid_size` must divide the images' height and width. Received: "
-            f"grid_size={tuple(grid_size)} for images of {(height, width)}"
+            f"grid_size={grid_size} for images of {(height, width)}"
         )
+    return grid_size
 
 
 def hide_frame(axes):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, as_names
 from keras_iwm.visualization.figure import (
     ACCENT,
     HIT,
@@ -70,12 +70,13 @@ def plot_action_sweep(
     pictures = RetrievalPictures(model, images, bank, rgb_channels)
     possible = pictures.evaluator.slots
     slots = possible if slots is None else slots
-    if isinstance(slots, str) or not slots or not set(slots) <= set(possible):
+    slots = as_names("slots", slots)
+    if not slots or not set(slots) <= set(possible):
         raise ValueError(
-            f"`slots` must be a list of some of {possible}. Received: {slots!r}"
+            f"`slots` must be a list of some of {possible}. Received: {slots}"
         )
     num_values = as_count("num_values", num_values)
-    index = as_count("index", index, smallest=0)
+    index = as_count("index", index, 0)
     if index >= len(pictures.evaluator.images):
         raise ValueError(
             f"`index` must be one of the {len(pictures.evaluator.images)} images, "

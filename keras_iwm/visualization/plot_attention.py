@@ -1,8 +1,9 @@
 """Where an attentive head looks."""
 
-import keras
 import numpy as np
 
+from keras_iwm.arguments import as_boolean
+from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -64,8 +65,9 @@ def plot_attention(
     ```
     """
     images = prepare_images(images, value_range, rgb_channels=rgb_channels)
-    check_grid(grid_size, images.shape)
-    attention = np.asarray(keras.ops.convert_to_numpy(attention), dtype="float64")
+    grid_size = check_grid(grid_size, images.shape)
+    each_head = as_boolean("each_head", each_head)
+    attention = as_array("attention", attention).astype("float64")
     num_patches = grid_size[0] * grid_size[1]
     if (
         attention.ndim not in (2, 3)

@@ -1,5 +1,7 @@
 """World models side by side: what each retrieves for the same requested change."""
 
+from keras_iwm.arguments import shown
+from keras_iwm.evaluation.bank_ranking import check_world_model
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
@@ -63,8 +65,10 @@ def plot_model_comparison(
     if not isinstance(models, dict) or not models:
         raise ValueError(
             "`models` must be a dictionary from names to at least one model. Received: "
-            f"{models!r}"
+            f"{shown(models)}"
         )
+    for name, model in models.items():
+        check_world_model(f"models[{name!r}]", model)
     if bank is None:
         bank = RetrievalBank.for_actions(next(iter(models.values())).action_space)
     pictures = [
@@ -72,22 +76,20 @@ def plot_model_comparison(
         for model in models.values()
     ]
     first = pictures[0]
-    shown = first.shown(num_images)
+    rows = first.shown(num_images)
 
     columns = len(models) + 3
     ratio = first.model.image_size[0] / first.model.image_size[1]
     names = [wrapped(name, 22) for name in models]
     title_height = 0.25 + 0.17 * max(1 + name.count("\n") for name in names)
-    figure = new_figure(
-        1.95 * columns, (1.9 * ratio + 0.25) * len(shown) + title_height
-    )
+    figure = new_figure(1.95 * columns, (1.9 * ratio + 0.25) * len(rows) + title_height)
     axes = figure.subplots(
-        len(shown), columns, squeeze=False, width_ratios=[1, 0.85] + [1] * (columns - 2)
+        len(rows), columns, squeeze=False, width_ratios=[1, 0.85] + [1] * (columns - 2)
     )
     titles = ["image", "requested change", *names, "target"]
     for title, axis in zip(titles, axes[0], strict=True):
         axis.set_title(title, fontsize=TITLE_SIZE)
-    for index, row in zip(shown, axes, strict=True):
+    for index, row in zip(rows, axes, strict=True):
         found = [one.evaluator.retrieve(index) for one in pictures]
         parameters = found[0]["parameters"]
         wanted = first.most_changed(index, parameters)

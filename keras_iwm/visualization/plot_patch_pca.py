@@ -1,8 +1,8 @@
 """What an encoder tells apart: the main directions of its latents as colours."""
 
-import keras
 import numpy as np
 
+from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TITLE_SIZE,
     check_grid,
@@ -52,7 +52,7 @@ def plot_patch_pca(
     ```
     """
     images = prepare_images(images, value_range, rgb_channels=rgb_channels)
-    check_grid(grid_size, images.shape)
+    grid_size = check_grid(grid_size, images.shape)
     if not isinstance(latents, dict):
         colors = {"PCA of patches": _color_maps("latents", latents, images, grid_size)}
     elif latents:
@@ -80,7 +80,7 @@ def plot_patch_pca(
 
 def _color_maps(name, latents, images, grid_size):
     """Returns the components of latents as colours `(num_images, *grid_size, 3)`."""
-    latents = np.asarray(keras.ops.convert_to_numpy(latents), dtype="float64")
+    latents = as_array(name, latents).astype("float64")
     num_patches = grid_size[0] * grid_size[1]
     if latents.shape[:-1] != (len(images), num_patches) or latents.shape[-1] < 3:
         raise ValueError(

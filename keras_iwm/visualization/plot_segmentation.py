@@ -2,9 +2,10 @@
 
 import colorsys
 
-import keras
 import numpy as np
 
+from keras_iwm.arguments import as_label, as_names
+from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -80,6 +81,7 @@ def plot_segmentation(
     images = prepare_images(images, value_range, rgb_channels=rgb_channels)
     masks = _as_classes("masks", masks, images)
     predictions = _as_classes("predictions", predictions, images)
+    ignore_label = as_label("ignore_label", ignore_label)
     ignored = np.zeros(masks.shape, dtype=bool)
     if ignore_label is not None:
         ignored = masks == ignore_label
@@ -90,6 +92,8 @@ def plot_segmentation(
             f"`ignore_label` in `masks`. Received: {occurring[0]} with "
             f"ignore_label={ignore_label}"
         )
+    if class_names is not None:
+        class_names = as_names("class_names", class_names)
     if class_names is None:
         names = [f"class {label}" for label in occurring]
     elif len(occurring) and occurring[-1] >= len(class_names):
@@ -127,7 +131,7 @@ def plot_segmentation(
 
 def _as_classes(name, labels, images):
     """Returns integer labels `(num_images, height, width)`, checked."""
-    labels = np.asarray(keras.ops.convert_to_numpy(labels))
+    labels = as_array(name, labels)
     if labels.shape != images.shape[:3]:
         raise ValueError(
             f"`{name}` must have shape {images.shape[:3]}, one class for each pixel of "

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from keras_iwm.arguments import shown
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -105,13 +106,18 @@ def plot_training_curves(history):
 
 def _read(history):
     """Returns the epochs, counted from 1, and `{name: values}` as float arrays."""
-    if isinstance(history, (str, pathlib.Path)):
+    if isinstance(history, (str, pathlib.Path)) and pathlib.Path(history).is_file():
         with open(history, newline="") as file:
             rows = list(csv.DictReader(file))
         columns = {name: [row[name] for row in rows] for name in (rows or [{}])[0]}
         epochs = [int(epoch) + 1 for epoch in columns.pop("epoch", [])]
     else:
         columns = getattr(history, "history", history)
+        if not isinstance(columns, dict) or not all(map(np.iterable, columns.values())):
+            raise ValueError(
+                "`history` must be what `fit` returns, a dictionary of lists or the "
+                f"path of a CSV file. Received: {shown(history)}."
+            )
         start = next(iter(getattr(history, "epoch", [])), 0)
         longest = max((len(values) for values in columns.values()), default=0)
         epochs = [start + 1 + epoch for epoch in range(longest)]

@@ -3,6 +3,9 @@
 import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count, as_names, shown
+from keras_iwm.array_arguments import as_array
+from keras_iwm.views.view_generator import VIEW_KEYS
 from keras_iwm.visualization.figure import (
     ACCENT,
     PALETTE,
@@ -71,18 +74,25 @@ def plot_views(
     figure.savefig("views.png")
     ```
     """
+    num_images = as_count("num_images", num_images)
+    if not isinstance(views, dict) or not set(VIEW_KEYS) <= set(views):
+        raise ValueError(
+            f"`views` must be a dictionary of {VIEW_KEYS}, as a ViewGenerator makes. "
+            f"Received: {shown(views)}."
+        )
     source, target = (
         prepare_images(views[name], value_range, name, rgb_channels)[:num_images]
         for name in ("source", "target")
     )
-    check_grid(grid_size, source.shape)
-    action = keras.ops.convert_to_numpy(views["action"])
+    grid_size = check_grid(grid_size, source.shape)
+    action = as_array("views['action']", views["action"])
     if action_slots is None:
         action_slots = tuple(str(slot) for slot in range(action.shape[-1]))
+    action_slots = as_names("action_slots", action_slots)
     if len(action_slots) != action.shape[-1]:
         raise ValueError(
             f"`action_slots` must name the {action.shape[-1]} slots of the action. "
-            f"Received: {tuple(action_slots)}"
+            f"Received: {action_slots}"
         )
     context_ids = keras.ops.convert_to_numpy(views["context_ids"])
     target_ids = keras.ops.convert_to_numpy(views["target_ids"])

@@ -14,7 +14,7 @@ from keras_iwm.datasets.image_reader import ImageReader
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="once is enough"
 )
-WORKERS = [{"num_threads": 3}, {"num_processes": 2}]
+WORKERS = [{"num_threads": 3}, {"num_processes": 1}]
 
 
 def save(path, value, size=(8, 8)):
@@ -58,7 +58,7 @@ BAD = {
 
 
 @pytest.mark.filterwarnings("ignore:.*image files could not be used")
-@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("workers", [{"num_threads": 3}, {"num_processes": 2}])
 def test_a_batch_has_another_image_of_the_class_instead(folder, workers):
     def read(epochs, **arguments):
         dataset = ImageFolder(folder, 8, 13, seed=3, **arguments)

@@ -1,0 +1,382 @@
+"""Every public constructor and function, and what nobody should pass to it.
+
+`CALLS` gives right arguments to each, `HOSTILE` the values that take the place of one
+of them, and `is_legal` says, with reasons, which of those are right after all. What is
+public and new is an example of the harness, or one entry of `_calls_of_functions`.
+"""
+
+import inspect
+import re
+
+import keras
+import numpy as np
+from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
+
+from keras_iwm import (
+    actions,
+    backbones,
+    callbacks,
+    distribution,
+    downstream,
+    evaluation,
+    layers,
+    metrics,
+    models,
+    optimizers,
+    views,
+    visualization,
+)
+from keras_iwm.evaluation.report_table import SECTIONS
+
+ROOMS = (
+    *(actions, backbones, callbacks, distribution, downstream, evaluation, layers),
+    *(metrics, models, optimizers, views, visualization),
+)
+HOSTILE = {
+    "nan": float("nan"),
+    "inf": float("inf"),
+    "-inf": -float("inf"),
+    "-1": -1,
+    "0": 0,
+    "0.5": 0.5,
+    "10**9": 10**9,
+    "'a'": "a",
+    "''": "",
+    "None": None,
+    "[]": [],
+    "()": (),
+    "{}": {},
+    "object()": object(),
+    "True": True,
+    "[nan, nan]": [float("nan")] * 2,
+    "['a', 'a']": ["a", "a"],
+    "[None]": [None],
+    "{'a': None}": {"a": None},
+    "six axes": np.zeros((2,) * 6),
+    "no axis": np.float32("nan"),
+    "no rows": np.zeros((0, 16, 16, 3)),
+    "NaN images": np.full((4, 16, 16, 3), np.nan),
+    "NaN matrix": np.full((4, 3), np.nan),
+    "texts": np.array(["a", "b"]),
+    "objects": np.array([None, object()]),
+}
+
+# Public things that take no argument, or only Keras's own.
+WITHOUT_ARGUMENTS = {callbacks.CollapseWarning, layers.TokenDense}
+# Saves and resumes runs, and is tested with files that were damaged.
+ELSEWHERE = {callbacks.RunCheckpoint}
+# Handed to Keras as they are, which takes what it can make sense of.
+KERAS_OWN = {"name", "dtype", "output_initializer"}
+# A huge one is no mistake, but takes memory or time in proportion.
+SIZES = {
+    *("action_dim", "epochs", "feature_dim", "grid_size", "hidden_dim", "image_size"),
+    *("index", "mlp_dim", "num_blocks", "num_candidates", "num_channels"),
+    *("num_classes", "num_draws", "num_entries", "num_heads", "num_images"),
+    *("num_layers", "num_pairs", "patch_size", "predictor_dim", "predictor_heads"),
+    *("predictor_layers", "size"),
+}
+FRACTIONS = {
+    *("probability", "flip_probability", "jitter_probability", "threshold"),
+    *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
+    *("range", "brightness", "contrast", "saturation", "hue", "strength"),
+    *("jitter_strength", "epsilon"),
+}
+RATES = {"learning_rate", "weight_decay"}
+POSITIVE = {
+    *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
+    *("std", "delta", "t"),
+}
+# Hostile values that are right for arguments of these names.
+LEGAL = {
+    # Never, not at all, no spread, the first, or the seed 0.
+    "0": {*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
+    # A pixel can be below zero, and so can the class that is left out.
+    "-1": {"mean", "ignore_label"},
+    # More than there is means all, and rates have no upper limit.
+    "10**9": {
+        *(*RATES, "mean", "std", "delta", "t", "predictor_multiplier", "seed"),
+        *("every", "batch_size", "block_index", "k", "steps", "num_values"),
+        *("num_context", "num_targets", "ignore_label"),
+    },
+    # Without operations views do not differ; no images make no latents.
+    "[]": {"actions", "shared", "destructive", "latents"},
+    "()": {"actions", "shared", "destructive", "latents"},
+    "{}": {"learning_rate_multipliers"},
+    "'a'": {"folder"},
+    "['a', 'a']": {"class_names"},
+    "texts": {"class_names"},
+    # A diverged encoder's features measure NaN, which callbacks warn of; what is
+    # normalised within a step cannot be looked at.
+    "NaN matrix": {"features", "train_features", "test_features", "latents"},
+    "NaN images": {"latents"},
+    "[nan, nan]": {"latents"},
+    "six axes": {"latents"},
+    "no rows": {"latents"},
+}
+
+
+def is_legal(name, argument, label):
+    """Whether a call may accept a hostile value, because it makes sense."""
+    call, arguments = CALLS[name]
+    parameters = inspect.signature(call).parameters
+    # `from_preset` has none of its own: its other arguments default to the preset's.
+    default = parameters[argument].default if argument in parameters else None
+    if label == "None":
+        return default is None or argument == "crop"  # no crop
+    if isinstance(arguments[argument], bool):
+        return label in ("0", "True")
+    if argument == "seed" and default is None and label == "-1":
+        return True
+    return argument in LEGAL.get(label, ())
+
+
+def public_things():
+    """All public classes and functions."""
+    return {
+        value
+        for room in ROOMS
+        for name, value in vars(room).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+    }
+
+
+def arguments_of(example):
+    """The arguments that an example was made with, which its attributes keep."""
+    names = [
+        name
+        for name, parameter in inspect.signature(type(example)).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    return {name: getattr(example, name) for name in names}
+
+
+def _calls_of_classes():
+    others = {
+        actions.ActionSpace: {
+            "shared": [actions.Hue(0.2)],
+            "destructive": [actions.Grayscale(0.5)],
+        },
+        actions.ColorJitter: {
+            **{"brightness": 0.1, "contrast": 0.2, "saturation": 0.3, "hue": 0.05},
+            **{"probability": 0.7, "strength": 1.5},
+        },
+        actions.Transform: {"probability": 0.5},
+        callbacks.TensorBoardScalars: {"folder": "runs"},
+        callbacks.WorldModelQuality: {
+            **{"images": images(), "labels": np.arange(4) % 2},
+            **{"train_images": images(), "train_labels": np.arange(4) % 2},
+            **{"bank": evaluation.RetrievalBank(8), "every": 2, "num_neighbors": 2},
+            **{"retrieval_images": images(), "by_slot": True, "batch_size": 4},
+            "swapped_image": True,
+        },
+        evaluation.RetrievalBank: {
+            **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
+        },
+        evaluation.WorldModelEvaluator: EVALUATOR,
+        evaluation.EquivarianceEvaluator: EVALUATOR,
+        optimizers.AdamW: {
+            **{"learning_rate": 0.1, "weight_decay": 0.1, "beta_1": 0.8},
+            **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
+            "learning_rate_multipliers": {"a": 0.1},
+        },
+        views.ViewGenerator: {
+            **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
+            **{"actions": [actions.Hue(0.1)], "crop": views.RandomResizedCrop(16)},
+            **{"value_range": (0, 255), "seed": 3},
+        },
+    }
+    for example in EXAMPLES:
+        if type(example) not in (*others, *WITHOUT_ARGUMENTS):
+            others[type(example)] = arguments_of(example)
+    return others
+
+
+MODEL = make_world_model()
+EVALUATOR = {
+    **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
+    **{"batch_size": 4, "swapped_image": True},
+}
+DRAWS = np.random.default_rng(0)
+FEATURES = DRAWS.normal(size=(8, 6)).astype("float32")
+LATENTS = DRAWS.normal(size=(8, 16, 6)).astype("float32")
+LABELS = np.arange(8) % 2
+LABELLED = {
+    **{"train_features": FEATURES, "train_labels": LABELS},
+    **{"test_features": FEATURES, "test_labels": LABELS},
+}
+PICTURES = {"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)}
+LATENT_PICTURES = {"images": images(), "grid_size": (4, 4), "value_range": (0, 255)}
+RGB = {"rgb_channels": (0, 1, 2)}
+
+
+def _calls_of_functions():
+    report = {
+        "settings": {"num_images": 2, "bank_size": 4},
+        "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
+    }
+    encoder = make_encoder()
+    preset = {
+        **{"preset": "iwm_tiny_32", "image_size": 32, "patch_size": 8},
+        **{"num_channels": 3, "mean": 0.5, "std": 0.2, "value_range": (0, 255)},
+        **{"drop_path_rate": 0.1, "remat": False, "jitter_strength": 1.0},
+        # The others are handed to `from_encoder`.
+        "jitter_probability": 0.8,
+    }
+    return {
+        actions.ActionSpace.default: {
+            **{"image_size": (16, 16), "num_channels": 4},
+            **{"jitter_strength": 1.0, "jitter_probability": 0.8},
+        },
+        distribution.own_draws: {"model": MODEL},
+        distribution.tensor_parallel_layout: {
+            "device_mesh": keras.distribution.DeviceMesh(
+                (1, 1), ("batch", "model"), ["cpu:0"]
+            )
+        },
+        downstream.attentive_probe: {
+            **{"train_latents": LATENTS, "train_labels": LABELS},
+            **{"test_latents": LATENTS, "test_labels": LABELS, "num_heads": 2},
+            **{"epochs": 1, "batch_size": 4, "learning_rate": 0.1, "verbose": False},
+            **{"weight_decay": 0.1, "seed": 3},
+        },
+        downstream.finetuning_recipe: {
+            **{"model": downstream.ImageClassifier(BACKBONE, 2), "steps": 10},
+            **{"batch_size": 4, "learning_rate": 0.1, "layer_decay": 0.5},
+            **{"predictor_multiplier": 0.5, "warmup_fraction": 0.1},
+            **{"weight_decay": 0.1},
+        },
+        downstream.linear_probe: {
+            **{**LABELLED, "learning_rates": (0.1,), "weight_decays": (0.1,)},
+            **{"epochs": 1, "batch_size": 4, "seed": 3, "verbose": False},
+        },
+        downstream.low_shot_probe: {
+            **{**LABELLED, "fraction": 0.5, "num_draws": 2, "seed": 3},
+            "probe": evaluation.ridge_accuracy,
+        },
+        downstream.WorldModelBackbone.from_world_model: {
+            **{"model": MODEL, "protocol": "end_to_end", "random_predictor": True},
+            "drop_path_rate": 0.1,
+        },
+        evaluation.compare_features: {
+            **{"model": MODEL, "train_images": images(), "test_images": images()},
+            **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
+            "num_neighbors": 2,
+        },
+        evaluation.equivariance_report: {
+            **{**PICTURES, "train_images": images(), "control": MODEL},
+            **{"num_pairs": 4, "batch_size": 4, "verbose": False},
+        },
+        evaluation.evaluate_world_model: {
+            **{**PICTURES, "batch_size": 4, "by_slot": False, "verbose": False},
+        },
+        evaluation.extract_features: {
+            **{"encoder": encoder, "images": images(), "batch_size": 4},
+            **{"verbose": False, "blocks": ("norm",), "pooled": True},
+        },
+        evaluation.flops_per_image: {
+            **{"model": MODEL.predictor, "num_context": 3, "num_targets": 3},
+            **{"num_blocks": 1, "training": False},
+        },
+        evaluation.knn_accuracy: {**LABELLED, "k": 2},
+        evaluation.report_table: {"report": report},
+        evaluation.RetrievalBank.doubled: {"size": 8, "seed": 3},
+        evaluation.RetrievalBank.for_actions: {
+            **{"action_space": MODEL.action_space, "size": 8, "seed": 3}
+        },
+        evaluation.ridge_accuracy: LABELLED,
+        evaluation.untrained_copy: {"model": MODEL, "seed": 3},
+        layers.normalize_latents: {"latents": LATENTS},
+        layers.sincos_positions: {
+            **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)}
+        },
+        metrics.alpha_req: {"features": FEATURES},
+        metrics.feature_spread: {"features": FEATURES},
+        metrics.lidar: {"features": LATENTS, "delta": 0.1},
+        metrics.rank_me: {"features": FEATURES},
+        metrics.ranks_from_distances: {
+            **{"distances": np.abs(FEATURES), "wanted": np.zeros(8, "int32")}
+        },
+        metrics.reciprocal_rank_chance: {"num_entries": 8},
+        metrics.retrieval_distances: {"predictions": FEATURES, "bank": FEATURES},
+        metrics.retrieval_ranks: {
+            **{"predictions": FEATURES, "bank": FEATURES},
+            "wanted": np.zeros(8, "int32"),
+        },
+        metrics.uniformity: {"features": FEATURES, "t": 2.0},
+        models.ImageWorldModel.from_encoder: {
+            **{"encoder": encoder, "actions": (), "conditioning": "none"},
+            **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
+            **{"crop": None, "separate_blocks": False, "seed": 3},
+        },
+        models.ImageWorldModel.from_preset: preset,
+        optimizers.pretraining_recipe: {
+            **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
+            **{"warmup_fraction": 0.1, "weight_decay": 0.1, "ema_momentum": 0.9},
+        },
+        visualization.plot_action_sweep: {
+            **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
+        },
+        visualization.plot_attention: {
+            **{**LATENT_PICTURES, **RGB, "each_head": False},
+            "attention": np.full((4, 16), 1 / 16),
+        },
+        visualization.plot_model_comparison: {
+            **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
+            **{"bank": PICTURES["bank"], **RGB},
+        },
+        visualization.plot_patch_pca: {
+            **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
+        },
+        visualization.plot_retrieval: {**PICTURES, "num_images": 1, **RGB},
+        visualization.plot_segmentation: {
+            **{"images": images(), "masks": images()[..., 0] % 2, **RGB},
+            **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
+            **{"ignore_label": 1, "value_range": (0, 255)},
+        },
+        visualization.plot_training_curves: {"history": {"loss": [2.0, 1.0]}},
+        visualization.plot_tuned_parameters: {"results": {"a": [(10, 0.5)]}},
+        visualization.plot_undo: {**PICTURES, "num_images": 1, **RGB},
+        visualization.plot_views: {
+            **{"views": MODEL.view_generator(images()), "grid_size": (4, 4)},
+            **{"value_range": (0, 255), "num_images": 2, **RGB},
+            "action_slots": MODEL.action_space.slots,
+        },
+    }
+
+
+CALLS = {
+    call.__qualname__: (call, arguments)
+    for calls in (_calls_of_classes(), _calls_of_functions())
+    for call, arguments in calls.items()
+}
+CASES = [
+    (name, argument, label)
+    for name, (_, arguments) in CALLS.items()
+    for argument in arguments
+    for label in HOSTILE
+    if argument not in KERAS_OWN and not (label == "10**9" and argument in SIZES)
+]
+
+
+def outcome(name, values, is_right=False):
+    """What a call makes of values in the place of right ones.
+
+    Returns "accepted", "refused", or what was wrong with the refusal: it must name the
+    value's argument, or, where each of the values could be right, any argument.
+    """
+    call, arguments = CALLS[name]
+    try:
+        result = call(**{**arguments, **values})
+        if call is distribution.own_draws:
+            with result:
+                pass
+    except (ValueError, TypeError) as error:
+        words = set(re.findall(r"\w+", str(error)))
+        if words & set(arguments if is_right else values):
+            return "refused"
+        return f"unnamed {type(error).__name__}: {error}"
+    except Exception as error:
+        return f"other {type(error).__name__}: {error}"
+    return "accepted"
