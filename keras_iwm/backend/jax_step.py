@@ -116,7 +116,7 @@ def peek(model, variable):
         Tensor of its own, without waiting for it.
     """
     state = getattr(model, "_jax_state", None) or {}
-    if variable.value is not None or "metrics_variables" not in state:
+    if getattr(model, "_jax_state_synced", True) or "metrics_variables" not in state:
         model.jax_state_sync()
         return variable.value + 0
     pairs = zip(model.metrics_variables, state["metrics_variables"], strict=True)
