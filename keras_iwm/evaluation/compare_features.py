@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_object
-from keras_iwm.array_arguments import check_images
+from keras_iwm.array_arguments import check_images, check_labels
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
 from keras_iwm.evaluation.untrained_copy import untrained_copy
@@ -55,6 +55,8 @@ def compare_features(
         train_images, *facts, "train_images", model.num_channels
     )
     test_images = check_images(test_images, *facts, "test_images", model.num_channels)
+    check_labels(train_labels, len(train_images), "train_labels")
+    check_labels(test_labels, len(test_images), "test_labels")
     as_count("num_neighbors", num_neighbors, 1, len(train_images))
     low, high = model.value_range
 
