@@ -99,10 +99,10 @@ def measure_loader(arguments, folder):
             dataset[0]  # the processes have started
             dataset.epoch = 1  # none of whose batches has been prepared
             start = time.perf_counter()
-            for index in range(dataset.num_batches):
+            for index in range(len(dataset)):
                 dataset[index]
             seconds = time.perf_counter() - start
-            measured.append(dataset.num_batches * arguments.batch_size / seconds)
+            measured.append(len(dataset) * arguments.batch_size / seconds)
             del dataset
             gc.collect()
     return rates
@@ -136,7 +136,7 @@ def work(arguments):
         start = time.perf_counter()
         model.fit(dataset, verbose=0)
         seconds = time.perf_counter() - start
-        print("answer", seconds, waited[0], dataset.num_batches, flush=True)
+        print("answer", seconds, waited[0], len(dataset), flush=True)
 
 
 def timed(function, seconds):

@@ -165,16 +165,15 @@ def finetune(name, model, arguments, train, test):
     )
     checkpoints = pathlib.Path(arguments.output, "checkpoints", name)
     steps = arguments.epochs * len(dataset)
-    classifier, epoch = callbacks.RunCheckpoint.resume(
-        checkpoints,
-        dataset,
-        lambda: make_classifier(name, model, arguments, num_classes, steps),
+    checkpoint = callbacks.RunCheckpoint(checkpoints, every_seconds=600)
+    classifier, epoch = checkpoint.resume(
+        dataset, lambda: make_classifier(name, model, arguments, num_classes, steps)
     )
     classifier.fit(
         dataset,
         initial_epoch=epoch,
         epochs=arguments.epochs,
-        callbacks=[callbacks.RunCheckpoint(checkpoints)],
+        callbacks=[checkpoint],
         verbose=2,
     )
     logits = classifier.predict(test[0], batch_size=arguments.batch_size, verbose=0)

@@ -32,6 +32,7 @@ import numpy as np
 
 import keras_iwm
 from keras_iwm import callbacks, datasets, downstream
+from keras_iwm.whole_file import whole_file
 
 
 def parse_arguments():
@@ -117,9 +118,11 @@ def main():
     output.mkdir(parents=True, exist_ok=True)
     checkpoints = output / "checkpoints"
     found = callbacks.RunCheckpoint.latest(checkpoints)
-    if found and json.loads((output / "config.json").read_text()) != vars(arguments):
+    config = output / "config.json"
+    if found and config.is_file() and json.loads(config.read_text()) != vars(arguments):
         sys.exit(f"{output} holds a run of other options: choose another --output")
-    (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
+    with whole_file(config) as unfinished:
+        unfinished.write_text(json.dumps(vars(arguments), indent=2))
     keras.utils.set_random_seed(arguments.seed)
     world_model = keras.models.load_model(arguments.model)
     if not isinstance(world_model, keras_iwm.models.ImageWorldModel):
@@ -135,11 +138,13 @@ def main():
             data,
             arguments.batch_size // len(arguments.task),
             seed,
-            batches_per_epoch=batches.num_batches,
+            batches_per_epoch=len(batches),
         )
-    steps = arguments.epochs * batches.num_batches
-    model, first = callbacks.RunCheckpoint.resume(
-        checkpoints, batches, lambda: make_model(arguments, world_model, data, steps)
+    steps = arguments.epochs * len(batches)
+    history = output / "history.csv"
+    checkpoint = callbacks.RunCheckpoint(checkpoints, every_seconds=600)
+    model, first = checkpoint.resume(
+        batches, lambda: make_model(arguments, world_model, data, steps), history
     )
     start = time.perf_counter()
     model.fit(
@@ -147,8 +152,8 @@ def main():
         initial_epoch=first,
         epochs=arguments.epochs,
         callbacks=[
-            keras.callbacks.CSVLogger(output / "history.csv", append=bool(found)),
-            callbacks.RunCheckpoint(checkpoints),
+            keras.callbacks.CSVLogger(history, append=first > 0),
+            checkpoint,
         ],
         verbose=2,
     )
@@ -166,7 +171,7 @@ def main():
         "steps": steps,
         "seconds": seconds,
         "images_per_second": (arguments.epochs - first)
-        * batches.num_batches
+        * len(batches)
         * batches.batch_size
         / seconds,
         "num_images": {name: len(labels) for name, (_, labels) in data.items()},

@@ -8,9 +8,11 @@
 `cifar10`. The backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow.
 Labels, if there are any, are used for kNN and ridge regression alone.
 
-The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch,
-and at the end `model.keras` and `summary.json`. `--resume` goes on from the last
-finished epoch exactly as if nothing had happened, with the options of config.json.
+The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch and
+every `--save-every` seconds, and at the end `model.keras` and `summary.json`. Whatever
+ends the run, `--resume` goes on from the last checkpoint exactly as if nothing had
+happened, with the options of config.json. SIGTERM and Ctrl-C finish the step, save, and
+end with code 143 and 130; a run whose steps are not finite any more ends with code 3.
 
     python examples/pretrain.py --data photos/ --devices 4
     python examples/pretrain.py --data photos/ --devices 8 --model-parallel 2
@@ -36,6 +38,7 @@ import numpy as np
 
 import keras_iwm
 from keras_iwm import callbacks, datasets, evaluation
+from keras_iwm.whole_file import whole_file
 
 MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
 
@@ -75,6 +78,7 @@ def parse_arguments():
     add("--reader-processes", type=int, default=0, help="read files in so many")
     add("--devices", type=int, default=1, help="train on so many; not with torchrun")
     add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
+    add("--save-every", type=float, default=600, help="seconds, within an epoch")
     add("--seed", type=int, default=0)
     add("--output", default="runs/pretrain")
     add("--tensorboard", action="store_true", help="write TensorBoard events")
@@ -85,7 +89,13 @@ def parse_arguments():
         path = pathlib.Path(arguments.resume, "config.json")
         if not path.is_file():
             parser.error(f"--resume {arguments.resume}: there is no {path}")
-        saved = json.loads(path.read_text())
+        try:
+            saved = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            parser.error(
+                f"{path} is damaged ({error}). Give the options of the run again, with "
+                f"--output {arguments.resume}, in place of --resume"
+            )
         saved.update(
             resume=arguments.resume,
             output=arguments.resume,
@@ -171,36 +181,24 @@ def start_torch():
 
 
 def load_data(arguments, image_size):
-    """Return the training dataset and held-out images with labels (or None)."""
-    batch_size, seed = arguments.batch_size, arguments.seed
-    if arguments.data == "cifar10":
+    """Return the dataset, images of it for probes, and held-out images, with labels."""
+    data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
+    if pathlib.Path(data).is_dir() and not arguments.limit:
+        return load_folder(arguments, image_size)
+    if data == "cifar10":
         (images, labels), held_out = keras.datasets.cifar10.load_data()
         labels, held_out = labels[:, 0], (held_out[0], held_out[1][:, 0])
         chosen = np.random.default_rng(seed).permutation(len(images))
         images, labels = (part[chosen[: arguments.limit]] for part in (images, labels))
     else:
-        if pathlib.Path(arguments.data).is_dir() and not arguments.limit:
-            folder = datasets.ImageFolder(
-                arguments.data,
-                image_size,
-                batch_size,
-                seed=seed,
-                num_processes=arguments.reader_processes,
-            )
-            if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
-                return stream_folder(folder, arguments, image_size)
-        images, labels = datasets.load_images(
-            arguments.data, image_size, arguments.limit, seed
-        )
-        if arguments.eval_data:
-            held_out = datasets.load_images(
-                arguments.eval_data, image_size, arguments.eval_limit, seed
-            )
-        else:  # they are in random order
+        images, labels = datasets.load_images(data, image_size, arguments.limit, seed)
+        if not arguments.eval_data:  # they are in random order
             count = max(2, len(images) // 10)
             held_out = images[:count], None if labels is None else labels[:count]
             images = images[count:]
             labels = None if labels is None else labels[count:]
+    if arguments.eval_data:
+        held_out = load_held_out(arguments, image_size)
     held_out = tuple(
         None if part is None else part[: arguments.eval_limit] for part in held_out
     )
@@ -208,18 +206,44 @@ def load_data(arguments, image_size):
     return dataset, (images, labels), held_out
 
 
-def stream_folder(folder, arguments, image_size):
-    """Decode a large folder while training; keep a sample of it for the probes."""
+def load_held_out(arguments, image_size):
+    """Return the images of `--eval-data` and their labels."""
+    return datasets.load_images(
+        arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
+    )
+
+
+def load_folder(arguments, image_size):
+    """Read a folder: at once, or while training, with a sample of it for probes.
+
+    Its list is kept beside the run, and names decide who is held out: what comes or
+    goes in the folder takes no held-out image into training.
+    """
+    output, draws = pathlib.Path(arguments.output), np.random.default_rng
+    output.mkdir(parents=True, exist_ok=True)
+    folder = datasets.ImageFolder(
+        arguments.data,
+        image_size,
+        arguments.batch_size,
+        seed=arguments.seed,
+        num_processes=arguments.reader_processes,
+        skipped_csv=output / "skipped.csv",
+        index=output / "images.index",
+    )
     if arguments.eval_data:
-        held_out = datasets.load_images(
-            arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
-        )
+        held_out = load_held_out(arguments, image_size)
     else:
         folder, other = folder.split(0.1, seed=arguments.seed)
-        chosen = np.random.default_rng(arguments.seed).permutation(other.num_samples)
+        chosen = draws(arguments.seed).permutation(other.num_samples)
         held_out = other.load(chosen[: arguments.eval_limit])
-    chosen = np.random.default_rng(arguments.seed).permutation(folder.num_samples)
-    return folder, folder.load(chosen[:10_000]), held_out
+    if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
+        chosen = draws(arguments.seed).permutation(folder.num_samples)
+        return folder, folder.load(chosen[:10_000]), held_out
+    images, labels = folder.load()
+    dataset = datasets.ImageArray(
+        images, batch_size=arguments.batch_size, seed=arguments.seed
+    )
+    return dataset, (images, labels), held_out
 
 
 def make_model(arguments, steps):
@@ -268,20 +292,39 @@ def measure(model, arguments, train, held_out):
     return results
 
 
+def write_json(path, content):
+    """Write a file that a crash leaves whole or absent."""
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def is_whole(path):
+    """Whether a JSON file can be read."""
+    try:
+        json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return False
+    return True
+
+
 def main():
     """Pretrain, with checkpoints, and measure."""
     arguments = parse_arguments()
     output = pathlib.Path(arguments.output)
+    config = output / "config.json"
     checkpoints = output / "checkpoints"
-    if callbacks.RunCheckpoint.latest(checkpoints) and not arguments.resume:
+    found = callbacks.RunCheckpoint.latest(checkpoints)
+    if found and not arguments.resume and is_whole(config):
         sys.exit(
             f"{output} holds a run already: --resume {output}, or another --output"
         )
+    if found and found[1] >= arguments.epochs and (output / "summary.json").is_file():
+        sys.exit(
+            f"{output} holds a finished run of {found[1]} epochs: see summary.json"
+        )
     rank = int(os.environ.get("RANK", 0))  # of the processes that torchrun started
-    if rank == 0:
-        output.mkdir(parents=True, exist_ok=True)
-        if not arguments.resume:
-            (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
+    if rank == 0 and not arguments.resume:
+        write_json(config, vars(arguments))
     side = (
         arguments.image_size
         or keras_iwm.backbones.PRESETS[arguments.preset]["image_size"]
@@ -297,15 +340,17 @@ def main():
         count = len(held_out[0]) // replicas * replicas
         held_out = tuple(None if part is None else part[:count] for part in held_out)
     history = output / "history.csv"
+    checkpoint = callbacks.RunCheckpoint(
+        checkpoints, every_seconds=arguments.save_every
+    )
     with scope:
-        model, epoch = callbacks.RunCheckpoint.resume(
-            checkpoints,
+        model, epoch = checkpoint.resume(
             dataset,
             lambda: make_model(arguments, arguments.epochs * len(dataset)),
             history if rank == 0 else None,
         )
-    if epoch:
-        print(f"Resuming after epoch {epoch}")
+    if found:
+        print(f"Resuming after epoch {epoch}, step {dataset.position}")
     quality = callbacks.WorldModelQuality(
         *held_out,
         every=arguments.evaluate_every,
@@ -317,16 +362,21 @@ def main():
         writers.append(keras.callbacks.CSVLogger(history, append=epoch > 0))
         if arguments.tensorboard:
             writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
-        writers.append(callbacks.RunCheckpoint(checkpoints))
+        writers.append(checkpoint)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
-    model.fit(
-        dataset,
-        initial_epoch=epoch,
-        epochs=last,
-        callbacks=[quality, callbacks.CollapseWarning(), *writers],
-        verbose=0 if rank else 2,
-    )
+    stop = callbacks.StopOnNonFinite(dataset=dataset)
+    try:
+        model.fit(
+            dataset,
+            initial_epoch=epoch,
+            epochs=last,
+            callbacks=[quality, stop, callbacks.CollapseWarning(), *writers],
+            verbose=0 if rank else 2,
+        )
+    except callbacks.NonFiniteError as error:
+        print(error, file=sys.stderr)
+        sys.exit(3)
     seconds = time.perf_counter() - start
     if rank:
         return
@@ -337,7 +387,7 @@ def main():
     if replicas > 1:  # measured on one device, which takes batches of any size
         keras.distribution.set_distribution(None)
         model = keras.models.load_model(output / "model.keras")
-    steps = (last - epoch) * dataset.num_batches
+    steps = (last - epoch) * len(dataset)
     summary = {
         "backend": keras.backend.backend(),
         "devices": replicas * arguments.model_parallel,
@@ -346,7 +396,7 @@ def main():
         "images_per_second": steps * arguments.batch_size / seconds,
         **measure(model, arguments, train, held_out),
     }
-    (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_json(output / "summary.json", summary)
     print(json.dumps(summary, indent=2))
 
 

@@ -149,7 +149,7 @@ def main():
         arguments.num_crops, arguments.num_evaluation, arguments.seed
     )
     dataset = datasets.ImageArray(train, batch_size=BATCH_SIZE, seed=arguments.seed)
-    steps = arguments.epochs * dataset.num_batches
+    steps = arguments.epochs * len(dataset)
     model = make_model(arguments, steps)
 
     timer = TrainingTime()

@@ -32,6 +32,7 @@ from PIL import Image
 from keras_iwm import callbacks, datasets, downstream, metrics, visualization
 from keras_iwm.downstream.image_segmenter import HEADS
 from keras_iwm.downstream.world_model_backbone import PROTOCOLS
+from keras_iwm.whole_file import whole_file
 
 
 def parse_arguments():
@@ -149,9 +150,11 @@ def main():
     output.mkdir(parents=True, exist_ok=True)
     checkpoints = output / "checkpoints"
     found = callbacks.RunCheckpoint.latest(checkpoints)
-    if found and json.loads((output / "config.json").read_text()) != vars(arguments):
+    config = output / "config.json"
+    if found and config.is_file() and json.loads(config.read_text()) != vars(arguments):
         sys.exit(f"{output} holds a run of other options: choose another --output")
-    (output / "config.json").write_text(json.dumps(vars(arguments), indent=2))
+    with whole_file(config) as unfinished:
+        unfinished.write_text(json.dumps(vars(arguments), indent=2))
     keras.utils.set_random_seed(arguments.seed)
     model = keras.models.load_model(arguments.model)
     size = tuple(arguments.image_size or model.image_size)
@@ -165,8 +168,10 @@ def main():
         *train, arguments.smallest_crop, arguments.batch_size, arguments.seed
     )
     steps = arguments.epochs * len(dataset)
-    segmenter, epoch = callbacks.RunCheckpoint.resume(
-        checkpoints, dataset, lambda: make_segmenter(model, arguments, steps)
+    history = output / "history.csv"
+    checkpoint = callbacks.RunCheckpoint(checkpoints, every_seconds=600)
+    segmenter, epoch = checkpoint.resume(
+        dataset, lambda: make_segmenter(model, arguments, steps), history
     )
     for name, masks in (("--train-masks", train[1]), ("--eval-masks", held_out[1])):
         segmenter.check_labels(masks, name)
@@ -176,8 +181,8 @@ def main():
         initial_epoch=epoch,
         epochs=arguments.epochs,
         callbacks=[
-            keras.callbacks.CSVLogger(output / "history.csv", append=bool(found)),
-            callbacks.RunCheckpoint(checkpoints),
+            keras.callbacks.CSVLogger(history, append=epoch > 0),
+            checkpoint,
         ],
         verbose=2,
     )

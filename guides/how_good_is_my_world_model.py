@@ -63,7 +63,7 @@ healthy leaves it silent.
 
 dataset = datasets.ImageArray(train_images, batch_size=64)
 recipe = keras_iwm.optimizers.pretraining_recipe(
-    steps=EPOCHS * dataset.num_batches,
+    steps=EPOCHS * len(dataset),
     batch_size=64,
     learning_rate=2e-3,
     ema_momentum=0.98,

@@ -58,7 +58,7 @@ photos = datasets.load_sample_photos()
 images, _ = datasets.random_photo_crops(photos, NUM_CROPS, crop_size=48)
 dataset = datasets.ImageArray(images, batch_size=64)
 recipe = keras_iwm.optimizers.pretraining_recipe(
-    steps=PRETRAINING_EPOCHS * dataset.num_batches,
+    steps=PRETRAINING_EPOCHS * len(dataset),
     batch_size=64,
     learning_rate=2e-3,
     ema_momentum=0.98,

@@ -240,10 +240,16 @@ def compile_model(name, model):
     model.compile(optimizers.AdamW(1e-3), **loss)
 
 
-def fit(name, model, epochs=1):
+def fit(name, model, epochs=1, **arguments):
     inputs, targets = data_of(name)
     return model.fit(
-        inputs, targets, batch_size=4, epochs=epochs, shuffle=False, verbose=0
+        inputs,
+        targets,
+        batch_size=4,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        **arguments,
     )
 
 

@@ -11,16 +11,24 @@ BACKENDS = {"jax", "tensorflow", "torch"}
 
 # Every room and loose file uses only what stands in lines above its own.
 FLOORS = (
-    ("version", "seeds", "arguments", "first_batch"),
+    (
+        "version",
+        "seeds",
+        "arguments",
+        "first_batch",
+        "keras_callers",
+        "whole_file",
+    ),
     ("array_arguments",),
     ("backend",),
     ("actions",),
     ("views", "layers", "metrics"),
-    ("distribution", "optimizers", "datasets"),
+    ("distribution", "optimizers", "datasets", "saving"),
     ("backbones",),
     ("models",),
     ("evaluation",),
     ("callbacks", "downstream", "visualization"),
+    ("command_line",),
 )
 FLOOR_OF = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 

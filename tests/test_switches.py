@@ -28,6 +28,7 @@ from harness import (
 from keras import ops
 
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.datasets import ImageArray
 from keras_iwm.models import ImageWorldModel
 
 BACKEND = keras.backend.backend()
@@ -192,6 +193,20 @@ def test_all_switches_together_train(name):
     assert np.mean(np.array(moved) > 0) > 0.9
     for before, after in zip(frozen, values(still), strict=True):
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", TRAINED if BACKEND == "torch" else ["feature"])
+def test_a_validation_is_the_evaluation_of_the_same_data(name):
+    model = make(name)
+    compile_model(name, model)
+    inputs, targets = data_of(name)
+    sources = [(inputs, targets)]
+    if not isinstance(inputs, dict):
+        sources.append(ImageArray(inputs, targets, batch_size=4, shuffle=False))
+    for source in sources:
+        history = fit(name, model, validation_data=source).history
+        evaluated = model.evaluate(inputs, targets, verbose=0, return_dict=True)
+        np.testing.assert_allclose(history["val_loss"], [evaluated["loss"]], rtol=1e-5)
 
 
 @pytest.mark.parametrize("num_channels", [1, 12])

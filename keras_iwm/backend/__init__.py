@@ -6,24 +6,31 @@ faster, or that works in another way, has files of its name, and this one choose
 
 import keras
 
+from keras_iwm.backend.faults import loss_tracker as loss_tracker
 from keras_iwm.backend.own_draws import own_draws as own_draws
 from keras_iwm.backend.own_draws import seed_states as seed_states
 from keras_iwm.backend.replicas import Replicas as Replicas
 
 if keras.backend.backend() == "jax":
+    from keras_iwm.backend.jax_kept_state import JaxKeptState as KeptState
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
+    from keras_iwm.backend.jax_step import peek as peek
+    from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
 else:
+    from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import attend as attend
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.operations import layer_norm as layer_norm
+    from keras_iwm.backend.operations import peek as peek
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
+    from keras_iwm.backend.torch_step import sound_step as sound_step
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
@@ -35,5 +42,6 @@ if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )
+    from keras_iwm.backend.tensorflow_step import sound_step as sound_step
 elif keras.backend.backend() != "torch":
     make_replicas = Replicas

@@ -75,16 +75,29 @@ def take_step(model, step, arguments, before, after):
 
     Args:
         model: `keras.Model` that takes the step.
-        step: Function, Keras's own train step.
+        step: Function, the train step.
         arguments: Tuple, what Keras has called the train step with.
         before: Function without arguments, which reads variables of the optimizer.
         after: Function of what `before` has returned, which reads variables of the
             model and assigns those that do not learn.
 
     Returns:
-        What Keras's own train step returns.
+        What the train step returns.
     """
     noted = before()
     logs = step(*arguments)
     after(noted)
     return logs
+
+
+def peek(model, variable):
+    """Return what a variable of a metric holds, also in the midst of `fit`.
+
+    Args:
+        model: `keras.Model`.
+        variable: `keras.Variable`, one of `model.metrics_variables`.
+
+    Returns:
+        Tensor of its own, without waiting for it.
+    """
+    return ops.convert_to_tensor(variable) + 0

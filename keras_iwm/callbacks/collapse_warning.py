@@ -29,7 +29,7 @@ class CollapseWarning(keras.callbacks.Callback):
     - the loss, or one of these, is NaN or infinite: the run has diverged.
 
     Healthy runs stay well above: RankMe may fall by a third, the spread by half. The
-    run goes on in any case; `keras.callbacks.TerminateOnNaN` ends diverged ones.
+    run goes on in any case; `StopOnNonFinite` ends diverged ones.
     Measure on a few dozen images or more: RankMe is at most their number. A resumed
     run compares with the first measurement after it was resumed.
 
@@ -78,12 +78,13 @@ class CollapseWarning(keras.callbacks.Callback):
         )
         if not np.all(np.isfinite([rank, spread, loss])):
             self._warn(
-                f"The run has diverged by the end of epoch {epoch}: {seen}. What "
-                "follows is useless: stop, and start again from a checkpoint before "
-                "this epoch or anew. Lower the learning rate first; then try a longer "
-                "warm-up, clipped gradients (`global_clipnorm` of the optimizer) and "
-                "bfloat16 or float32 in place of float16. Make sure that no image "
-                "holds NaN."
+                f"The run has diverged by the end of epoch {epoch}: {seen}. Steps that "
+                "are not finite are skipped, so the weights, and a checkpoint of them, "
+                "are those of the last good step; but a run that skips all steps is "
+                "useless: StopOnNonFinite ends it. Lower the learning rate first; then "
+                "try a longer warm-up, clipped gradients (`global_clipnorm` of the "
+                "optimizer) and bfloat16 or float32 in place of float16. Make sure "
+                "that no image holds NaN."
             )
         elif rank < max(_LEAST_RANK, _RANK_SHARE * first_rank) or spread < max(
             _LEAST_SPREAD, _SPREAD_SHARE * first_spread

@@ -1,37 +1,67 @@
-"""A whole run in one file after every epoch."""
+"""A whole run in one file, after every epoch and within."""
 
-import csv
-import os
 import pathlib
-import re
+import shutil
+import sys
+import time
+import warnings
 
 import keras
 
 from keras_iwm.arguments import as_count
-
-_NAME = re.compile(r"epoch_(\d+)\.keras")
-_UNFINISHED = "unfinished.keras"
+from keras_iwm.callbacks.run_file import (
+    find_runs,
+    mend_history,
+    not_finite,
+    plain_values,
+    read_newest_run,
+    restore_callbacks,
+    restore_variables,
+    run_path,
+    write_run,
+)
+from keras_iwm.callbacks.stop_signals import StopSignals
+from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.whole_file import whole_file
 
 
 class RunCheckpoint(keras.callbacks.Callback):
-    """Saves model and optimizer after each epoch, so that a run can be resumed.
+    """Saves a run as it goes, so that it can be resumed exactly, whatever ends it.
 
-    `epoch_0012.keras` is the run after twelve epochs: weights, target encoder,
-    optimizer state and schedules, and the seeds of an `ImageWorldModel`. The file is
-    written under another name, brought to the disk and only then renamed, so that a
-    crash at any moment leaves a whole checkpoint behind. The resumed run equals the
-    uninterrupted one if the data's order is a function of the epoch, as that of
-    `ImageArray` and `ImageFolder` is.
+    `epoch_0012.keras` is the run after twelve epochs, `epoch_0012_step_000500.keras`
+    after five hundred steps more: weights, target encoder, optimizer and schedules,
+    all seeds, the averages of the epoch so far, the history, and the state of
+    `callbacks`. Any of them is a plain Keras file too. The resumed run equals the
+    uninterrupted one, bit for bit on one device, if the data come from this library's
+    datasets, whose order is a function of the epoch.
 
-    In a run of several processes give the callback to the first one only.
+    - Files are written under another name, brought to the disk and only then renamed:
+      a crash at any moment leaves whole ones behind. A file that is damaged later is
+      set aside with a warning, and the one before it is used.
+    - A run with a weight that is not finite is never saved, so it cannot replace one
+      that is well: a warning names the weights.
+    - SIGTERM and Ctrl-C finish the step, save and end the process, with exit codes 143
+      and 130. A second signal acts at once.
+
+    Put it last among the callbacks, so that it saves what the others have done. In a
+    run of several processes give it to the first one only.
 
     Args:
         folder: Path of the folder, made if missing. One folder per run.
         keep: Positive integer, how many of the newest checkpoints to keep.
+        every_steps: Optional positive integer: also save after so many steps of an
+            epoch.
+        every_seconds: Optional positive number: also save, after a step, when so many
+            seconds have gone by since the last time.
+        monitor: Optional string, a value of the log such as `"val_loss"`; the best
+            epoch by it is kept as `best.keras` besides.
+        mode: `"min"` or `"max"`, which values of `monitor` are better.
+        callbacks: Other callbacks of the run whose state goes on, such as
+            `EarlyStopping`; they must be given to `fit` too.
 
     Raises:
-        ValueError: If `keep` is less than 1; when an epoch begins, if the folder
-            holds a checkpoint of a later epoch, for this run would mix with it.
+        ValueError: If an argument is out of its range; when an epoch begins, if the
+            folder holds a checkpoint of a later one, for this run would mix with it.
 
     Example:
 
@@ -52,46 +82,93 @@ class RunCheckpoint(keras.callbacks.Callback):
     folder = os.path.join(tempfile.mkdtemp(), "run")
     for epochs in (2, 3):  # The second time stands for a restart after a crash.
         dataset = ImageArray(images, labels=np.zeros(8), batch_size=4)
-        model, initial_epoch = RunCheckpoint.resume(folder, dataset, make_model)
+        checkpoint = RunCheckpoint(folder, every_seconds=600)
+        model, initial_epoch = checkpoint.resume(dataset, make_model)
         model.fit(
             dataset,
             initial_epoch=initial_epoch,
             epochs=epochs,
-            callbacks=[RunCheckpoint(folder)],
+            callbacks=[checkpoint],
         )
-    os.listdir(folder)  # ["epoch_0003.keras"]
+    sorted(os.listdir(folder))  # ["epoch_0002.keras", "epoch_0003.keras"]
     ```
     """
 
-    def __init__(self, folder, keep=1):
+    def __init__(
+        self,
+        folder,
+        keep=2,
+        every_steps=None,
+        every_seconds=None,
+        monitor=None,
+        mode="min",
+        callbacks=(),
+    ):
         super().__init__()
+        if not str(folder):
+            raise ValueError("`folder` must be a path. Received: ''. Name a folder.")
+        if mode not in ("min", "max"):
+            raise ValueError(f"`mode` must be 'min' or 'max'. Received: {mode!r}.")
+        if every_seconds is not None and not every_seconds > 0:
+            raise ValueError(
+                "`every_seconds` must be a positive number or `None`. Received: "
+                f"{every_seconds}."
+            )
         self.folder = pathlib.Path(folder)
         self.keep = as_count("keep", keep)
+        if every_steps is not None:
+            every_steps = as_count("every_steps", every_steps)
+        self.every_steps = every_steps
+        self.every_seconds = every_seconds
+        self.monitor = monitor
+        self.mode = mode
+        self.callbacks = list(callbacks)
+        self._signals = StopSignals()
+        self._best = None
+        self._record = []  # Pairs of an epoch and its log.
+        self._resumed = None  # What stands in the file, until `fit` begins.
+        self._dataset = None
+        self._offset = 0  # Steps of the current epoch before this `fit`.
 
-    @classmethod
-    def resume(cls, folder, dataset, make_model, history=None):
-        """Goes on with the run in a folder, or starts it: one call before `fit`.
+    def resume(self, dataset, make_model, history=None):
+        """Goes on with the run in the folder, or starts it: one call before `fit`.
 
         Args:
-            folder: Path of the run's folder, which need not exist.
-            dataset: The dataset to fit on; its `epoch` is set.
+            dataset: The dataset of this library to fit on; its `epoch` and `position`
+                are set.
             make_model: Function without arguments that returns the new, compiled
                 model; called only if there is no checkpoint.
-            history: Optional path of the file of `keras.callbacks.CSVLogger`. The
-                lines of epochs that will run again are taken out of it, so that
+            history: Optional path of the file of `keras.callbacks.CSVLogger`. It is
+                made to end with the epochs behind, so that
                 `CSVLogger(history, append=initial_epoch > 0)` continues it.
 
         Returns:
             Tuple `(model, initial_epoch)`: the model, compiled, with its optimizer's
-            state, and the number of epochs it has behind it, for `fit`.
+            state, and the number of whole epochs it has behind it, for `fit`.
+
+        Raises:
+            ValueError: If `dataset` is not one of this library's, or every checkpoint
+                in the folder is damaged.
         """
-        found = cls.latest(folder)
-        path, initial_epoch = found or (None, 0)
-        model = keras.models.load_model(path) if found else make_model()
-        dataset.epoch = initial_epoch
+        if not isinstance(dataset, EpochOrderedDataset):
+            raise ValueError(
+                "`dataset` must be one of keras_iwm.datasets, whose order can go on "
+                f"where it stopped. Received: {type(dataset).__name__}. Wrap arrays in "
+                "an `ImageArray`."
+            )
+        found = read_newest_run(self.folder)
+        if found is None:
+            model, epoch, step, record = make_model(), 0, 0, []
+        else:
+            path, epoch, step, run, arrays = found
+            model, record = keras.models.load_model(path), run["record"]
+            restore_variables(model, arrays, "seeds")
+            self._resumed = run, arrays
+        self._dataset, self._offset = dataset, step
+        dataset.epoch, dataset.position = epoch, step
         if history is not None:
-            _trim_history(pathlib.Path(history), initial_epoch)
-        return model, initial_epoch
+            mend_history(history, record)
+        return model, epoch
 
     @staticmethod
     def latest(folder):
@@ -101,59 +178,111 @@ class RunCheckpoint(keras.callbacks.Callback):
             folder: Path of the run's folder, which need not exist.
 
         Returns:
-            Tuple `(path, epoch)`: the file's path, and the number of epochs it has
-            behind it, which is the `initial_epoch` for `fit`. `None` if there is no
-            checkpoint.
+            Tuple `(path, epoch, step)`: the file's path, the number of whole epochs
+            it has behind it, and of steps of the next one. `None` if there is none.
         """
-        checkpoints = _find_checkpoints(pathlib.Path(folder))
-        if not checkpoints:
+        runs = find_runs(pathlib.Path(folder))
+        if not runs:
             return None
-        epoch, path = checkpoints[-1]
-        return str(path), epoch
+        epoch, step, path = runs[-1]
+        return str(path), epoch, step
+
+    def on_train_begin(self, logs=None):
+        """Begins to listen to signals."""
+        self._signals.install()
+        self._saved_at = time.monotonic()
+        self._starts = None
+
+    def on_train_end(self, logs=None):
+        """Gives the signals back."""
+        self._signals.restore()
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Refuses a folder in which a run has come further."""
-        found = self.latest(self.folder)
-        if found and found[1] > epoch:
-            raise ValueError(
-                f"`folder` holds the checkpoint of a run that has come further: "
-                f"{found[0]}, while this run starts at epoch {epoch}. Resume from "
-                f"that file with `fit(initial_epoch={found[1]})`, or use another "
-                "folder."
-            )
+        """Refuses a folder in which a run has come further; goes on with this one."""
+        if self._starts is None:
+            found = self.latest(self.folder)
+            if found and found[1:] > (epoch, self._offset):
+                raise ValueError(
+                    "`folder` holds the checkpoint of a run that has come further: "
+                    f"{found[0]}, while this run starts at epoch {epoch}. Go on with "
+                    "that run by `resume`, or use another folder."
+                )
+            # What `fit` has made of them, before this run changes it.
+            self._starts = [plain_values(callback) for callback in self.callbacks]
+            if self._resumed is not None:
+                self._continue()
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Saves the run within an epoch, if it is time or a signal has come."""
+        step = self._offset + batch + 1
+        if step >= (self.params.get("steps") or sys.maxsize):
+            return  # The end of the epoch saves it.
+        due = self.every_steps is not None and step % self.every_steps == 0
+        if self.every_seconds is not None:
+            due |= time.monotonic() - self._saved_at >= self.every_seconds
+        if due or self._signals.received:
+            self._save(self._epoch, step)
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the run, then removes the oldest checkpoints."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / _UNFINISHED
-        self.model.save(unfinished)
-        with open(unfinished, "rb+") as file:
-            # Else a power cut could leave the new name on an empty file.
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.folder / f"epoch_{epoch + 1:04d}.keras")
-        for _, path in _find_checkpoints(self.folder)[: -self.keep]:
-            path.unlink()
+        self._offset = 0
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self._record.append([epoch, logs])
+        value = logs.get(self.monitor)
+        better = self._is_better(value)
+        if better:
+            self._best = value
+        saved = self._save(epoch + 1, 0)
+        if better and saved:
+            with whole_file(self.folder / "best.keras") as unfinished:
+                shutil.copyfile(saved, unfinished)
 
+    def _is_better(self, value):
+        """Whether a value of the log is the best so far; none and NaN are not."""
+        if value is None or value != value or self._best is None:
+            return value is not None and value == value
+        return value < self._best if self.mode == "min" else value > self._best
 
-def _trim_history(path, num_epochs):
-    """Drops the lines that a crash left behind of epochs that have no checkpoint."""
-    if not path.is_file():
-        return
-    with open(path, newline="") as file:
-        lines = list(csv.reader(file))
-    # A crash in the first epoch leaves an empty file, one while writing half a line.
-    epochs = set(map(str, range(num_epochs)))
-    kept = lines[:1] + [
-        line for line in lines[1:] if len(line) == len(lines[0]) and line[0] in epochs
-    ]
-    if kept != lines:
-        with open(path, "w", newline="") as file:
-            csv.writer(file).writerows(kept)
+    def _save(self, epoch, step):
+        """Writes a checkpoint, if the model is well, and stops if a signal has come."""
+        path, model = run_path(self.folder, epoch, step), self.model
+        if names := not_finite(model):
+            warnings.warn(
+                f"{path} is not written: {len(names)} values of the run are not finite "
+                f"any more, such as {names[0]!r}. The checkpoints before stay.",
+                stacklevel=2,
+            )
+            path = None
+        else:
+            run = {"best": self._best, "record": self._record}
+            callbacks = list(zip(self.callbacks, self._starts, strict=True))
+            write_run(path, model, run, callbacks)
+            for _, _, old in find_runs(self.folder)[: -self.keep]:
+                old.unlink()
+        self._saved_at = time.monotonic()
+        if self._signals.received:
+            place = f"the run is saved as {path}" if path else "the run was not saved"
+            print(f"Stopped by a signal; {place}.", file=sys.stderr)
+            self._signals.stop()
+        return path
 
-
-def _find_checkpoints(folder):
-    """Returns `(epoch, path)` of every whole checkpoint, the newest last."""
-    if not folder.is_dir():
-        return []
-    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in matches if match)
+    def _continue(self):
+        """Sets what `fit` has just begun anew as it was when the run was saved."""
+        (run, arrays), self._resumed = self._resumed, None
+        self._best, self._record = run["best"], run["record"]
+        restore_callbacks(self.callbacks, run, arrays)
+        self.model.history.epoch = [epoch for epoch, _ in self._record]
+        for _, logs in self._record:
+            for name, value in logs.items():
+                self.model.history.history.setdefault(name, []).append(value)
+        if self._offset:
+            if not restore_variables(self.model, arrays, "metrics"):
+                # On TensorFlow compiled metrics have no values before the first step.
+                self.model._symbolic_build(data_batch=self._dataset[0])
+            if not restore_variables(self.model, arrays, "metrics"):
+                warnings.warn(
+                    "The metrics are not those of the stopped run: the averages of "
+                    "this epoch leave out the steps before it stopped.",
+                    stacklevel=2,
+                )

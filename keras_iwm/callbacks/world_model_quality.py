@@ -1,10 +1,12 @@
 """World-model and representation quality in a run's log."""
 
+import json
+
 import keras
 import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
-from keras_iwm.array_arguments import check_image_array, check_labels
+from keras_iwm.array_arguments import check_image_array, check_images, check_labels
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
 from keras_iwm.evaluation.retrieval_bank import check_bank
@@ -34,6 +36,8 @@ class WorldModelQuality(keras.callbacks.Callback):
     epochs between repeat the last values, since some loggers fix their columns at
     the first epoch and plots break at NaN. Put it before loggers such as
     `keras.callbacks.CSVLogger` in the list of callbacks: they write what they find.
+    A run that goes on repeats what the stopped one has measured, if `RunCheckpoint`
+    was given this callback; otherwise it measures at its first epoch too.
 
     Sources: image world models, arXiv 2403.00504; RankMe, arXiv 2210.02885.
 
@@ -128,11 +132,21 @@ class WorldModelQuality(keras.callbacks.Callback):
         self.num_neighbors = as_count("num_neighbors", num_neighbors)
         self.batch_size = as_count("batch_size", batch_size)
         self._evaluator = None
-        self._values = None
+        self._measured = ""  # in JSON, which a run's checkpoint keeps
 
     def on_train_begin(self, logs=None):
         """Check the images against the model before any time is spent."""
-        self._values = None
+        self._measured = ""
+        encoder = self.model.feature_encoder
+        for name in ("images", "train_images", "retrieval_images"):
+            if getattr(self, name) is not None:
+                check_images(
+                    getattr(self, name),
+                    encoder.image_size,
+                    encoder.value_range,
+                    name,
+                    encoder.num_channels,
+                )
         if not (
             hasattr(self.model, "predictor") and self.model.action_space.shared.scales
         ):
@@ -149,10 +163,11 @@ class WorldModelQuality(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Add the measured values, or the last ones, to the logs."""
         is_last = epoch + 1 == self.params.get("epochs")
-        if self._values is None or epoch % self.every == 0 or is_last:
-            self._values = self._measure()
+        if not self._measured or epoch % self.every == 0 or is_last:
+            values = {name: float(value) for name, value in self._measure().items()}
+            self._measured = json.dumps(values)
         if logs is not None:
-            logs.update(self._values)
+            logs.update(json.loads(self._measured))
 
     def _measure(self):
         """Measure the model as it is now."""

@@ -1,21 +1,32 @@
 """Batches in an order that is a pure function of the seed and the epoch."""
 
+import sys
+
 import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count
+from keras_iwm.keras_callers import is_keras, keras_functions, keras_owner
+
+# Keras's methods that go through a dataset.
+_LOOPS = ("fit", "evaluate", "predict")
 
 
 class EpochOrderedDataset(keras.utils.PyDataset):
     """Base of the datasets: decides which samples make up which batch.
 
     The order of epoch `e` is a pure function of `(seed, e)`, so a resumed run
-    continues exactly where the first one stopped, once `epoch` is set:
+    continues exactly where the first one stopped, once `epoch` is set, and `position`
+    if it stopped within an epoch. `RunCheckpoint.resume` does both:
 
     ```python
     dataset.epoch = 12
+    dataset.position = 40
     model.fit(dataset, initial_epoch=12, epochs=300)
     ```
+
+    Keras's `BackupAndRestore` cannot: it restores the model and has nothing that sets
+    a dataset, which starts again with the order of epoch 0.
 
     Where several processes train one model, each sets its `share` and gets that part
     of every batch; `batch_size` stays the size of the whole one:
@@ -24,13 +35,15 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     dataset.share = (rank, num_processes)
     ```
 
-    A subclass implements `load_batch`. Two habits of Keras are handled here:
+    A subclass implements `load_batch`. Three habits of Keras are handled here:
 
     - `fit(shuffle=True)`, its default, asks for the batches in an order drawn from
-      Python's global random state, which no checkpoint holds. So during an epoch
-      the dataset hands out its batches in its own order, whatever number is asked.
-    - `fit` calls `on_epoch_end` once before its first epoch, sometimes after an
-      epoch of one batch in which it builds the model. That call does not count.
+      Python's global random state, which no checkpoint holds. So to Keras, during an
+      epoch, the dataset hands out its batches in its own order, whatever is asked.
+    - `fit`, `evaluate` and `predict` announce their epochs in the same words. Only
+      those of `fit` count, so one dataset may serve for validation too.
+    - `fit` also announces the end of an epoch before its first one, and never the end
+      of one that an error or Ctrl-C cuts short. Neither counts.
 
     One is not: with `steps_per_epoch`, TensorFlow reads on into the next epoch.
 
@@ -74,9 +87,25 @@ class EpochOrderedDataset(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch):
-        self._start_epoch(as_count("epoch", epoch, 0))
-        # The next `on_epoch_end` is the one that `fit` calls before training.
-        self._count_next_end = False
+        self._epoch = as_count("epoch", epoch, 0)
+        self._order = self.order(self._epoch)
+        self._position = 0
+        self._trained = self._evaluated = None
+
+    @property
+    def position(self):
+        """The batch with which that epoch begins; set it to resume within an epoch."""
+        return self._position
+
+    @position.setter
+    def position(self, position):
+        position = as_count("position", position, 0)
+        if position >= len(self):
+            raise ValueError(
+                f"`position` must be less than the {len(self)} batches of an epoch. "
+                f"Received: {position}. Set `epoch` to the next one instead."
+            )
+        self._position = position
 
     @property
     def share(self):
@@ -97,16 +126,20 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             )
         self._share = (rank, num_processes)
 
-    @property
-    def num_batches(self):
-        """Number of batches in an epoch."""
+    def __len__(self):
+        """Returns the number of batches in a whole epoch, as Keras's datasets do."""
         if self.drop_remainder:
             return self.num_samples // self.batch_size
         return -(-self.num_samples // self.batch_size)
 
-    def __len__(self):
-        """Returns the number of batches in an epoch, as Keras's datasets do."""
-        return self.num_batches
+    @property
+    def num_batches(self):
+        """Number of batches in an epoch, of which `position` may leave a part."""
+        # Keras asks twice: what all epochs have, and what to read in this one.
+        asks_for_all = sys._getframe(1).f_code.co_name == "num_batches"
+        if asks_for_all or self._trained is None or self._evaluated is not None:
+            return len(self)
+        return len(self) - self._position
 
     def order(self, epoch):
         """Returns the sample indices of one epoch, int64 `(num_samples,)`."""
@@ -129,28 +162,37 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         raise NotImplementedError
 
     def __getitem__(self, index):
-        """Returns batch `index`; during an epoch of Keras, the next batch."""
-        if self._next_batch is not None:
-            index = self._next_batch % self.num_batches
-            self._next_batch += 1
-        elif not 0 <= index < self.num_batches:
-            raise IndexError(f"There are {self.num_batches} batches, not {index + 1}.")
+        """Returns batch `index` of the current epoch; to Keras in one, the next."""
+        caller = sys._getframe(1)
+        asks_in_order = is_keras(caller) and caller.f_code.co_name != "__iter__"
+        if asks_in_order and self._evaluated is not None:
+            index = self._evaluated % len(self)
+            self._evaluated += 1
+        elif asks_in_order and self._trained is not None:
+            index = self._trained % len(self)
+            self._trained += 1
+        elif not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches, not {index + 1}.")
         return self.load_batch(index)
 
     def on_epoch_begin(self):
         """Starts to hand out the batches of the current epoch in their order."""
-        self._next_batch = 0
+        loops = [name for name in keras_functions(sys._getframe(1)) if name in _LOOPS]
+        if loops[:1] in ([], ["fit"]):
+            self._trained, self._evaluated = self._position, None
+        else:
+            self._evaluated = 0
+        loop = keras_owner(sys._getframe(1), "_enumerate_iterator")
+        if loop is not None and loop.steps_per_epoch is None:
+            # Else the loop takes all epochs for as long as the first, and on
+            # TensorFlow a step without data moves seeds.
+            loop._num_batches = self.num_batches
 
     def on_epoch_end(self):
-        """Moves on to the next epoch's order."""
-        began = self._next_batch is not None
-        self._next_batch = None
-        if began and self._count_next_end:
-            self._start_epoch(self._epoch + 1)
-        self._count_next_end = True
-
-    def _start_epoch(self, epoch):
-        """Makes `epoch` current."""
-        self._epoch = epoch
-        self._order = self.order(self._epoch)
-        self._next_batch = None
+        """Moves on to the next epoch's order, after an epoch of training."""
+        if "reset" in keras_functions(sys._getframe(1)):
+            self._trained = self._evaluated = None
+        elif self._evaluated is not None:
+            self._evaluated = None
+        elif self._trained is not None:
+            self.epoch = self._epoch + 1

@@ -1,26 +1,19 @@
 """Images in a folder, as batches for `fit`."""
 
-import concurrent.futures
 import copy
-import pathlib
-import queue
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.arguments import as_count, as_size
+from keras_iwm.arguments import as_count, as_number
+from keras_iwm.datasets.bad_files import BadFiles
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
-from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.read_image import (
-    SUFFIXES,
-    add_dtype,
-    image_files,
-    read_images,
-    require_pillow,
-)
-
-# What belongs to this process and is made anew in a copy.
-_UNCOPIED = ("_threads", "_idle_readers", "_batches")
+from keras_iwm.datasets.hashed_names import hashed_names
+from keras_iwm.datasets.image_index import find_indexed_images
+from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, require_pillow
+from keras_iwm.datasets.reader_pool import ReaderPool
+from keras_iwm.datasets.stand_ins import stand_ins
+from keras_iwm.seeds import hash_seed
 
 
 class ImageFolder(EpochOrderedDataset):
@@ -28,23 +21,33 @@ class ImageFolder(EpochOrderedDataset):
 
     The folder holds either the files themselves, or one folder per class; the class
     names in alphabetical order give the labels 0, 1, 2 and so on (a class folder
-    without images keeps its number). JPEG, PNG, WebP, BMP, TIFF and `.npy` files are
-    read, turned upright, resized until the shorter side fits, and centre-cropped. What
-    comes out has the dtype and the range of the files:
+    without images keeps its number). JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF (where
+    Pillow can) and `.npy` files are read, animated ones up to their first frame,
+    turned upright, resized until the shorter side fits, and centre-cropped. What comes
+    out has the dtype and the range of the files:
 
     - Pictures of 8 bits, with a palette or without, become grey, RGB or RGBA with
-      `num_channels` 1, 3 or 4: uint8, 0 to 255. Alpha is dropped, not applied: below
-      transparent pixels may lie any colour.
+      `num_channels` 1, 3 or 4: uint8, 0 to 255. With 1 and 3, what is transparent
+      shows `background`; with 4, alpha is a channel.
     - PNG and TIFF of 16 bits: uint16, 0 to 65535 (12-bit cameras reach 4095).
     - TIFF of many bands or pages, or of floats, which needs tifffile: as stored.
     - `.npy` files `(height, width)` or `(height, width, channels)`: as stored.
 
     Only the first kind is converted; the others must have `num_channels` channels. All
-    files must have the same dtype. Give the model their `value_range`. Integers of
-    more than 8 bits and floats are resized in float32, and integers rounded.
+    files must have the dtype of the first. Give the model their `value_range`.
+    Integers of more than 8 bits and floats are resized in float32, and integers
+    rounded.
 
     The order of the images is a pure function of `(seed, epoch)`. To resume, set
     `epoch` and pass the same number as `initial_epoch` to `fit`.
+
+    **Bad files** cannot be read, have too many pixels, or other channels or another
+    dtype. With `bad_files="skip"` a batch has another image in their place, of the same
+    class if it has one: which, is a pure function of `(seed, epoch, file)`, so batches
+    keep their size and a resumed run its order. `load` leaves them out. `skipped` and
+    `skipped_csv` list them, a warning counts them, and more than a tenth of all files
+    is an error. Whatever else lies in the folder (hidden files, other suffixes, links
+    in a circle or to images listed elsewhere) is named in a warning.
 
     Decoding is the slow part, so batches are prepared ahead, also across the end of an
     epoch. Threads do it by default, since Pillow leaves Python's lock while it decodes.
@@ -52,7 +55,6 @@ class ImageFolder(EpochOrderedDataset):
     cores must feed a fast accelerator, set `num_processes`. Each process takes some 20
     MB besides its batch, and needs no `if __name__ == "__main__"` in your script; but
     Pillow's settings, such as `ImageFile.LOAD_TRUNCATED_IMAGES`, do not reach it.
-    Which is faster, `benchmarks/input_pipeline.py` measures.
 
     Args:
         folder: Path of the folder.
@@ -64,10 +66,20 @@ class ImageFolder(EpochOrderedDataset):
             last batch.
         num_threads: Positive integer, threads that decode; as many batches are
             prepared ahead.
-        num_processes: Non-negative integer. If positive, so many processes decode
-            instead of the threads, and as many batches are prepared ahead.
+        num_processes: Non-negative integer, processes that decode in their place.
         num_channels: Positive integer: 1 for grey, 3 for RGB, 4 for RGBA or four
             bands, any other number for bands.
+        bad_files: `"skip"`, or `"raise"` for a ValueError, also where something in
+            the folder looks like images and is not read.
+        skipped_csv: Optional path of a file to which a line `path,reason` is added
+            for each bad file, once also if a run is resumed.
+        background: Integer from 0 to 255, the grey below transparent pixels.
+        max_pixels: Positive integer. Images with more are bad files, before memory is
+            taken for them. A large JPEG counts as small as it is decoded; Pillow has
+            a limit of its own, twice `PIL.Image.MAX_IMAGE_PIXELS`.
+        index: Optional path of a file that keeps the list of the images. If it
+            exists, the folder is not looked through; if not, it is made. Later files
+            are not seen until it is deleted.
 
     Returns:
         Each batch is `(images,)` for a flat folder, `(images, labels)` for class
@@ -76,8 +88,8 @@ class ImageFolder(EpochOrderedDataset):
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images
-            both beside and inside class folders; later, if a file cannot be read,
-            has other channels, or another dtype than those before it.
+            both beside and inside class folders, or if a class has pictures but none
+            that is read; later, if there are bad files, or too many.
 
     Example:
 
@@ -90,13 +102,13 @@ class ImageFolder(EpochOrderedDataset):
     folder = tempfile.mkdtemp()
     for name in ("cat", "dog"):
         os.mkdir(os.path.join(folder, name))
-        for i in range(4):
+        for i in range(8):
             pixels = np.random.randint(0, 256, (40, 50, 3), dtype="uint8")
             Image.fromarray(pixels).save(os.path.join(folder, name, f"{i}.png"))
 
     dataset = ImageFolder(folder, image_size=(32, 32), batch_size=4)
     images, labels = dataset[0]  # (4, 32, 32, 3), (4,)
-    train, held_out = dataset.split(0.25)  # 6 and 2 images
+    train, held_out = dataset.split(0.25)  # about 12 and 4 images
     images, labels = held_out.load()
     ```
     """
@@ -112,11 +124,17 @@ class ImageFolder(EpochOrderedDataset):
         num_threads=4,
         num_processes=0,
         num_channels=3,
+        bad_files="skip",
+        skipped_csv=None,
+        background=BACKGROUND,
+        max_pixels=MAX_PIXELS,
+        index=None,
     ):
         require_pillow()
-        image_size = as_size("image_size", image_size)
-        num_channels = as_count("num_channels", num_channels)
-        paths, labels, class_names = _find_images(pathlib.Path(folder))
+        pool = ReaderPool(
+            image_size, num_channels, background, max_pixels, num_threads, num_processes
+        )
+        paths, labels, class_names = find_indexed_images(folder, index, bad_files)
         super().__init__(
             len(paths),
             batch_size,
@@ -124,34 +142,23 @@ class ImageFolder(EpochOrderedDataset):
             seed=seed,
             drop_remainder=drop_remainder,
         )
-        self.num_threads = as_count("num_threads", num_threads)
-        self.num_processes = as_count("num_processes", num_processes, 0)
-        self.image_size = image_size
-        self.num_channels = num_channels
         self.paths = paths
         self.labels = labels
         self.class_names = class_names
-        # With processes, a thread sends a request to one of them and waits for it.
-        self._num_workers = self.num_processes or self.num_threads
-        self._dtypes = {}  # dtype -> the first path that has it
-        self._make_workers()
-
-    def _make_workers(self):
-        """Makes what reads; threads and processes start when they are needed."""
-        self._threads = concurrent.futures.ThreadPoolExecutor(self._num_workers)
-        self._idle_readers = queue.SimpleQueue()
-        for _ in range(self.num_processes):
-            self._idle_readers.put(ImageReader())
-        self._batches = {}  # (epoch, index) -> future of the images
+        self.image_size, self.num_channels = pool.image_size, pool.num_channels
+        self._pool = pool
+        self._bad_files = BadFiles(bad_files, len(paths), skipped_csv)
+        self._dtype = None  # that of the first good file
+        self._batches = {}  # (epoch, index) -> future of images and their indices
 
     def __getstate__(self):
-        """Returns what a copy or a pickle holds: all but what reads."""
-        return {k: value for k, value in vars(self).items() if k not in _UNCOPIED}
+        """Returns what a copy or a pickle holds: all but what is prepared."""
+        return {**vars(self), "_batches": {}}
 
-    def __setstate__(self, state):
-        """Makes a copy, or what was pickled, able to read."""
-        vars(self).update(state)
-        self._make_workers()
+    @property
+    def skipped(self):
+        """Dictionary from the path of each bad file met so far to the reason."""
+        return dict(self._bad_files.reasons)
 
     def load_batch(self, index):
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
@@ -159,13 +166,16 @@ class ImageFolder(EpochOrderedDataset):
         # What was prepared for another epoch, or skipped, is let go.
         self._batches = {
             (epoch, batch): self._batches.get((epoch, batch))
-            or self._threads.submit(self._read_all, self.batch_indices(batch, epoch))
+            or self._pool.threads.submit(
+                self._read_batch, self.batch_indices(batch, epoch), epoch
+            )
             for epoch, batch in wanted
         }
-        images = self._batches[wanted[0]].result()
+        images, indices = self._batches[wanted[0]].result()
+        self._bad_files.warn("replaced by others")
         if self.labels is None:
             return (images,)
-        return images, self.labels[self.batch_indices(index)]
+        return images, self.labels[indices]
 
     def load(self, indices=None):
         """Reads images into memory, for an evaluation.
@@ -176,24 +186,32 @@ class ImageFolder(EpochOrderedDataset):
         Returns:
             Tuple `(images, labels)`: `(n, height, width, num_channels)` of the
             files' dtype and int32 `(n,)`, or `None` in place of the labels for a
-            flat folder.
+            flat folder. Bad files are left out.
         """
         indices = np.arange(self.num_samples) if indices is None else indices
         indices = np.asarray(indices, dtype="int64")
-        images = np.empty((0, *self.image_size, self.num_channels), "uint8")
-        pixels = tqdm(
-            self._threads.map(self._read_all, indices[:, None]),
+        read = tqdm(
+            self._pool.threads.map(self._read, indices[:, None]),
             desc="Reading images",
             total=len(indices),
         )
-        for row, image in enumerate(pixels):
-            if row == 0:  # which tells the dtype
+        images = np.empty((0, *self.image_size, self.num_channels), "uint8")
+        good = []
+        for index, (image, (is_good,)) in zip(indices, read, strict=True):
+            if not len(images):  # The first one tells the dtype.
                 images = np.empty((len(indices), *image.shape[1:]), image.dtype)
-            images[row] = image[0]
-        return images, None if self.labels is None else self.labels[indices]
+            images[len(good)] = image[0]
+            good += [index] if is_good else []
+        self._bad_files.warn("left out", at_once=True)
+        return images[: len(good)], None if self.labels is None else self.labels[good]
 
     def split(self, fraction, seed=0):
-        """Sets a random part of every class aside.
+        """Sets a random part of the images aside.
+
+        On which side a file is depends on its name below the folder and the seed,
+        whatever other files come or go, and on any system. So the share held out is
+        near `fraction`, of the whole and of each class, but rarely the same; of a class
+        of few images there may be none. To split a part again take another seed.
 
         Args:
             fraction: Float between 0 and 1, the share to hold out.
@@ -202,21 +220,21 @@ class ImageFolder(EpochOrderedDataset):
         Returns:
             Tuple `(train, held_out)` of two `ImageFolder`s without a common image.
             The held-out one hands out every image, in file order.
+
+        Raises:
+            ValueError: If a side has no image, or the training side no batch.
         """
-        rng = np.random.default_rng(seed)
-        labels = np.zeros(self.num_samples) if self.labels is None else self.labels
-        held_out = np.zeros(self.num_samples, dtype=bool)
-        for label in np.unique(labels):
-            members = rng.permutation(np.flatnonzero(labels == label))
-            held_out[members[: round(fraction * len(members))]] = True
-        if not 0 < fraction < 1 or held_out.all() or not held_out.any():
+        fraction = as_number("fraction", fraction, 0, 1)
+        held_out = hashed_names(self.paths, as_count("seed", seed, 0)) < fraction
+        if held_out.all() or not held_out.any():
             raise ValueError(
                 "`fraction` must be between 0 and 1 and leave images on both sides. "
                 f"Received: {fraction} of {self.num_samples} images, "
-                f"{held_out.sum()} of them held out"
+                f"{held_out.sum()} of them held out. Take another fraction or seed."
             )
+        self._first_dtype()  # The parts must not find different ones.
         train = self._subset(~held_out)
-        if train.num_batches == 0:
+        if len(train) == 0:
             raise ValueError(
                 f"`fraction={fraction}` leaves {train.num_samples} images to train on, "
                 f"fewer than the batch size {self.batch_size}."
@@ -228,61 +246,53 @@ class ImageFolder(EpochOrderedDataset):
 
     def _subset(self, chosen):
         """Returns a copy with the images where the boolean array `chosen` is true."""
-        subset = copy.copy(self)
-        subset.paths = [self.paths[index] for index in np.flatnonzero(chosen)]
+        subset = copy.copy(self)  # It shares what reads and what is known as bad.
+        subset.paths = self.paths.take(chosen)
         subset.labels = None if self.labels is None else self.labels[chosen]
         subset.num_samples = len(subset.paths)
         subset.epoch = 0
-        # The parts share the threads and the processes of the whole.
-        subset._threads, subset._idle_readers = self._threads, self._idle_readers
         return subset
 
     def _batches_from(self, index):
         """Returns (epoch, index) of a batch and of those to prepare behind it."""
-        numbers = range(index, index + 1 + self._num_workers)
+        numbers = range(index, index + 1 + self._pool.num_workers)
         return [
-            (self.epoch + number // self.num_batches, number % self.num_batches)
-            for number in numbers
+            (self.epoch + number // len(self), number % len(self)) for number in numbers
         ]
 
-    def _read_all(self, indices):
-        """Returns images, `(n, height, width, num_channels)` of the files' dtype."""
+    def _read_batch(self, indices, epoch):
+        """Returns the images of a batch, and the indices of those it has in the end."""
+        images, good = self._read(indices)
+        indices = indices.copy()
+        seed = hash_seed(self.seed, epoch if self.shuffle else 0)
+        for row in np.flatnonzero(~good):
+            for index in stand_ins(indices[row], self.labels, self.num_samples, seed):
+                image, (is_good,) = self._read([index])
+                if is_good:
+                    images[row], indices[row] = image[0], index
+                    break
+            else:
+                raise ValueError("Not one of the image files can be used any more.")
+        return images, indices
+
+    def _read(self, indices):
+        """Returns images, `(n, height, width, num_channels)`, and which are good."""
+        dtype = self._first_dtype()
         paths = [self.paths[index] for index in indices]
-        if not self.num_processes:
-            images, _ = read_images(paths, self.image_size, self.num_channels)
-            images = np.stack([np.asarray(image) for image in images])
-            images = images.reshape(len(paths), *self.image_size, self.num_channels)
-        else:
-            reader = self._idle_readers.get()
-            try:
-                images = reader.read(paths, self.image_size, self.num_channels)
-            finally:
-                self._idle_readers.put(reader)
-        add_dtype(self._dtypes, images.dtype, paths[0])
-        return images
+        images, messages, _ = self._pool.read(paths, dtype)
+        for path, message in zip(paths, messages, strict=True):
+            if message is not None:
+                self._bad_files.note(path, message)
+        return images, np.array([message is None for message in messages])
 
-
-def _find_images(folder):
-    """Returns the paths, the labels or `None`, and the class names of a folder."""
-    if not folder.is_dir():
-        raise ValueError(f"`folder` must be an existing folder. Received: {folder}")
-    flat = image_files(folder.iterdir())
-    folders = sorted(
-        path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."
-    )
-    by_class = [image_files(path.rglob("*")) for path in folders]
-    if flat and any(by_class):
-        raise ValueError(
-            f"`folder` must hold image files or class folders, not both. {folder} has "
-            f"{len(flat)} image files beside class folders: move them."
-        )
-    if flat:
-        return flat, None, None
-    paths = [path for paths in by_class for path in paths]
-    if not paths:
-        raise ValueError(
-            f"`folder` must hold images. {folder} has no file ending in "
-            f"{', '.join(SUFFIXES)}, nor has a folder in it."
-        )
-    labels = np.repeat(np.arange(len(folders)), [len(paths) for paths in by_class])
-    return paths, labels.astype("int32"), [path.name for path in folders]
+    def _first_dtype(self):
+        """Returns the name of the dtype of the first good file."""
+        for path in self.paths if self._dtype is None else ():
+            _, (message,), dtype = self._pool.read([path])
+            if message is None:
+                self._dtype = dtype
+                break
+            self._bad_files.note(path, message)
+        if self._dtype is None:
+            raise ValueError(f"Not one of the image files can be used. {message}")
+        return self._dtype

@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from keras_iwm.datasets import read_image
+from keras_iwm.datasets import image_worker
 
 # Bytes that a pipe holds, where the system lets us choose: fewer, longer reads.
 _PIPE_SIZE = 2**20
@@ -31,34 +31,40 @@ class ImageReader:
     def __init__(self):
         self._process = None
 
-    def read(self, paths, image_size, num_channels=3):
-        """Returns images in the order of the paths.
+    def read(self, paths, image_size, num_channels=3, *options):
+        """Returns what `read_images` returns, the images in one array.
 
         Args:
             paths: List of paths.
             image_size: Tuple `(height, width)`.
             num_channels: Positive integer.
+            *options: The other arguments of `read_images`.
 
         Returns:
-            Array `(len(paths), height, width, num_channels)` of the files' dtype.
+            Tuple `(images, messages, dtype)`: an array
+            `(len(paths), height, width, num_channels)` of the files' dtype, a list of
+            messages, each `None` or why a file cannot be used (its image then holds
+            anything), and the name of the dtype, `None` if no file can be used.
 
         Raises:
-            ValueError: As `read_images` does.
             RuntimeError: If the process has ended, killed for its memory, say.
         """
         if self._process is None:
             self._start()
-        request = json.dumps([[str(path) for path in paths], image_size, num_channels])
+        paths = [str(path) for path in paths]
+        request = json.dumps([paths, image_size, num_channels, *options])
         process = self._process
         try:
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
-            message, dtype = json.loads(process.stdout.readline())
-            if message is None:
-                images = np.empty((len(paths), *image_size, num_channels), dtype)
-                pixels = memoryview(images.reshape(-1)).cast("B")
-                if process.stdout.readinto(pixels) < len(pixels):
-                    raise EOFError
+            messages, dtype = json.loads(process.stdout.readline())
+            shape = (len(paths), *image_size, num_channels)
+            images = np.empty(shape, dtype or "uint8")
+            for image, message in zip(images, messages, strict=True):
+                if message is None:
+                    pixels = memoryview(image.reshape(-1)).cast("B")
+                    if process.stdout.readinto(pixels) < len(pixels):
+                        raise EOFError
         except (OSError, EOFError, json.JSONDecodeError) as error:
             self._stop()
             self._process = None
@@ -67,16 +73,14 @@ class ImageReader:
                 f"{process.returncode}. Out of memory? Lower `num_processes`, or leave "
                 "it out to decode in threads."
             ) from error
-        if message is not None:
-            raise ValueError(message)
-        return images
+        return images, messages, dtype
 
     def _start(self):
         """Starts the process, with the packages that this one sees."""
         path = os.pathsep.join(entry for entry in sys.path if entry)
         self._process = subprocess.Popen(
             # -P: this file's neighbours must not hide packages of the same name.
-            [sys.executable, "-P", read_image.__file__],
+            [sys.executable, "-P", image_worker.__file__],
             env={**os.environ, "PYTHONPATH": path},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

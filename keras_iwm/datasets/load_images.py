@@ -13,7 +13,15 @@ _IMAGE_KEYS = ("images", "x", "x_train")
 _LABEL_KEYS = ("labels", "y", "y_train")
 
 
-def load_images(path, image_size=None, limit=None, seed=None, num_channels=3):
+def load_images(
+    path,
+    image_size=None,
+    limit=None,
+    seed=None,
+    num_channels=3,
+    bad_files="skip",
+    skipped_csv=None,
+):
     """Reads images, and labels if there are any, into memory.
 
     Args:
@@ -30,6 +38,9 @@ def load_images(path, image_size=None, limit=None, seed=None, num_channels=3):
         num_channels: Positive integer: 1 for grey, 3 for RGB, 4 for RGBA or four
             bands, any other number for bands. The images of an `.npz` file must have
             so many; grey ones may lack the last axis.
+        bad_files: `"skip"` to leave out image files that cannot be used, with a
+            warning, or `"raise"` for a ValueError, as in `ImageFolder`.
+        skipped_csv: Optional path of a file that lists them, as in `ImageFolder`.
 
     Returns:
         Tuple `(images, labels)`: `(n, height, width, num_channels)` and an array
@@ -39,7 +50,7 @@ def load_images(path, image_size=None, limit=None, seed=None, num_channels=3):
     Raises:
         ValueError: If there is no such folder or `.npz` file, if the file lacks the
             images (the message lists the keys it has), if an array has a wrong
-            shape, or if the image files differ in dtype.
+            shape, or if there are bad files, or too many.
 
     Example:
 
@@ -60,7 +71,14 @@ def load_images(path, image_size=None, limit=None, seed=None, num_channels=3):
     if path.is_dir():
         if image_size is None:
             raise ValueError("A folder needs an `image_size`, such as 224.")
-        folder = ImageFolder(path, image_size, batch_size=1, num_channels=num_channels)
+        folder = ImageFolder(
+            path,
+            image_size,
+            batch_size=1,
+            num_channels=num_channels,
+            bad_files=bad_files,
+            skipped_csv=skipped_csv,
+        )
         return folder.load(_choose(folder.num_samples, limit, seed))
     if path.suffix != ".npz" or not path.is_file():
         raise ValueError(

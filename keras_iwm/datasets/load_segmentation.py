@@ -2,23 +2,32 @@
 
 import collections
 import concurrent.futures
+import os
 import pathlib
 
 import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.arguments import as_count, as_size
+from keras_iwm.datasets.bad_files import BadFiles
+from keras_iwm.datasets.decode_image import open_image
+from keras_iwm.datasets.find_images import find_images
 from keras_iwm.datasets.read_image import (
-    add_dtype,
+    describe_dtype,
     fit_image,
-    image_files,
     load_image,
     require_pillow,
 )
 
 
 def load_segmentation(
-    image_folder, mask_folder, image_size, num_threads=4, num_channels=3
+    image_folder,
+    mask_folder,
+    image_size,
+    num_threads=4,
+    num_channels=3,
+    bad_files="raise",
+    skipped_csv=None,
 ):
     """Reads images and their masks, whose pixels are numbers of classes.
 
@@ -34,6 +43,9 @@ def load_segmentation(
         num_threads: Positive integer, threads that decode.
         num_channels: Positive integer, of the images: 1 for grey, 3 for RGB, 4 for
             RGBA or four bands, any other number for bands.
+        bad_files: `"raise"` for a ValueError, or `"skip"` to leave out images of which
+            the file or the mask cannot be used, with a warning, as in `ImageFolder`.
+        skipped_csv: Optional path of a file that lists them, as in `ImageFolder`.
 
     Returns:
         Tuple `(images, masks)` in the order of the files' names:
@@ -44,9 +56,10 @@ def load_segmentation(
 
     Raises:
         ImportError: If Pillow is not installed.
-        ValueError: If a folder or a mask is missing, if two images have the same
-            name, if a mask has another size than its image or is a colour picture,
-            if a file cannot be read, or if the images differ in dtype.
+        ValueError: If a folder or a mask is missing, or if two images have the same
+            name. If there are bad files, or too many: a file that cannot be read, a
+            mask of another size than its image or in colour, an image of another
+            dtype than the first.
 
     Example:
 
@@ -72,29 +85,41 @@ def load_segmentation(
     require_pillow()
     image_size = as_size("image_size", image_size)
     num_channels = as_count("num_channels", num_channels)
-    pairs = _find_pairs(pathlib.Path(image_folder), pathlib.Path(mask_folder))
+    account = BadFiles(bad_files, 0, skipped_csv)
+    pairs = _find_pairs(image_folder, pathlib.Path(mask_folder), bad_files)
+    account.num_files = len(pairs)
+    images, masks = [], []
     with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
         read = threads.map(
             lambda pair: _read_pair(*pair, image_size, num_channels), pairs
         )
         read = tqdm(read, desc="Reading images and masks", total=len(pairs))
-        images, masks = zip(*read, strict=True)
-    dtypes = {}
-    for image, (path, _) in zip(images, pairs, strict=True):
-        add_dtype(dtypes, image.dtype, path)
+        for (path, _), (image, mask, message) in zip(pairs, read, strict=True):
+            if message is None and images and image.dtype != images[0].dtype:
+                message = describe_dtype(path, image.dtype, images[0].dtype)
+            if message is not None:
+                account.note(path, message)
+                continue
+            images.append(image)
+            masks.append(mask)
+    account.warn("left out", at_once=True)
+    if not images:
+        raise ValueError(f"Not one of the image files can be used. {message}")
     return np.stack(images), np.stack(masks)
 
 
-def _find_pairs(image_folder, mask_folder):
+def _find_pairs(image_folder, mask_folder, bad_files):
     """Returns the paths of each image and its mask."""
     for name, folder in (("image", image_folder), ("mask", mask_folder)):
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise ValueError(
                 f"`{name}_folder` must be an existing folder. Received: {folder}"
             )
-    paths = image_files(image_folder.iterdir())
-    if not paths:
-        raise ValueError(f"`image_folder` must hold images. {image_folder} has none.")
+    paths, labels, _ = find_images(image_folder, bad_files, "image_folder")
+    if labels is not None:
+        raise ValueError(
+            f"`image_folder` must hold images. {image_folder} has none, but folders."
+        )
     stems = [path.stem for path in paths]
     stem, count = collections.Counter(stems).most_common(1)[0]
     if count > 1:
@@ -117,19 +142,29 @@ def _find_pairs(image_folder, mask_folder):
 
 
 def _read_pair(image_path, mask_path, image_size, num_channels):
+    """Returns the arrays of an image and its mask, and why they cannot be used."""
+    try:
+        return *_read_arrays(image_path, mask_path, image_size, num_channels), None
+    except ValueError as error:
+        return None, None, str(error)
+
+
+def _read_arrays(image_path, mask_path, image_size, num_channels):
     """Returns the arrays of an image and its mask."""
     from PIL import Image, ImageOps
 
     image = load_image(image_path, num_channels)
     pixels = np.asarray(fit_image(image, image_size)).reshape(*image_size, num_channels)
+    size = np.shape(image)[1::-1]
     try:
-        with Image.open(mask_path) as mask:
-            mask.load()
+        with open_image(mask_path) as mask:
+            # Another size may be larger than memory.
+            if mask.size == size:
+                mask.load()
     except Exception as error:  # Pillow raises many kinds for a broken file.
         raise ValueError(
             f"The mask {mask_path} could not be read ({error}). Repair it."
         ) from error
-    size = np.shape(image)[1::-1]
     if mask.size != size:
         raise ValueError(
             f"A mask must be as large as its image. Received: {mask_path} with (width, "

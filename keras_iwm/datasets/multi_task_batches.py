@@ -121,7 +121,7 @@ class MultiTaskBatches(EpochOrderedDataset):
         Within a batch come the indices of the first task, then of the second.
         """
         per_batch = self.batch_size // len(self.images)
-        count = self.num_batches * per_batch
+        count = len(self) * per_batch
         orders = [
             self._draws(name, epoch * count, count).reshape(-1, per_batch)
             for name in self.images

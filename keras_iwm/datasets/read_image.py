@@ -1,20 +1,20 @@
-"""The one place that turns an image file into pixels.
+"""The one place that makes images of files: decoded, converted and fitted.
 
-Run as a program, this file is the worker process of `ImageFolder`. So it imports
-nothing of this package: a worker with Keras in it would take seconds to start. Pillow
+Part of the worker process of `ImageFolder`, whose program is `image_worker.py`. So it
+imports nothing of Keras: a worker with Keras in it would take seconds to start. Pillow
 is imported only when used, and NumPy and tifffile only for the files that need them.
 """
 
-import json
-import pathlib
-import signal
-import sys
+import os
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp")
+from keras_iwm.datasets.decode_image import decode
+
+# Images with more pixels are refused: as RGB in Pillow this is 256 MB.
+MAX_PIXELS = 64_000_000
+# The grey below transparent pixels: white, as paper is.
+BACKGROUND = 255
+REMEDY = " Repair, convert or remove it."
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# The numbers of a TIFF's tags.
-_BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
-_UNSIGNED, _ALPHA = 1, 2
 
 
 def require_pillow():
@@ -27,17 +27,15 @@ def require_pillow():
         ) from error
 
 
-def image_files(paths):
-    """Returns the visible image files among `paths`, sorted."""
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    )
-
-
-def read_images(paths, image_size, num_channels):
-    """Returns image files as `load_image` and `fit_image` make them, and their dtype.
+def read_images(
+    paths,
+    image_size,
+    num_channels,
+    background=BACKGROUND,
+    max_pixels=MAX_PIXELS,
+    dtype=None,
+):
+    """Returns image files as `load_image` and `fit_image` make them.
 
     JPEG can be decoded at a half, a quarter or an eighth of its size, several times
     faster. The smallest of these that is still twice as large as wanted is taken, so
@@ -47,69 +45,75 @@ def read_images(paths, image_size, num_channels):
         paths: List of paths, at least one.
         image_size: Pair of integers, `(height, width)`.
         num_channels: Positive integer.
+        background: Integer from 0 to 255, the grey below transparent pixels.
+        max_pixels: Positive integer; larger images are not decoded.
+        dtype: Name of the dtype that all must have; by default that of the first.
 
     Returns:
-        Tuple of a list of `PIL.Image.Image` or arrays (both have `tobytes`), and the
-        name of the dtype that they share.
-
-    Raises:
-        ValueError: If a file cannot be read, has other channels, or has another
-            dtype than the first; the message names it.
+        Tuple of two lists as long as `paths`, and the name of the dtype or `None`:
+        `PIL.Image.Image`s or arrays (both have `tobytes`), `None` where the file
+        cannot be used; and the message that says why and names the file, else `None`.
     """
-    images, dtypes = [], {}
+    images, messages = [], []
     for path in paths:
-        image = load_image(path, num_channels, 2 * max(image_size))
-        images.append(fit_image(image, image_size))
-        add_dtype(dtypes, getattr(image, "dtype", "uint8"), path)
-    return images, next(iter(dtypes))
+        image = message = None
+        try:
+            image = load_image(
+                path, num_channels, 2 * max(image_size), background, max_pixels
+            )
+            image = fit_image(image, image_size)
+            found = str(getattr(image, "dtype", "uint8"))
+            dtype = dtype or found
+            if found != dtype:
+                image, message = None, describe_dtype(path, found, dtype)
+        except Exception as error:  # A stranger's file must not end the worker.
+            image, message = None, str(error) or repr(error)
+        images.append(image)
+        messages.append(message)
+    return images, messages, dtype
 
 
-def add_dtype(dtypes, dtype, path):
-    """Notes that a file has a dtype; raises if an earlier one has another.
-
-    Args:
-        dtypes: Dictionary from names of dtypes to the first path that has it.
-        dtype: NumPy dtype, or its name.
-        path: Path of the file.
-    """
-    dtypes.setdefault(str(dtype), str(path))
-    if len(dtypes) > 1:
-        found = sorted(f"{name} in {path}" for name, path in dtypes.items())
-        raise ValueError(
-            "All images must have the same dtype, for their values mean different "
-            f"things. Received: {' and '.join(found)}. Convert the files to one of "
-            "them."
-        )
+def describe_dtype(path, found, expected):
+    """Returns the message about a file whose dtype is not that of the others."""
+    return (
+        f"The image file {path} holds {found}, and those before it {expected}. All "
+        "images must have the same dtype, for their values mean different things: "
+        "convert it."
+    )
 
 
-def load_image(path, num_channels, draft_size=None):
+def load_image(
+    path, num_channels, draft_size=None, background=BACKGROUND, max_pixels=MAX_PIXELS
+):
     """Returns the pixels of an image file, upright, without losing a bit.
 
     Pictures of 8 bits that Pillow knows become grey, RGB or RGBA, for 1, 3 or 4
-    channels; alpha is dropped, not applied. All other files must have `num_channels`
-    channels and are taken as they are.
+    channels. For 1 and 3 what is transparent shows the background. All other files
+    must have `num_channels` channels and are taken as they are.
 
     Args:
         path: Path of the file.
         num_channels: Positive integer.
         draft_size: Optional integer. A JPEG file may be decoded smaller, as long as
             its sides stay longer than this.
+        background: Integer from 0 to 255, the grey below transparent pixels.
+        max_pixels: Positive integer; larger images are not decoded.
 
     Returns:
         `PIL.Image.Image` of 8 bits a channel, or an array of integers or floats,
         `(height, width, num_channels)`.
 
     Raises:
-        ValueError: If the file cannot be read, or has other channels; the message
-            names it.
+        ValueError: If the file cannot be read, has too many pixels, or has other
+            channels; the message names it.
     """
     from PIL import Image
 
     try:
-        image = _decode(path, draft_size)
+        image = decode(path, num_channels, draft_size, background, max_pixels)
         is_picture = isinstance(image, Image.Image)
         if is_picture and num_channels in _MODES:
-            return image.convert(_MODES[num_channels])
+            return _convert(image, _MODES[num_channels], background)
     except ImportError as error:
         raise ValueError(
             f"The image file {path} needs the package {error.name}: "
@@ -117,8 +121,8 @@ def load_image(path, num_channels, draft_size=None):
         ) from error
     except Exception as error:  # Pillow raises many kinds for a broken file.
         raise ValueError(
-            f"The image file {path} could not be read ({error}). Repair, convert or "
-            "remove it."
+            f"The image file {path} could not be read ({describe_error(error, path)})."
+            f"{REMEDY}"
         ) from error
     return _as_array(path, image, num_channels)
 
@@ -163,86 +167,26 @@ def fit_image(image, image_size):
     return fitted.astype(image.dtype)
 
 
-def _decode(path, draft_size):
-    """Returns a file as it is: a Pillow image of 8 bits, or an array."""
-    from PIL import Image, ImageOps
+def describe_error(error, path):
+    """Returns what is wrong with a file, without its name."""
+    from PIL import UnidentifiedImageError
 
-    suffix = pathlib.Path(path).suffix.lower()
-    if suffix == ".npy":
-        import numpy as np
-
-        # Unpickling could run code that a stranger put into the file.
-        return np.load(path, allow_pickle=False)
-    if suffix in (".tif", ".tiff") and not _pillow_keeps_all_bits(path):
-        return _decode_tiff(path)
-    with Image.open(path) as image:
-        if draft_size:
-            # The longer side for both: the file may lie on its side.
-            image.draft(None, (draft_size, draft_size))
-        raw_mode = image.tile[0].args if image.format == "PNG" else None
-        if raw_mode in ("LA;16B", "RGB;16B", "RGBA;16B"):
-            return _decode_deep_png(path, raw_mode)
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        import numpy as np
-
-        # Some versions of Pillow give 16 bits of a PNG in 32.
-        return np.asarray(image, dtype="uint16" if raw_mode == "I;16B" else None)
-    return image
+    if not isinstance(error, UnidentifiedImageError):
+        return str(error) or repr(error)
+    is_empty = os.path.getsize(path) == 0
+    return "it is empty" if is_empty else "it is none of the kinds that are read"
 
 
-def _decode_deep_png(path, raw_mode):
-    """Returns a PNG in colour or with alpha of 16 bits, which Pillow cuts to 8 bits.
+def _convert(image, mode, background):
+    """Returns a picture of 8 bits in another mode, its alpha applied or kept."""
+    from PIL import Image
 
-    Read with the other order of bytes, Pillow hands out the half that it cuts off.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    # Grey with alpha is as long as RGBA of 8 bits, which takes all four bytes.
-    is_grey = raw_mode == "LA;16B"
-    halves = []
-    for mode in ["RGBA"] if is_grey else [raw_mode, raw_mode[:-1] + "L"]:
-        with Image.open(path) as image:
-            image.tile = [image.tile[0]._replace(args=mode)]
-            halves.append(np.asarray(ImageOps.exif_transpose(image), "uint16"))
-    if is_grey:
-        halves = [halves[0][..., 0::2], halves[0][..., 1::2]]
-    return 256 * halves[0] + halves[1]
-
-
-def _pillow_keeps_all_bits(path):
-    """Whether Pillow reads a TIFF whole: it cuts some to 8 bits, or to some bands."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            bits = image.tag_v2.get(_BITS, (1,))
-            is_picture = (
-                max(bits) <= 8
-                and set(image.tag_v2.get(_SAMPLE_FORMAT, ())) <= {_UNSIGNED}
-                and image.tag_v2.get(_EXTRA_SAMPLES, ()) in ((), (_ALPHA,))
-            )
-            is_deep = len(bits) == 1 and image.mode.startswith(("I;16", "F"))
-            return image.n_frames == 1 and (is_picture or is_deep)
-    except UnidentifiedImageError:
-        return False
-
-
-def _decode_tiff(path):
-    """Returns a TIFF of any dtype and number of bands, which may be pages."""
-    import numpy as np
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        axes, shape = series.axes, series.shape
-        others = [axis for axis, name in enumerate(axes) if name not in "YX"]
-        if sum(shape[axis] > 1 for axis in others) > 1:
-            raise ValueError(f"it has axes {axes} of sizes {shape}")
-        order = axes.index("Y"), axes.index("X"), *others
-        array = np.transpose(series.asarray(), order)
-    return array.reshape(*array.shape[:2], -1)
+    if mode == "RGBA" or not image.has_transparency_data:
+        return image.convert(mode)
+    with_alpha = image.convert("RGBA")
+    canvas = Image.new(mode, image.size, (background,) * len(mode))
+    canvas.paste(with_alpha.convert(mode), mask=with_alpha.getchannel("A"))
+    return canvas
 
 
 def _as_array(path, image, num_channels):
@@ -251,7 +195,7 @@ def _as_array(path, image, num_channels):
 
     array = np.asarray(image)
     array = array[..., None] if array.ndim == 2 else array
-    if array.ndim != 3 or array.dtype.kind not in "iuf":
+    if array.ndim != 3 or array.dtype.kind not in "iuf" or 0 in array.shape:
         raise ValueError(
             f"The image file {path} must hold integers or floats of shape (height, "
             f"width) or (height, width, channels). Received: {array.dtype} of shape "
@@ -264,34 +208,3 @@ def _as_array(path, image, num_channels):
             f"num_channels={array.shape[-1]}, or convert the file."
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def serve(requests, answers):
-    """Reads images for another process until it closes the requests, or ends.
-
-    Args:
-        requests: Binary stream. Each line is JSON, the arguments of `read_images`.
-        answers: Binary stream. For each request comes one line of JSON: the message
-            of an error or `null`, and the name of the dtype. Behind it come, unless
-            there is an error, the pixels of all images.
-    """
-    for line in requests:
-        try:
-            images, dtype = read_images(*json.loads(line))
-            pixels = [image.tobytes() for image in images]
-            message = None
-        except Exception as error:
-            pixels, message, dtype = [], str(error), None
-        header = json.dumps([message, dtype]).encode()
-        answers.write(header + b"\n" + b"".join(pixels))
-        answers.flush()
-
-
-if __name__ == "__main__":
-    # An interrupt from the keyboard is for the training process. When that ends, in
-    # whatever way, the requests end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
-    except BrokenPipeError:
-        sys.stdout = None  # or Python would try to flush it once more

@@ -5,11 +5,12 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_object
+from keras_iwm.backend import KeptState
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 
 
-class BankRanking(keras.Model):
+class BankRanking(KeptState, keras.Model):
     """One image's bank, the predictions for it, and their ranks.
 
     It shares the feature encoder and the predictor with the world model and owns no

@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 
 
@@ -93,7 +94,7 @@ def extract_features(
     return features
 
 
-class _Blocks(keras.Model):
+class _Blocks(KeptState, keras.Model):
     """Tokens after some blocks of an encoder, as a list."""
 
     def __init__(self, encoder, blocks):

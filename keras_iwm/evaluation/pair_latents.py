@@ -5,8 +5,10 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from keras_iwm.backend import KeptState
 
-class PairLatents(keras.Model):
+
+class PairLatents(KeptState, keras.Model):
     """Pooled latents of source and target views whose parameters are given.
 
     Args:

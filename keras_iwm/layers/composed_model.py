@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_iwm.backend import KeptState
 
-class ComposedModel(keras.Model):
+
+class ComposedModel(KeptState, keras.Model):
     """A Keras model that remembers what was changed on its parts.
 
     Keras rebuilds a model by its constructor. What was done to the parts afterwards,

@@ -12,8 +12,7 @@ class TeacherStudentModel(PretrainingModel):
 
     The encoder (the student) learns. The target encoder (the teacher) has no gradient:
     after every update of the optimizer it moves a little towards the student. It is
-    what a user takes away. Keras's own step does everything else, so gradients, mixed
-    precision, loss scaling, accumulation and distribution stay Keras's.
+    what a user takes away. After a step that was skipped it stays where it is.
 
     The average is kept in float32 whatever the precision: steps of a thousandth are
     lost in half precision. A student with low-rank updates (`enable_lora`) is followed
@@ -82,7 +81,7 @@ class TeacherStudentModel(PretrainingModel):
         return {**super().get_config(), "ema_momentum": momentum}
 
     def train_step(self, *arguments):
-        """Take Keras's step, then move the target encoder."""
+        """Take a step, then move the target encoder if there was an update."""
         return take_step(
             self,
             super().train_step,

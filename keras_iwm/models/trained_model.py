@@ -7,9 +7,11 @@ import keras
 from keras import ops
 
 from keras_iwm.array_arguments import check_values
-from keras_iwm.backend import make_replicas, seed_states
+from keras_iwm.backend import loss_tracker, make_replicas, seed_states, sound_step
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.models.check_learning_rate import check_learning_rate
+from keras_iwm.models.fault_counter import FaultCounter
 
 # Steps after which XLA on TensorFlow has won back some seconds of compilation.
 LONG_RUN = 500
@@ -32,6 +34,12 @@ class TrainedModel(ComposedModel):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.replicas = make_replicas()
+        self.faults = FaultCounter()
+
+    @property
+    def skipped_steps(self):
+        """How many steps in a row, up to the last, `fit` has skipped as not finite."""
+        return int(self.faults.in_a_row.numpy())
 
     def compile(self, *args, **kwargs):
         """Compile like any Keras model.
@@ -64,9 +72,12 @@ class TrainedModel(ComposedModel):
             A `keras.callbacks.History`.
 
         Raises:
-            ValueError: If images or labels cannot be meant for this model.
+            ValueError: If images or labels cannot be meant for this model, or the
+                learning rate is not finite.
         """
         arguments = self._checked("fit", args, kwargs)
+        if self.compiled:
+            check_learning_rate(self.optimizer, count_steps(arguments))
         validation = arguments.get("validation_data")
         if isinstance(validation, (tuple, list)):
             self.check_batch(*validation, name="validation_data[0]")
@@ -74,6 +85,7 @@ class TrainedModel(ComposedModel):
             arguments["validation_data"] = self._look(validation, "validation_data")
         if self.compiled and self._chooses_xla and self.replicas.gains_by_xla(self):
             self.jit_compile = count_steps(arguments) >= LONG_RUN
+        self.faults.restart()
         return super().fit(**arguments)
 
     def evaluate(self, *args, **kwargs):
@@ -164,6 +176,8 @@ class TrainedModel(ComposedModel):
         signature = inspect.signature(getattr(keras.Model, method))
         arguments = signature.bind(self, *args, **kwargs).arguments
         del arguments["self"]
+        # What Keras passes to itself, such as a validation's batches.
+        arguments.update(arguments.pop("kwargs", {}))
         for name in self.ignored_arguments:
             if arguments.get(name) is not None:
                 raise ValueError(
@@ -186,13 +200,25 @@ class TrainedModel(ComposedModel):
         return source
 
     def get_metrics_result(self):
-        """Return the metrics' results, of all replicas together."""
-        return self.replicas.average(super().get_metrics_result())
+        """Return the metrics' results, of all replicas together.
+
+        The loss is NaN as long as no step has counted: a mean of none.
+        """
+        results = super().get_metrics_result()
+        if "loss" in results:
+            counted = loss_tracker(self).count > 0
+            results["loss"] = ops.where(counted, results["loss"], float("nan"))
+        return self.replicas.average(results)
 
     def train_step(self, *arguments):
-        """Take Keras's step, the replicas together."""
+        """Take a step as Keras does, the replicas together.
+
+        If the loss, a gradient or the learning rate is not finite, the step is
+        skipped: weights, the optimizer's state, seeds and metrics stay as they were,
+        so that training goes on as if the batch had not been there.
+        """
         with self.replicas.step(self):
-            return super().train_step(*arguments)
+            return sound_step(self, *arguments)
 
     def get_compile_config(self):
         """Return the compile arguments, without what the backend has resolved.

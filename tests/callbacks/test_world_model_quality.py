@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
-from keras_iwm.callbacks import WorldModelQuality
+from keras_iwm.callbacks import RunCheckpoint, WorldModelQuality
+from keras_iwm.datasets import ImageArray
 from keras_iwm.evaluation import (
     RetrievalBank,
     evaluate_world_model,
@@ -151,3 +152,52 @@ def test_images_that_do_not_fit_the_model_are_refused_before_training():
     with pytest.raises(ValueError, match="pixels"):
         fit(model, WorldModelQuality(IMAGES[:, :16]))
     assert int(model.optimizer.iterations) == 0
+
+
+def test_held_out_images_are_looked_at_before_the_first_epoch():
+    broken = IMAGES.astype("float32")
+    broken[9, 3, 4, 1] = np.nan
+    started = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: started.append(epoch)
+    )
+    for name, arguments in (
+        ("images", {"images": broken}),
+        ("train_images", {"labels": LABELS, "train_images": broken}),
+        ("retrieval_images", {"retrieval_images": broken}),
+    ):
+        arguments = {"images": IMAGES, **arguments}
+        if name == "train_images":
+            arguments["train_labels"] = LABELS
+        with pytest.raises(ValueError, match=f"`{name}` must hold finite.*image 9"):
+            fit(make_model(), note, WorldModelQuality(**arguments))
+    assert started == []
+
+
+class Kill(keras.callbacks.Callback):
+    """End a run as its third epoch begins."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_measures_at_the_epochs_of_one_that_was_not_stopped(tmp_path):
+    def run(folder, *callbacks):
+        quality = WorldModelQuality(IMAGES[:4], bank=RetrievalBank(8), every=3)
+        checkpoint = RunCheckpoint(tmp_path / folder, callbacks=[quality])
+        dataset = ImageArray(IMAGES, batch_size=6)
+        model, start = checkpoint.resume(dataset, make_model)
+        return model.fit(
+            dataset,
+            initial_epoch=start,
+            epochs=4,
+            verbose=0,
+            callbacks=[quality, checkpoint, *callbacks],
+        ).history
+
+    whole = run("whole")
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", Kill())
+    assert run("stopped") == whole
+    assert whole["rankme"][0] == whole["rankme"][2] != whole["rankme"][3]

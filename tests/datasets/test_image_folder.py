@@ -1,4 +1,5 @@
 import copy
+import hashlib
 import pickle
 
 import keras
@@ -7,6 +8,8 @@ import pytest
 from PIL import Image
 
 from keras_iwm.datasets import ImageFolder
+from keras_iwm.datasets.hashed_names import hashed_names
+from keras_iwm.datasets.image_paths import ImagePaths
 
 
 def save(path, pixels, **kwargs):
@@ -115,7 +118,7 @@ def test_every_kind_of_file_becomes_upright_rgb(tmp_path):
     save(tmp_path / "a.webp", plain(50), lossless=True)
     save(tmp_path / "b.JPEG", plain(60))
     Image.fromarray(np.full((8, 8), 70, "uint8")).save(tmp_path / "c.png")
-    Image.fromarray(np.full((8, 8, 4), 80, "uint8"), "RGBA").save(tmp_path / "d.png")
+    Image.fromarray(np.full((8, 8), 80, "uint8")).save(tmp_path / "d.gif")
     Image.fromarray(plain(90).astype("uint8")).quantize(4).save(tmp_path / "e.bmp")
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was turned: rotate 90 degrees clockwise to view.
@@ -130,24 +133,58 @@ def test_every_kind_of_file_becomes_upright_rgb(tmp_path):
     assert images[5, 5:].max() < 15
 
 
-def test_split_holds_out_a_share_of_every_class(classes):
-    train, held_out = ImageFolder(classes, (8, 8), batch_size=4).split(1 / 3, seed=1)
+def test_split_holds_out_a_share(classes):
+    dataset = ImageFolder(classes, (8, 8), batch_size=4)
+    train, held_out = dataset.split(1 / 3, seed=1)
     train_images, train_labels = train.load()
     images, labels = held_out.load()
-    assert np.bincount(train_labels).tolist() == [4, 4]
-    assert np.bincount(labels).tolist() == [2, 2]
     values = np.concatenate([train_images, images])[:, 0, 0, 0]
     assert sorted(values.tolist()) == [*range(6), *range(100, 106)]
+    np.testing.assert_array_equal(labels, images[:, 0, 0, 0] // 100)
+    np.testing.assert_array_equal(train_labels, train_images[:, 0, 0, 0] // 100)
     again, _ = ImageFolder(classes, (8, 8), batch_size=4).split(1 / 3, seed=1)
     assert again.paths == train.paths
-    np.testing.assert_array_equal(held_out[0][0], images)
+    np.testing.assert_array_equal(
+        np.concatenate([batch for batch, _ in held_out]), images
+    )
     # A batch prepared by one part is never handed out by the other.
-    assert train.num_batches == 2
+    assert train.num_batches == train.num_samples // 4
     assert len(train[0][0]) == 4
     with pytest.raises(ValueError, match="leave images on both sides"):
-        train.split(0.01)
+        train.split(0.001)
+    with pytest.raises(ValueError, match="`fraction` must be a finite number"):
+        train.split(2)
     with pytest.raises(ValueError, match="fewer than the batch size"):
-        train.split(0.75)
+        dataset.split(0.8)
+
+
+def test_a_file_stays_on_its_side_whatever_comes_or_goes(classes):
+    def sides():
+        train, held_out = ImageFolder(classes, 8, 1).split(0.3, seed=3)
+        return [{str(path) for path in part.paths} for part in (train, held_out)]
+
+    train, held_out = sides()
+    # The hash itself, as any other system must compute it.
+    for path in train | held_out:
+        name = "/".join(path.split("/")[-2:])
+        digest = hashlib.blake2b(f"3/{name}".encode(), digest_size=6).hexdigest()
+        assert (path in held_out) == (int(digest, 16) / 2**48 < 0.3)
+    (classes / "bird" / "0.png").unlink()
+    for number in range(40):
+        save(classes / "cat" / f"new_{number}.png", plain(0))
+    new_train, new_held_out = sides()
+    assert not new_train & held_out
+    assert not new_held_out & train
+    assert new_held_out - held_out
+    # How a system writes an accent does not matter.
+    folder = classes / "bird"
+    numbers = []
+    for name in ("\u00e9.png", "e\u0301.png"):
+        numbers.append(hashed_names(ImagePaths(folder, name.encode() + b"\0"), 0)[0])
+    assert numbers[0] == numbers[1]
+    many = b"".join(b"%d.jpg\0" % number for number in range(10_000))
+    shares = hashed_names(ImagePaths(folder, many), 5)
+    assert abs((shares < 0.1).mean() - 0.1) < 0.01
 
 
 def test_unusable_folders_and_files_are_named(tmp_path):
@@ -165,7 +202,7 @@ def test_unusable_folders_and_files_are_named(tmp_path):
         ImageFolder(tmp_path / "cat", (8, 8), batch_size=1, num_threads=0)
     content = (tmp_path / "good.png").read_bytes()
     (tmp_path / "cat" / "broken.png").write_bytes(content[: len(content) // 2])
-    dataset = ImageFolder(tmp_path / "cat", (8, 8), batch_size=2)
+    dataset = ImageFolder(tmp_path / "cat", (8, 8), batch_size=2, bad_files="raise")
     with pytest.raises(ValueError, match=r"broken\.png could not be read"):
         dataset[0]
     with pytest.raises(ValueError, match=r"broken\.png could not be read"):

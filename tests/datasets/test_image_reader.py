@@ -49,9 +49,9 @@ def soon_ends(number):
 
 def process_numbers(dataset):
     """The numbers of the processes of a dataset that has used both."""
-    readers = [dataset._idle_readers.get() for _ in range(2)]
+    readers = [dataset._pool.idle_readers.get() for _ in range(2)]
     for reader in readers:
-        dataset._idle_readers.put(reader)
+        dataset._pool.idle_readers.put(reader)
     return [reader._process.pid for reader in readers]
 
 
@@ -103,7 +103,7 @@ def test_the_next_epoch_is_prepared_at_the_end_of_one(folder):
     dataset = ImageFolder(folder, (16, 16), batch_size=8, num_threads=2)
     dataset[1]
     assert list(dataset._batches) == [(0, 1), (1, 0), (1, 1)]
-    prepared = dataset._batches[1, 0].result()
+    prepared, _ = dataset._batches[1, 0].result()
     dataset.epoch = 1
     assert dataset[0][0] is prepared
     pixels, _ = dataset.load(dataset.order(1)[:8])
@@ -115,15 +115,19 @@ def test_broken_files_are_named_and_the_process_reads_on(folder, tmp_path):
     broken.write_bytes((folder / "0" / "0.jpg").read_bytes()[:700])
     reader = ImageReader()
     good = folder / "0" / "0.jpg"
-    with pytest.raises(ValueError, match=r"broken\.jpg could not be read"):
-        reader.read([good, broken], (8, 8))
-    number = reader._process.pid
     expected = np.asarray(read_images([good], (8, 8), 3)[0])
-    np.testing.assert_array_equal(reader.read([good], (8, 8)), expected)
+    images, messages, dtype = reader.read([broken, good], (8, 8))
+    assert "broken.jpg could not be read" in messages[0]
+    assert (messages[1], dtype) == (None, "uint8")
+    np.testing.assert_array_equal(images[1:], expected)
+    number = reader._process.pid
+    np.testing.assert_array_equal(reader.read([good], (8, 8))[0], expected)
     assert reader._process.pid == number
     (tmp_path / "cat").mkdir()
     broken.rename(tmp_path / "cat" / "ä b.jpg")
-    dataset = ImageFolder(tmp_path, (8, 8), batch_size=1, num_processes=1)
+    dataset = ImageFolder(
+        tmp_path, (8, 8), batch_size=1, num_processes=1, bad_files="raise"
+    )
     with pytest.raises(ValueError, match=r"ä b\.jpg could not be read"):
         dataset[0]
 
@@ -131,11 +135,11 @@ def test_broken_files_are_named_and_the_process_reads_on(folder, tmp_path):
 def test_a_killed_process_is_reported_and_replaced(folder):
     reader = ImageReader()
     paths = [folder / "0" / "0.jpg"]
-    images = reader.read(paths, (8, 8))
+    images, _, _ = reader.read(paths, (8, 8))
     os.kill(reader._process.pid, signal.SIGKILL)
     with pytest.raises(RuntimeError, match="Lower `num_processes`"):
         reader.read(paths, (8, 8))
-    np.testing.assert_array_equal(reader.read(paths, (8, 8)), images)
+    np.testing.assert_array_equal(reader.read(paths, (8, 8))[0], images)
 
 
 def test_processes_know_neither_keras_nor_numpy(folder):
@@ -200,7 +204,7 @@ def test_processes_end_with_their_script(folder, end):
 def read_whole_and_drafted(path, image_size):
     """A photo that is shrunk after it was decoded, and one that is decoded small."""
     whole = fit_image(load_image(path, 3), image_size)
-    (drafted,), _ = read_images([path], image_size, 3)
+    (drafted,), _, _ = read_images([path], image_size, 3)
     return np.asarray(whole, "float32"), np.asarray(drafted, "float32")
 
 

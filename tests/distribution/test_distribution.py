@@ -32,6 +32,7 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
     check_a_classifier_is_tuned_as_on_one_device(results)
     check_a_run_goes_on_with_more_or_fewer_devices(results)
     check_every_device_draws_its_own_views_masks_and_paths(results)
+    check_all_devices_skip_what_one_of_them_cannot_take(results)
     if BACKEND == "jax":
         check_split_models_train_alike_and_are_split(results)
         check_what_cannot_be_split_is_refused_in_words(results)
@@ -94,6 +95,15 @@ def check_every_device_draws_its_own_views_masks_and_paths(results):
     assert len(results["actions"]) == COUNTS[-1]
     # The seed has advanced by one draw: a checkpoint holds one state for all.
     np.testing.assert_array_equal(results["seeds"], [[hash_seed(3, 0), 1]])
+
+
+def check_all_devices_skip_what_one_of_them_cannot_take(results):
+    for name in ("state", "loss"):
+        np.testing.assert_array_equal(
+            results[f"{name}_skipped"], results[f"{name}_left_out"]
+        )
+    assert np.isfinite(results["state_skipped"]).all()
+    assert results["apart_skipped"] == 0
 
 
 def check_split_models_train_alike_and_are_split(results):

@@ -162,10 +162,47 @@ def train(count, results):
         )
 
 
+class Batches(keras.utils.PyDataset):
+    """Batches of views; of some of them this process's share."""
+
+    def __init__(self, views):
+        super().__init__()
+        self.views = views
+
+    def __len__(self):
+        return len(self.views["source"]) // BATCH
+
+    def __getitem__(self, index):
+        rank, count = processes()
+        views = part(self.views, index * BATCH, (index + 1) * BATCH)
+        return ({key: rows[rank::count] for key, rows in views.items()},)
+
+
+def skip(count, results):
+    """Three steps, the second with NaN on the last device alone; and without it."""
+    views = make_views(BATCH * 3)
+    views["source"][2 * BATCH - 1] = np.nan
+    whole = np.r_[:BATCH, 2 * BATCH : 3 * BATCH]
+    for name, data in (
+        ("skipped", views),
+        ("left_out", {key: rows[whole] for key, rows in views.items()}),
+    ):
+        keras.utils.set_random_seed(0)
+        with on_devices(count):
+            model = make_model()
+        history = model.fit(Batches(data), shuffle=False, verbose=0).history
+        parts = (*model.variables, *model.optimizer.variables)
+        results[f"state_{name}"] = np.concatenate(
+            [np.ravel(ops.convert_to_numpy(ops.cast(v, "float32"))) for v in parts]
+        )
+        results[f"loss_{name}"] = history["loss"]
+        results[f"apart_{name}"] = max(np.ptp(copies(v), axis=0).max() for v in parts)
+
+
 def move(count, destination, results):
     """The last three steps, from a checkpoint, on other devices."""
     with on_devices(destination):
-        path, _ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
+        path, *_ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
         model = keras.models.load_model(path)
     run(model.fit, part(make_views(BATCH * STEPS), BATCH * STEPS_BEFORE, None))
     results[f"weights_moved_to_{destination}"] = flat_weights(model)
@@ -293,6 +330,7 @@ def main():
         seeded(tune, last, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
+        seeded(skip, last, results)
         results["losses_of_ranks"] = [None] * last
         torch.distributed.all_gather_object(
             results["losses_of_ranks"], results[f"loss_{last}"]
@@ -307,6 +345,7 @@ def main():
             seeded(tune, count, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
+        seeded(skip, 2, results)
     seeded(move, last, 1, results)
     if BACKEND == "jax":
         seeded(split_model, results)

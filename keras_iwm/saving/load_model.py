@@ -1,0 +1,44 @@
+"""Models from files that may come from anyone."""
+
+import keras
+
+from keras_iwm.saving.check_file import check_file
+
+
+def load_model(path, compile=True):
+    """Load a model from a `.keras` file, after a look at the file.
+
+    Like `keras.models.load_model`, but `check_file` goes first, and every message
+    names the file.
+
+    Args:
+        path: Path of the file.
+        compile: Boolean, whether to compile the model as it was saved, with its
+            optimizer's state.
+
+    Returns:
+        A `keras.Model`.
+
+    Raises:
+        ValueError: If the file is refused, see `check_file`, or its weights do not
+            fit the model that it describes.
+
+    Example:
+
+    ```python
+    import os, tempfile
+
+    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    path = os.path.join(tempfile.mkdtemp(), "model.keras")
+    model.save(path)
+    model = keras_iwm.saving.load_model(path)
+    ```
+    """
+    check_file(path)
+    try:
+        return keras.models.load_model(path, compile=compile)
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be loaded: its config and its weights do not fit each "
+            f"other. {error}"
+        ) from error
