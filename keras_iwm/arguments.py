@@ -46,7 +46,8 @@ def as_count(name, value, smallest=1, largest=None):
         refused = isinstance(value, (bool, np.bool_)) or np.ndim(value) > 0
         count = smallest - 1 if refused else int(value)
         valid = bool(count == value) and count >= smallest
-        valid = valid and (largest is None or count <= largest)
+        # No size, step or seed needs more than 64 bits.
+        valid = valid and count <= (2**63 - 1 if largest is None else largest)
     except (TypeError, ValueError, OverflowError):
         valid = False
     if not valid:

@@ -108,8 +108,11 @@ LEGAL = {
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
     # normalised within a step cannot be looked at.
-    "NaN matrix": {"features", "train_features", "test_features", "latents"},
-    "NaN images": {"latents"},
+    "NaN matrix": {
+        *("features", "train_features", "test_features", "latents"),
+        *("predictions", "bank"),  # ranked in the middle
+    },
+    "NaN images": {"latents", "predictions", "bank"},
     "[nan, nan]": {"latents"},
     "six axes": {"latents"},
     "no rows": {"latents"},
@@ -364,7 +367,7 @@ def outcome(name, values, is_right=False):
     """What a call makes of values in the place of right ones.
 
     Returns "accepted", "refused", or what was wrong with the refusal: it must name the
-    value's argument, or, where each of the values could be right, any argument.
+    value's argument, or, where one of the values could be right, any argument.
     """
     call, arguments = CALLS[name]
     try:

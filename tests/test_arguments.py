@@ -72,7 +72,7 @@ def test_a_hostile_value_is_refused_by_name(name):
     assert wrong == []
 
 
-@hypothesis.settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@hypothesis.settings(max_examples=200, derandomize=True, deadline=None, database=None)
 @hypothesis.given(strategies.sampled_from(JUNK_PAIRS), JUNK)
 def test_junk_is_refused_by_name(pair, value):
     name, argument = pair

@@ -144,5 +144,4 @@ class BankRanking(KeptState, keras.Model):
 
 def check_world_model(name, model):
     """Refuse what cannot be ranked."""
-    needed = ("feature_encoder", "predictor", "action_space", "view_generator")
-    as_object(name, model, needed, "a model such as an ImageWorldModel")
+    as_object(name, model, ("action_space",), "a model such as an ImageWorldModel")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_object
-from keras_iwm.array_arguments import check_images
+from keras_iwm.array_arguments import check_images, check_labels
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
 from keras_iwm.evaluation.untrained_copy import untrained_copy
@@ -48,13 +48,15 @@ def compare_features(
     )
     ```
     """
-    needed = ("feature_encoder", "encoder", "value_range", "image_size", "num_channels")
+    needed = ("feature_encoder", "encoder", "value_range")
     as_object("model", model, needed, "a model such as an ImageWorldModel")
-    facts = (model.image_size, model.value_range)
-    train_images = check_images(
-        train_images, *facts, "train_images", model.num_channels
-    )
-    test_images = check_images(test_images, *facts, "test_images", model.num_channels)
+    encoder = model.feature_encoder
+    facts = (encoder.image_size, encoder.value_range)
+    channels = encoder.num_channels
+    train_images = check_images(train_images, *facts, "train_images", channels)
+    test_images = check_images(test_images, *facts, "test_images", channels)
+    check_labels(train_labels, len(train_images), "train_labels")
+    check_labels(test_labels, len(test_images), "test_labels")
     as_count("num_neighbors", num_neighbors, 1, len(train_images))
     low, high = model.value_range
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from keras_iwm.arguments import as_boolean, as_count
+from keras_iwm.arguments import as_boolean, as_count, as_object
 from keras_iwm.array_arguments import check_images
 from keras_iwm.evaluation.action_probes import action_r2
-from keras_iwm.evaluation.bank_ranking import check_world_model
 from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
 from keras_iwm.evaluation.rank_summaries import clustered_mean, summarize_ranks
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
@@ -122,7 +121,8 @@ def equivariance_report(
             model.num_channels,
         )
     if control is not None:
-        check_world_model("control", control)
+        expected = "a model such as an ImageWorldModel"
+        as_object("control", control, ("image_size", "value_range"), expected)
         for name in ("image_size", "value_range", "num_channels"):
             expected, received = getattr(model, name), getattr(control, name)
             if received != expected:

@@ -41,6 +41,9 @@ def retrieval_distances(predictions, bank):
     """
     predictions = as_tensor("predictions", predictions)
     bank = as_tensor("bank", bank)
+    for name, tensor in (("predictions", predictions), ("bank", bank)):
+        if tensor.shape[0] == 0:
+            raise ValueError(f"`{name}` must hold at least one. Received: none.")
     if predictions.shape[1:] != bank.shape[1:]:
         raise ValueError(
             "`predictions` and `bank` must agree in all axes but the first. "

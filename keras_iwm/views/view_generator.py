@@ -7,6 +7,7 @@ from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.arguments import (
     as_count,
     as_object,
+    as_optional,
     as_size,
     as_transforms,
     as_value_range,
@@ -107,8 +108,7 @@ class ViewGenerator(keras.layers.Layer):
             actions = ActionSpace(as_transforms("actions", actions))
         actions.check_channels(self.num_channels)
         self.action_space = actions
-        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-            raise ValueError(f"`seed` must be an integer or None. Received: {seed!r}.")
+        seed = as_optional(as_count, "seed", seed, -(2**63))
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(
             None if seed is None else hash_seed(seed, 0)

@@ -70,10 +70,10 @@ def plot_action_sweep(
     pictures = RetrievalPictures(model, images, bank, rgb_channels)
     possible = pictures.evaluator.slots
     slots = possible if slots is None else slots
-    slots = as_names("slots", slots)
-    if not slots or not set(slots) <= set(possible):
+    names = as_names("slots", slots)
+    if not names or not set(names) <= set(possible):
         raise ValueError(
-            f"`slots` must be a list of some of {possible}. Received: {slots}"
+            f"`slots` must be a list of some of {possible}. Received: {slots!r}"
         )
     num_values = as_count("num_values", num_values)
     index = as_count("index", index, 0)
