@@ -57,13 +57,13 @@ def make_model(kind):
         return model
     backbone = downstream.WorldModelBackbone(encoder, predictor, "end_to_end")
     if kind == "classifier":
-        model = downstream.ImageClassifier(backbone, downstream.LinearHead(3))
-        model.compile(optimizer, loss=entropy, metrics=["accuracy"])
+        model = downstream.ImageClassifier(backbone, 2)
+        model.compile(optimizer, metrics=["accuracy"])
     elif kind == "segmenter":
-        model = downstream.ImageSegmenter(backbone, downstream.LinearHead(3))
+        model = downstream.ImageSegmenter(backbone, 3)
         model.compile(optimizer)
     else:
-        heads = {"one": downstream.LinearHead(3), "two": downstream.LinearHead(2)}
+        heads = {name: downstream.LinearHead(2) for name in ("one", "two")}
         model = downstream.MultiTaskModel(backbone, heads)
         model.compile(optimizer, loss={"one": entropy, "two": entropy})
     return model

@@ -340,8 +340,14 @@ def main():
         count = len(held_out[0]) // replicas * replicas
         held_out = tuple(None if part is None else part[:count] for part in held_out)
     history = output / "history.csv"
+    quality = callbacks.WorldModelQuality(
+        *held_out,
+        every=arguments.evaluate_every,
+        retrieval_images=held_out[0][: arguments.retrieval_images],
+        num_neighbors=min(10, len(held_out[0]) - 1),
+    )
     checkpoint = callbacks.RunCheckpoint(
-        checkpoints, every_seconds=arguments.save_every
+        checkpoints, every_seconds=arguments.save_every, callbacks=[quality]
     )
     with scope:
         model, epoch = checkpoint.resume(
@@ -351,12 +357,6 @@ def main():
         )
     if found:
         print(f"Resuming after epoch {epoch}, step {dataset.position}")
-    quality = callbacks.WorldModelQuality(
-        *held_out,
-        every=arguments.evaluate_every,
-        retrieval_images=held_out[0][: arguments.retrieval_images],
-        num_neighbors=min(10, len(held_out[0]) - 1),
-    )
     writers = []
     if rank == 0:
         writers.append(keras.callbacks.CSVLogger(history, append=epoch > 0))

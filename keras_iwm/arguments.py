@@ -134,6 +134,8 @@ def _as_pair(value):
 def as_size(name, value):
     """`value`, one integer or (height, width), as two positive integers."""
     try:
+        if isinstance(value, (str, bytes, dict, set)):
+            raise TypeError
         height, width = (value, value) if np.ndim(value) == 0 else value
         return as_count(name, height), as_count(name, width)
     except (TypeError, ValueError):
@@ -156,7 +158,7 @@ def as_names(name, value):
 def as_grid(name, value):
     """`value`, the number of patches along each axis, as a tuple of integers."""
     try:
-        grid = () if isinstance(value, dict) else tuple(value)
+        grid = () if isinstance(value, (str, bytes, dict, set)) else tuple(value)
         grid = tuple(as_count(name, side) for side in grid)
     except (TypeError, ValueError):
         grid = ()

@@ -63,14 +63,22 @@ HOSTILE = {
 
 # Public things that take no argument, or only Keras's own.
 WITHOUT_ARGUMENTS = {callbacks.CollapseWarning, layers.TokenDense}
-# Saves and resumes runs, and is tested with files that were damaged.
-ELSEWHERE = {callbacks.RunCheckpoint}
+# The first saves and resumes runs, and is tested with files that were damaged; the
+# other is raised by the library alone.
+ELSEWHERE = {callbacks.RunCheckpoint, callbacks.NonFiniteError}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
 SIZES = {
     *("action_dim", "epochs", "feature_dim", "grid_size", "hidden_dim", "image_size"),
-    *("index", "mlp_dim", "num_blocks", "num_candidates", "num_channels"),
+    *(
+        "index",
+        "max_skipped",
+        "mlp_dim",
+        "num_blocks",
+        "num_candidates",
+        "num_channels",
+    ),
     *("num_classes", "num_draws", "num_entries", "num_heads", "num_images"),
     *("num_layers", "num_pairs", "patch_size", "predictor_dim", "predictor_heads"),
     *("predictor_layers", "size"),
@@ -166,6 +174,7 @@ def _calls_of_classes():
             **{"probability": 0.7, "strength": 1.5},
         },
         actions.Transform: {"probability": 0.5},
+        callbacks.StopOnNonFinite: {"max_skipped": 3, "dataset": None},
         callbacks.TensorBoardScalars: {"folder": "runs"},
         callbacks.WorldModelQuality: {
             **{"images": images(), "labels": np.arange(4) % 2},

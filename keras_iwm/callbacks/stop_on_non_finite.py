@@ -5,7 +5,7 @@ import collections
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, as_object, as_optional
 from keras_iwm.backend import peek
 from keras_iwm.callbacks.non_finite_error import NonFiniteError
 
@@ -30,8 +30,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     Raises:
         NonFiniteError: In `fit`, when so many steps in a row were skipped.
-        ValueError: If `max_skipped` is less than 1; when a run begins, if the model
-            does not skip steps, for it is none of this library's.
+        ValueError: If `max_skipped` is less than 1 or `dataset` no such dataset; when
+            a run begins, if the model skips no steps, for it is none of this library's.
 
     Example:
 
@@ -48,7 +48,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def __init__(self, max_skipped=20, dataset=None):
         super().__init__()
         self.max_skipped = as_count("max_skipped", max_skipped)
-        self.dataset = dataset
+        self.dataset = as_optional(
+            as_object,
+            "dataset",
+            dataset,
+            ["batch_indices"],
+            "one of keras_iwm.datasets",
+        )
 
     def set_model(self, model):
         """Keep the model: to ask for `self.model` fills all its weights on JAX."""
@@ -109,7 +115,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _images(self, step):
         """Names or indices of the images in the batch of a step."""
-        if not hasattr(self.dataset, "batch_indices"):
+        if self.dataset is None:
             return None
         indices = self.dataset.batch_indices(
             self._start + step, self._data_epoch

@@ -23,7 +23,8 @@ class StopSignals:
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                if number not in self._previous:
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if number not in self._previous and not ignored:
                     self._previous[number] = signal.signal(number, self._note)
 
     def restore(self):

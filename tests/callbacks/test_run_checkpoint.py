@@ -333,7 +333,8 @@ def test_a_checkpoint_is_a_plain_keras_file(tmp_path):
 
 
 SCRIPT = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest's workers ignore it
 import keras
 sys.path.insert(0, {tests!r})
 from test_run_checkpoint import run
@@ -370,7 +371,9 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path, number):
 
 
 @once
-def test_a_signal_after_a_failed_fit_acts_at_once(tmp_path):
+def test_a_signal_after_a_failed_fit_acts_at_once(tmp_path, request):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     for _ in range(2):
         with pytest.raises(RuntimeError, match="killed"):
             run(tmp_path / "run", kill=Kill(1))

@@ -137,3 +137,88 @@ def test_bad_arguments_are_refused(arguments, message):
         ImageArray(**{**defaults, **arguments})
     with pytest.raises(ValueError, match="`epoch` must be an integer"):
         ImageArray(**defaults).epoch = -1
+
+
+class Batches(keras.callbacks.Callback):
+    """Notes the epochs and the steps of a run, and may interrupt it."""
+
+    def __init__(self, dataset, interrupt_at=None):
+        super().__init__()
+        self.dataset, self.interrupt_at = dataset, interrupt_at
+        self.epochs, self.steps = [], 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        if batch == 0:
+            self.epochs.append(self.dataset.epoch)
+        if batch == self.interrupt_at:
+            raise KeyboardInterrupt
+
+
+class SumOfLabels(keras.losses.Loss):
+    """Adds up to the same for the same batches in the same order, and to no other."""
+
+    def call(self, y_true, y_pred):
+        return y_true * keras.ops.mean(y_pred)
+
+
+def labelled():
+    images = np.random.default_rng(1).normal(size=(12, 2, 2, 3)).astype("float32")
+    return ImageArray(images, np.arange(12, dtype="float32"), batch_size=4)
+
+
+def linear_model():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((2, 2, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.SGD(0.01), loss=SumOfLabels())
+    return model
+
+
+def test_passes_that_do_not_train_move_no_epoch():
+    expected = linear_model()
+    expected.fit(labelled(), epochs=3, verbose=0)
+
+    dataset, model = labelled(), linear_model()
+    batches = Batches(dataset)
+    model.fit(
+        dataset, validation_data=dataset, epochs=2, verbose=0, callbacks=[batches]
+    )
+    model.evaluate(dataset, verbose=0)
+    model.predict(dataset, verbose=0)
+    model.fit(dataset, initial_epoch=2, epochs=3, verbose=0, callbacks=[batches])
+    assert batches.epochs == [0, 1, 2]
+    for one, two in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_an_interrupted_epoch_does_not_count():
+    dataset, model = labelled(), linear_model()
+    first = dataset[0][1].tolist()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(dataset, verbose=0, callbacks=[Batches(dataset, interrupt_at=1)])
+    assert dataset[0][1].tolist() == dataset[0][1].tolist() == first
+    assert [labels.tolist() for _, labels in dataset][0] == first
+    batches = Batches(dataset)
+    model.fit(dataset, verbose=0, callbacks=[batches])
+    assert batches.epochs == [0]
+    assert dataset.epoch == 1
+
+
+def test_an_epoch_can_begin_in_its_midst():
+    whole, part = linear_model(), linear_model()
+    whole.fit(labelled(), epochs=2, verbose=0)
+
+    dataset = labelled()
+    with pytest.raises(KeyboardInterrupt):
+        part.fit(dataset, verbose=0, callbacks=[Batches(dataset, interrupt_at=1)])
+    dataset.position = 2
+    batches = Batches(dataset)
+    part.fit(dataset, epochs=2, verbose=0, callbacks=[batches])
+    assert (batches.epochs, batches.steps, dataset.position) == ([0, 1], 1 + 3, 0)
+    for one, two in zip(part.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    for position in (3, -1, 0.5):
+        with pytest.raises(ValueError, match="`position`"):
+            dataset.position = position

@@ -240,8 +240,16 @@ def test_xla_counts_a_little_more(conditioning):
     ("part", "arguments", "message"),
     [
         ("layer", {}, "`model` must be"),
-        ("encoder", {"num_context": 0}, "`num_context` must be a positive integer"),
-        ("predictor", {"num_targets": 2.5}, "`num_targets` must be a positive"),
+        (
+            "encoder",
+            {"num_context": 0},
+            "`num_context` must be an integer of at least 1",
+        ),
+        (
+            "predictor",
+            {"num_targets": 2.5},
+            "`num_targets` must be an integer of at least 1",
+        ),
         ("encoder", {"num_targets": 3}, "an encoder has none"),
         ("encoder", {"num_blocks": 2}, "for a WorldModelPredictor alone"),
     ],
