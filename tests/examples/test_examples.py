@@ -69,7 +69,7 @@ def test_stopped_pretraining_resumes_exactly(tmp_path):
         labels=np.arange(60) % 3,
     )
     options = ("--data", "images.npz", "--image-size", 16, "--patch-size", 4)
-    options += ("--batch-size", 16, "--eval-limit", 6)
+    options += ("--batch-size", 16, "--eval-limit", 3)
     options += ("--retrieval-images", 2, "--drop-path-rate", 0.2, "--evaluate-every", 9)
     run("pretrain.py", *options, "--epochs", 2, "--output", "whole", cwd=tmp_path)
 
