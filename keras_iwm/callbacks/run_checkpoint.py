@@ -200,6 +200,11 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Refuses a folder in which a run has come further; goes on with this one."""
         if self._starts is None:
+            if self._resumed is not None and epoch != self._dataset.epoch:
+                raise ValueError(
+                    "`initial_epoch` of `fit` must be what `resume` has returned, "
+                    f"{self._dataset.epoch}. Received: {epoch}."
+                )
             found = self.latest(self.folder)
             if found and found[1:] > (epoch, self._offset):
                 raise ValueError(

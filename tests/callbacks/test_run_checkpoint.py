@@ -296,6 +296,11 @@ def test_bad_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match="`dataset`"):
         RunCheckpoint(tmp_path).resume(np.zeros(3), make_model)
     run(tmp_path, epochs=1)
+    checkpoint = RunCheckpoint(tmp_path, callbacks=[keras.callbacks.EarlyStopping()])
+    dataset = make_dataset()
+    model, _ = checkpoint.resume(dataset, make_model)
+    with pytest.raises(ValueError, match="`initial_epoch` .* has returned, 1"):
+        model.fit(dataset, epochs=2, verbose=0, callbacks=[checkpoint])
     dataset, other = make_dataset(), keras.callbacks.ReduceLROnPlateau()
     checkpoint = RunCheckpoint(tmp_path, callbacks=[other])
     model, epoch = checkpoint.resume(dataset, make_model)
