@@ -8,10 +8,15 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 from PIL import Image
 
 import keras_iwm  # registers what is loaded
 
+once = pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="what the program calls is tested on each backend elsewhere",
+)
 ROOT = pathlib.Path(__file__).parents[2]
 SUMMARY = (
     *("seconds", "images_per_second", "mrr", "mrr_doubled", "mrr_shuffled_action"),
@@ -138,6 +143,7 @@ def test_pretraining_moves_from_two_devices_to_one(tmp_path):
     assert int(keras.models.load_model(paths[1]).optimizer.iterations) == 6
 
 
+@once
 def test_evaluation_writes_report_and_picture(tmp_path):
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
     model.save(tmp_path / "model.keras")
@@ -157,6 +163,7 @@ def test_evaluation_writes_report_and_picture(tmp_path):
         assert picture.stat().st_size > 10_000
 
 
+@once
 def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
@@ -195,6 +202,7 @@ def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     assert "other options" in refused.stderr
 
 
+@once
 def test_tasks_are_learned_together_and_alone(tmp_path):
     # Which channel is bright, and how bright it is: both are there to be seen.
     rng = np.random.default_rng(0)
@@ -225,6 +233,7 @@ def test_tasks_are_learned_together_and_alone(tmp_path):
         assert len((folder / "history.csv").read_text().splitlines()) == 4
 
 
+@once
 def test_segmentation_writes_what_it_measures(tmp_path):
     rng = np.random.default_rng(0)
     for part in ("train", "eval"):
