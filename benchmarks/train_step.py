@@ -32,6 +32,7 @@ def parse_arguments():
         action="store_true",
         help="also with glibc's own settings, which give freed memory back",
     )
+    parser.add_argument("--before", help="an older checkout, to take turns with")
     parser.add_argument("--output", help="path of the JSON file")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -79,6 +80,10 @@ def main():
     for backend in turns.installed(arguments.backends):
         command = [*sys.argv[1:], "--worker"]
         workers[backend] = turns.Worker(__file__, command, backend)
+        if arguments.before:
+            workers[f"{backend}, before"] = turns.Worker(
+                __file__, command, backend, {"PYTHONPATH": arguments.before}
+            )
         if arguments.default_allocator:
             workers[f"{backend}, default allocator"] = turns.Worker(
                 __file__, command, backend, keep_memory=False

@@ -145,6 +145,16 @@ def as_size(name, value):
         ) from None
 
 
+def as_name(name, value):
+    """`value`, a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"`{name}` must be a string that is not empty. Received: "
+            f"{name}={shown(value)}."
+        )
+    return value
+
+
 def as_names(name, value):
     """`value`, a list of strings, as a tuple."""
     names = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else (None,)

@@ -63,9 +63,8 @@ HOSTILE = {
 
 # Public things that take no argument, or only Keras's own.
 WITHOUT_ARGUMENTS = {callbacks.CollapseWarning, layers.TokenDense}
-# The first saves and resumes runs, and is tested with files that were damaged; the
-# other is raised by the library alone.
-ELSEWHERE = {callbacks.RunCheckpoint, callbacks.NonFiniteError}
+# Raised by the library alone.
+ELSEWHERE = {callbacks.NonFiniteError}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -92,7 +91,7 @@ FRACTIONS = {
 RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
-    *("std", "delta", "t"),
+    *("std", "delta", "t", "every_seconds"),
 }
 # Hostile values that are right for arguments of these names.
 LEGAL = {
@@ -104,14 +103,15 @@ LEGAL = {
     # More than there is means all, and rates have no upper limit.
     "10**9": {
         *(*RATES, "mean", "std", "delta", "t", "predictor_multiplier", "seed"),
+        *("keep", "every_steps", "every_seconds"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label"),
     },
     # Without operations views do not differ; no images make no latents.
-    "[]": {"actions", "shared", "destructive", "latents"},
-    "()": {"actions", "shared", "destructive", "latents"},
+    "[]": {"actions", "shared", "destructive", "latents", "callbacks"},
+    "()": {"actions", "shared", "destructive", "latents", "callbacks"},
     "{}": {"learning_rate_multipliers"},
-    "'a'": {"folder"},
+    "'a'": {"folder", "monitor"},
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
@@ -174,6 +174,10 @@ def _calls_of_classes():
             **{"probability": 0.7, "strength": 1.5},
         },
         actions.Transform: {"probability": 0.5},
+        callbacks.RunCheckpoint: {
+            **{"folder": "runs", "keep": 2, "every_steps": 9, "every_seconds": 9.0},
+            **{"monitor": "val_loss", "mode": "min", "callbacks": ()},
+        },
         callbacks.StopOnNonFinite: {"max_skipped": 3, "dataset": None},
         callbacks.TensorBoardScalars: {"folder": "runs"},
         callbacks.WorldModelQuality: {

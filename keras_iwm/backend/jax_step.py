@@ -5,7 +5,7 @@ import keras
 from jax import numpy as jnp
 from keras import ops
 
-from keras_iwm.backend.faults import first_input, loss_tracker
+from keras_iwm.backend.faults import first_input, loss_tracker, skips_itself
 
 
 def take_step(model, step, arguments, before, after):
@@ -45,8 +45,8 @@ def take_step(model, step, arguments, before, after):
 def sound_step(model, state, data):
     """Take a train step as Keras does, or leave no trace where something is not finite.
 
-    Both states are there, the one that comes in and the one that goes out, and a
-    boolean selects between them.
+    The optimizer moves in a branch. Of seeds, statistics and metrics both states are
+    there, and a boolean selects between them.
 
     Args:
         model: `TrainedModel`, compiled.
@@ -73,19 +73,24 @@ def sound_step(model, state, data):
     sums = [jnp.sum(leaf, dtype="float32") for leaf in leaves if leaf is not None]
     finite = jnp.isfinite(jnp.stack(sums)).all()
 
+    def apply(optimizer_state, gradients, trainable):
+        return optimizer.stateless_apply(optimizer_state, gradients, trainable)
+
+    def keep(optimizer_state, gradients, trainable):
+        return trainable, optimizer_state
+
     def select(new, old):
         return new if new is old else jnp.where(finite, new, old)
 
-    new_trainable, new_optimizer_state = optimizer.stateless_apply(
-        optimizer_state, gradients, trainable
-    )
-    # A loss scale falls in a step that is skipped.
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    kept = {id(variable) for variable in inner.variables}
-    rows = zip(optimizer.variables, new_optimizer_state, optimizer_state, strict=True)
-    optimizer_state = [
-        select(new, old) if id(variable) in kept else new for variable, new, old in rows
-    ]
+    if skips_itself(optimizer):
+        nan = float("nan")
+        gradients = [g if g is None else jnp.where(finite, g, nan) for g in gradients]
+        trainable, optimizer_state = apply(optimizer_state, gradients, trainable)
+    else:
+        # A branch: to select between all old and new values takes longer.
+        trainable, optimizer_state = jax.lax.cond(
+            finite, apply, keep, optimizer_state, gradients, trainable
+        )
     variables = model.metrics_variables
     with keras.StatelessScope(zip(variables, new_metrics, strict=True)) as scope:
         count = first_input(x).shape[0]
@@ -96,7 +101,7 @@ def sound_step(model, state, data):
         model.faults.update_state(finite, loss)
         logs = model.get_metrics_result()
     return logs, (
-        list(map(select, new_trainable, trainable)),
+        trainable,
         list(map(select, new_non_trainable, non_trainable)),
         optimizer_state,
         [scope.get_current_value(variable) for variable in variables],

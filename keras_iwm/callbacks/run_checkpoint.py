@@ -8,9 +8,18 @@ import warnings
 
 import keras
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import (
+    as_choice,
+    as_count,
+    as_folder,
+    as_name,
+    as_optional,
+    as_positive,
+    shown,
+)
 from keras_iwm.callbacks.run_file import (
     find_runs,
+    is_better,
     mend_history,
     not_finite,
     plain_values,
@@ -105,23 +114,19 @@ class RunCheckpoint(keras.callbacks.Callback):
         callbacks=(),
     ):
         super().__init__()
-        if not str(folder):
-            raise ValueError("`folder` must be a path. Received: ''. Name a folder.")
-        if mode not in ("min", "max"):
-            raise ValueError(f"`mode` must be 'min' or 'max'. Received: {mode!r}.")
-        if every_seconds is not None and not every_seconds > 0:
-            raise ValueError(
-                "`every_seconds` must be a positive number or `None`. Received: "
-                f"{every_seconds}."
-            )
-        self.folder = pathlib.Path(folder)
+        self.folder = as_folder("folder", folder)
         self.keep = as_count("keep", keep)
-        if every_steps is not None:
-            every_steps = as_count("every_steps", every_steps)
-        self.every_steps = every_steps
-        self.every_seconds = every_seconds
-        self.monitor = monitor
-        self.mode = mode
+        self.every_steps = as_optional(as_count, "every_steps", every_steps)
+        self.every_seconds = as_optional(as_positive, "every_seconds", every_seconds)
+        self.monitor = as_optional(as_name, "monitor", monitor)
+        self.mode = as_choice("mode", mode, ("min", "max"))
+        if not isinstance(callbacks, (list, tuple)) or not all(
+            isinstance(callback, keras.callbacks.Callback) for callback in callbacks
+        ):
+            raise ValueError(
+                "`callbacks` must be a list of Keras callbacks, () for none. Received: "
+                f"callbacks={shown(callbacks)}."
+            )
         self.callbacks = list(callbacks)
         self._signals = StopSignals()
         self._best = None
@@ -196,6 +201,13 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         """Gives the signals back."""
         self._signals.restore()
+        if self.monitor is not None and self._best is None:
+            seen = sorted(self._record[-1][1]) if self._record else []
+            warnings.warn(
+                f"No `best.keras` was kept: the log never had a number for "
+                f"`monitor`, {self.monitor!r}. The last epoch's had {seen}.",
+                stacklevel=2,
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         """Refuses a folder in which a run has come further; goes on with this one."""
@@ -235,19 +247,13 @@ class RunCheckpoint(keras.callbacks.Callback):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         self._record.append([epoch, logs])
         value = logs.get(self.monitor)
-        better = self._is_better(value)
+        better = is_better(value, self._best, self.mode)
         if better:
             self._best = value
         saved = self._save(epoch + 1, 0)
         if better and saved:
             with whole_file(self.folder / "best.keras") as unfinished:
                 shutil.copyfile(saved, unfinished)
-
-    def _is_better(self, value):
-        """Whether a value of the log is the best so far; none and NaN are not."""
-        if value is None or value != value or self._best is None:
-            return value is not None and value == value
-        return value < self._best if self.mode == "min" else value > self._best
 
     def _save(self, epoch, step):
         """Writes a checkpoint, if the model is well, and stops if a signal has come."""

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import pathlib
 import re
 import warnings
@@ -190,6 +191,15 @@ def mend_history(path, record):
     if kept != lines:
         with whole_file(path) as unfinished, open(unfinished, "w", newline="") as file:
             csv.writer(file).writerows(kept)
+
+
+def is_better(value, best, mode):
+    """Whether a value of the log beats the best one; none and NaN do not."""
+    if value is None or math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value < best if mode == "min" else value > best
 
 
 def not_finite(model):

@@ -49,6 +49,7 @@ def write_index(path, paths, labels, class_names):
     header = {"format": _FORMAT, "sha256": _checksum(counts, names), "classes": counts}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Not `whole_file`: the processes of a run may write it at the same time.
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
     try:
         with open(unfinished, "wb") as file:

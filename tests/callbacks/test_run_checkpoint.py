@@ -149,6 +149,12 @@ def test_the_newest_and_the_best_checkpoints_are_kept(tmp_path):
 
 
 @once
+def test_a_value_that_is_never_logged_is_named(tmp_path):
+    with pytest.warns(UserWarning, match="`monitor`, 'typo'.*'val_loss'"):
+        run(tmp_path, epochs=1, monitor="typo")
+
+
+@once
 def test_the_best_value_goes_on_with_the_run(tmp_path):
     dataset = make_dataset()
     values = iter([3.0, 1.0, 2.0, float("nan"), 0.5])
