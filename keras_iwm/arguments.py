@@ -197,12 +197,10 @@ def as_channel_values(name, values, num_channels):
     return tuple(numbers)
 
 
-def as_folder(name, value):
-    """`value`, the path of a folder."""
+def as_path(name, value):
+    """`value`, the path of a file or folder."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
-        raise ValueError(
-            f"`{name}` must be the path of a folder. Received: {name}={shown(value)}."
-        )
+        raise ValueError(f"`{name}` must be a path. Received: {name}={shown(value)}.")
     return pathlib.Path(value)
 
 

@@ -6,16 +6,20 @@ public and new is an example of the harness, or one entry of `_calls_of_function
 """
 
 import inspect
+import os
 import re
+import tempfile
 
 import keras
 import numpy as np
 from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
+from PIL import Image
 
 from keras_iwm import (
     actions,
     backbones,
     callbacks,
+    datasets,
     distribution,
     downstream,
     evaluation,
@@ -23,14 +27,15 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    saving,
     views,
     visualization,
 )
 from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
-    *(actions, backbones, callbacks, distribution, downstream, evaluation, layers),
-    *(metrics, models, optimizers, views, visualization),
+    *(actions, backbones, callbacks, datasets, distribution, downstream, evaluation),
+    *(layers, metrics, models, optimizers, saving, views, visualization),
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -62,7 +67,11 @@ HOSTILE = {
 }
 
 # Public things that take no argument, or only Keras's own.
-WITHOUT_ARGUMENTS = {callbacks.CollapseWarning, layers.TokenDense}
+WITHOUT_ARGUMENTS = {
+    callbacks.CollapseWarning,
+    datasets.load_sample_photos,
+    layers.TokenDense,
+}
 # Raised by the library alone.
 ELSEWHERE = {callbacks.NonFiniteError}
 # Handed to Keras as they are, which takes what it can make sense of.
@@ -78,7 +87,15 @@ SIZES = {
         "num_candidates",
         "num_channels",
     ),
-    *("num_classes", "num_draws", "num_entries", "num_heads", "num_images"),
+    *(
+        "batches_per_epoch",
+        "num_crops",
+        "num_classes",
+        "num_draws",
+        "num_entries",
+        "num_heads",
+        "num_images",
+    ),
     *("num_layers", "num_pairs", "patch_size", "predictor_dim", "predictor_heads"),
     *("predictor_layers", "size"),
 }
@@ -91,27 +108,31 @@ FRACTIONS = {
 RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
-    *("std", "delta", "t", "every_seconds"),
+    *("std", "delta", "t", "every_seconds", "min_deviation"),
 }
+# Lists that may be empty: without operations views do not differ, and so on.
+NONE_OF = {"actions", "shared", "destructive", "latents", "callbacks", "augmentations"}
 # Hostile values that are right for arguments of these names.
 LEGAL = {
     # Never, not at all, no spread, the first, or the seed 0.
-    "0": {*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"},
+    "0": {
+        *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
+        *("num_processes", "background", "min_deviation"),
+    },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
     "10**9": {
         *(*RATES, "mean", "std", "delta", "t", "predictor_multiplier", "seed"),
-        *("keep", "every_steps", "every_seconds"),
+        *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label"),
     },
-    # Without operations views do not differ; no images make no latents.
-    "[]": {"actions", "shared", "destructive", "latents", "callbacks"},
-    "()": {"actions", "shared", "destructive", "latents", "callbacks"},
+    "[]": {*NONE_OF},
+    "()": {*NONE_OF},
     "{}": {"learning_rate_multipliers"},
-    "'a'": {"folder", "monitor"},
+    "'a'": {"folder", "monitor", "skipped_csv", "index"},
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
@@ -137,6 +158,11 @@ def is_legal(name, argument, label):
         return default is None or argument == "crop"  # no crop
     if isinstance(arguments[argument], bool):
         return label in ("0", "True")
+    if name in ("ImageArray", "AugmentedImages") and label.startswith("NaN"):
+        # `fit` looks at the first batch; labels may be arrays of any kind.
+        if argument == ("images" if label == "NaN images" else "labels"):
+            return True
+        return name == "ImageArray" and argument == "labels"
     if argument == "seed" and default is None and label == "-1":
         return True
     return argument in LEGAL.get(label, ())
@@ -163,6 +189,27 @@ def arguments_of(example):
     return {name: getattr(example, name) for name in names}
 
 
+def _image_folder():
+    """A folder of grey pictures, which may be images and masks."""
+    folder = tempfile.mkdtemp()
+    for number in range(4):
+        picture = Image.fromarray(np.full((16, 16), number, "uint8"))
+        picture.save(os.path.join(folder, f"{number}.png"))
+    return folder
+
+
+def _model_file():
+    path = os.path.join(tempfile.mkdtemp(), "model.keras")
+    make_encoder().save(path)
+    return path
+
+
+FOLDER = _image_folder()
+FILES = {
+    **{"image_size": 16, "num_channels": 3, "bad_files": "raise", "skipped_csv": None},
+}
+
+
 def _calls_of_classes():
     others = {
         actions.ActionSpace: {
@@ -186,6 +233,25 @@ def _calls_of_classes():
             **{"bank": evaluation.RetrievalBank(8), "every": 2, "num_neighbors": 2},
             **{"retrieval_images": images(), "by_slot": True, "batch_size": 4},
             "swapped_image": True,
+        },
+        datasets.AugmentedImages: {
+            **{"images": images(), "labels": np.arange(4) % 2, "num_classes": 2},
+            **{"augmentations": (), "batch_size": 2, "seed": 3},
+            **{"drop_remainder": True, "num_channels": 3},
+        },
+        datasets.ImageArray: {
+            **{"images": images(), "labels": np.arange(4), "batch_size": 2},
+            **{"shuffle": True, "seed": 3, "drop_remainder": True, "num_channels": 3},
+        },
+        datasets.ImageFolder: {
+            **{**FILES, "folder": FOLDER, "batch_size": 2, "seed": 3},
+            **{"num_threads": 2, "num_processes": 0, "background": 9},
+            **{"shuffle": True, "drop_remainder": True},
+            **{"max_pixels": 999, "index": None},
+        },
+        datasets.MultiTaskBatches: {
+            **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
+            **{"batches_per_epoch": 2, "num_channels": 3},
         },
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
@@ -244,6 +310,21 @@ def _calls_of_functions():
         actions.ActionSpace.default: {
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
+        },
+        datasets.check_folder: {
+            **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
+            "num_threads": 2,
+        },
+        datasets.load_images: {
+            **{**FILES, "path": FOLDER, "limit": 2, "seed": 3},
+        },
+        datasets.load_segmentation: {
+            **{**FILES, "image_folder": FOLDER, "mask_folder": FOLDER},
+            "num_threads": 2,
+        },
+        datasets.random_photo_crops: {
+            **{"photos": list(images()), "num_crops": 2, "crop_size": 4, "seed": 3},
+            **{"half": None, "min_deviation": 1.0},
         },
         distribution.own_draws: {"model": MODEL},
         distribution.tensor_parallel_layout: {
@@ -331,6 +412,8 @@ def _calls_of_functions():
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
             **{"warmup_fraction": 0.1, "weight_decay": 0.1, "ema_momentum": 0.9},
         },
+        saving.check_file: {"path": _model_file()},
+        saving.load_model: {"path": _model_file(), "compile": True},
         visualization.plot_action_sweep: {
             **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
         },

@@ -28,9 +28,13 @@ WRONG = {}
 for name, argument, label in CASES:
     if not is_legal(name, argument, label):
         WRONG.setdefault(name, []).append((argument, label))
-# Any text is a folder's name, and any number is normalised.
+# Any text may be a name or a path, and any number is normalised.
 JUNK_PAIRS = sorted(
-    {case[:2] for case in CASES if case[1] not in ("folder", "latents", "class_names")}
+    {
+        case[:2]
+        for case in CASES
+        if case[1] not in LEGAL["'a'"] | {"latents", "class_names"}
+    }
 )
 JUNK = strategies.one_of(
     strategies.text(max_size=5),

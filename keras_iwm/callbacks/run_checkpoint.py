@@ -11,9 +11,9 @@ import keras
 from keras_iwm.arguments import (
     as_choice,
     as_count,
-    as_folder,
     as_name,
     as_optional,
+    as_path,
     as_positive,
     shown,
 )
@@ -114,7 +114,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         callbacks=(),
     ):
         super().__init__()
-        self.folder = as_folder("folder", folder)
+        self.folder = as_path("folder", folder)
         self.keep = as_count("keep", keep)
         self.every_steps = as_optional(as_count, "every_steps", every_steps)
         self.every_seconds = as_optional(as_positive, "every_seconds", every_seconds)

@@ -4,7 +4,7 @@ import time
 
 import keras
 
-from keras_iwm.arguments import as_folder
+from keras_iwm.arguments import as_path
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -47,7 +47,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             raise ImportError(
                 "`TensorBoardScalars` needs tensorboardX: `pip install tensorboardX`."
             ) from error
-        self.folder = as_folder("folder", folder)
+        self.folder = as_path("folder", folder)
         self._writer = None
 
     def on_train_begin(self, logs=None):

@@ -6,6 +6,7 @@ import threading
 import keras
 import numpy as np
 
+from keras_iwm.arguments import as_count, shown
 from keras_iwm.datasets.image_array import ImageArray
 from keras_iwm.seeds import hash_seed
 
@@ -84,23 +85,35 @@ class AugmentedImages(ImageArray):
     ):
         super().__init__(
             images,
-            labels,
+            np.asarray(labels),
             batch_size,
             seed=seed,
             drop_remainder=drop_remainder,
             num_channels=num_channels,
         )
-        if self.labels.ndim != 1 or self.labels.dtype.kind not in "iu":
+        if (
+            labels is None
+            or self.labels.ndim != 1
+            or self.labels.dtype.kind not in "iu"
+        ):
             raise ValueError(
                 "`labels` must be integers of shape (num_images,). Received: shape "
                 f"{self.labels.shape}, dtype {self.labels.dtype}."
             )
+        num_classes = as_count("num_classes", num_classes)
         if self.labels.min() < 0 or self.labels.max() >= num_classes:
             raise ValueError(
-                f"`labels` must lie from 0 to {num_classes - 1}. Received labels from "
-                f"{self.labels.min()} to {self.labels.max()}."
+                f"`labels` must lie from 0 to {num_classes - 1}, below `num_classes`. "
+                f"Received labels from {self.labels.min()} to {self.labels.max()}."
             )
         self.num_classes = num_classes
+        if not isinstance(augmentations, (list, tuple)) or not all(
+            isinstance(layer, keras.Layer) for layer in augmentations
+        ):
+            raise ValueError(
+                "`augmentations` must be a list of Keras layers, () for none. "
+                f"Received: augmentations={shown(augmentations)}."
+            )
         self.augmentations = list(augmentations)
 
     def load_batch(self, index):

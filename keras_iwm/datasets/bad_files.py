@@ -5,6 +5,7 @@ import os
 import threading
 import warnings
 
+from keras_iwm.arguments import as_optional, as_path
 from keras_iwm.datasets.read_image import REMEDY
 
 # More than one file and more than this share of all: something else must be wrong.
@@ -15,7 +16,7 @@ _LOCK = threading.Lock()
 
 def check_policy(bad_files):
     """Returns `bad_files`, or raises a ValueError that names its two values."""
-    if bad_files not in ("skip", "raise"):
+    if not isinstance(bad_files, str) or bad_files not in ("skip", "raise"):
         raise ValueError(
             "`bad_files` must be 'skip' (do without them, and say so) or 'raise'. "
             f"Received: bad_files={bad_files!r}."
@@ -36,7 +37,7 @@ class BadFiles:
     def __init__(self, policy, num_files, csv_path=None):
         self.policy = check_policy(policy)
         self.num_files = num_files
-        self.csv_path = csv_path
+        self.csv_path = as_optional(as_path, "skipped_csv", csv_path)
         self.reasons = {}  # path -> why
         self._num_warned = 0
         self._csv_paths = None  # those that stand in the file already

@@ -5,7 +5,7 @@ import concurrent.futures
 
 from tqdm import tqdm
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count, as_path
 from keras_iwm.datasets.decode_image import decode
 from keras_iwm.datasets.find_images import as_paths, describe, list_images
 from keras_iwm.datasets.image_header import read_header
@@ -75,8 +75,10 @@ def check_folder(folder, decode_pixels=False, max_pixels=MAX_PIXELS, num_threads
     ```
     """
     require_pillow()
+    folder = as_path("folder", folder)
+    decode_pixels = as_boolean("decode_pixels", decode_pixels)
     max_pixels = as_count("max_pixels", max_pixels)
-    num_threads = as_count("num_threads", num_threads)
+    num_threads = as_count("num_threads", num_threads, 1, 1024)
     names, classes, left_out, lost = list_images(folder)
     paths, _, _ = as_paths(folder, names, classes)
     counts = {

@@ -5,7 +5,7 @@ import sys
 import keras
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.keras_callers import is_keras, keras_functions, keras_owner
 
 # Keras's methods that go through a dataset.
@@ -66,6 +66,8 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         super().__init__(workers=1)
         batch_size = as_count("batch_size", batch_size)
         seed = as_count("seed", seed, 0)
+        shuffle = as_boolean("shuffle", shuffle)
+        drop_remainder = as_boolean("drop_remainder", drop_remainder)
         if drop_remainder and num_samples < batch_size:
             raise ValueError(
                 f"`batch_size` must be at most the number of images, {num_samples}, "

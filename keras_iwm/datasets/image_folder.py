@@ -5,7 +5,7 @@ import copy
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.arguments import as_count, as_number
+from keras_iwm.arguments import as_count, as_number, as_path
 from keras_iwm.datasets.bad_files import BadFiles
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.hashed_names import hashed_names
@@ -134,6 +134,7 @@ class ImageFolder(EpochOrderedDataset):
         pool = ReaderPool(
             image_size, num_channels, background, max_pixels, num_threads, num_processes
         )
+        folder = as_path("folder", folder)
         paths, labels, class_names = find_indexed_images(folder, index, bad_files)
         super().__init__(
             len(paths),

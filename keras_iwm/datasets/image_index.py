@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 
+from keras_iwm.arguments import as_optional, as_path
 from keras_iwm.datasets.find_images import as_paths, find_images
 
 _FORMAT = "keras_iwm image index 1"
@@ -21,6 +22,7 @@ def find_indexed_images(folder, index, bad_files):
 
     If it does not, it is written; `None` is for no such file.
     """
+    index = as_optional(as_path, "index", index)
     if index is not None and os.path.exists(index):
         return read_index(index, folder)
     found = find_images(folder, bad_files)

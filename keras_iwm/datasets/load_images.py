@@ -1,10 +1,8 @@
 """Images and labels from a folder or an `.npz` file."""
 
-import pathlib
-
 import numpy as np
 
-from keras_iwm.arguments import as_size
+from keras_iwm.arguments import as_count, as_optional, as_path, as_size
 from keras_iwm.datasets.image_array import check_images
 from keras_iwm.datasets.image_folder import ImageFolder
 from keras_iwm.datasets.read_image import fit_image, require_pillow
@@ -65,7 +63,10 @@ def load_images(
     images.shape  # (4, 32, 32, 3)
     ```
     """
-    path = pathlib.Path(path)
+    path = as_path("path", path)
+    limit = as_optional(as_count, "limit", limit)
+    seed = as_optional(as_count, "seed", seed, 0)
+    num_channels = as_count("num_channels", num_channels)
     if image_size is not None:
         image_size = as_size("image_size", image_size)
     if path.is_dir():

@@ -3,12 +3,11 @@
 import collections
 import concurrent.futures
 import os
-import pathlib
 
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.arguments import as_count, as_size
+from keras_iwm.arguments import as_count, as_path, as_size
 from keras_iwm.datasets.bad_files import BadFiles
 from keras_iwm.datasets.decode_image import open_image
 from keras_iwm.datasets.find_images import find_images
@@ -86,7 +85,12 @@ def load_segmentation(
     image_size = as_size("image_size", image_size)
     num_channels = as_count("num_channels", num_channels)
     account = BadFiles(bad_files, 0, skipped_csv)
-    pairs = _find_pairs(image_folder, pathlib.Path(mask_folder), bad_files)
+    num_threads = as_count("num_threads", num_threads, 1, 1024)
+    pairs = _find_pairs(
+        as_path("image_folder", image_folder),
+        as_path("mask_folder", mask_folder),
+        bad_files,
+    )
     account.num_files = len(pairs)
     images, masks = [], []
     with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:

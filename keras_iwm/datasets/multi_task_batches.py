@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, shown
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.image_array import check_images
 
@@ -71,7 +71,13 @@ class MultiTaskBatches(EpochOrderedDataset):
                 f"at least one task. Received: {type(data).__name__}."
             )
         self.images, self.labels = {}, {}
-        for name, (images, labels) in data.items():
+        for name, pair in data.items():
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise ValueError(
+                    f"`data[{name!r}]` must be a pair (images, labels). Received: "
+                    f"{shown(pair)}."
+                )
+            images, labels = pair
             self.images[name] = check_images(images, num_channels, f"data[{name!r}]")
             self.labels[name] = np.asarray(labels)
             if self.labels[name].shape[:1] != (len(images),):

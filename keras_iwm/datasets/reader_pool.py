@@ -5,7 +5,7 @@ import queue
 
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_number, as_size
+from keras_iwm.arguments import as_count, as_size
 from keras_iwm.datasets.image_reader import ImageReader
 from keras_iwm.datasets.read_image import read_images
 
@@ -35,10 +35,10 @@ class ReaderPool:
     ):
         self.image_size = as_size("image_size", image_size)
         self.num_channels = as_count("num_channels", num_channels)
-        self.background = round(as_number("background", background, 0, 255))
+        self.background = as_count("background", background, 0, 255)
         self.max_pixels = as_count("max_pixels", max_pixels)
-        self.num_processes = as_count("num_processes", num_processes, 0)
-        num_threads = as_count("num_threads", num_threads)
+        self.num_processes = as_count("num_processes", num_processes, 0, 1024)
+        num_threads = as_count("num_threads", num_threads, 1, 1024)
         # With processes, a thread sends a request to one of them and waits for it.
         self.num_workers = self.num_processes or num_threads
         self._make_workers()

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, as_number, shown
 from keras_iwm.datasets.read_image import load_image, require_pillow
 
 # Of the pictures in the two wheels these are the photos in colour. Left out are the
@@ -109,8 +109,14 @@ def random_photo_crops(
     num_crops = as_count("num_crops", num_crops)
     crop_size = as_count("crop_size", crop_size)
     seed = as_count("seed", seed, 0)
-    if half not in (None, "left", "right"):
+    if not (half is None or isinstance(half, str) and half in ("left", "right")):
         raise ValueError(f"`half` must be None, 'left' or 'right'. Received: {half!r}")
+    min_deviation = as_number("min_deviation", min_deviation, 0, 255)
+    if not isinstance(photos, (dict, list, tuple)):
+        raise ValueError(
+            f"`photos` must be a dictionary or a list of arrays. Received: "
+            f"photos={shown(photos)}."
+        )
     named = photos.items() if isinstance(photos, dict) else enumerate(photos)
     regions = [_region(name, photo, crop_size, half) for name, photo in named]
     if not regions:
@@ -140,7 +146,7 @@ def _region(name, photo, crop_size, half):
     photo = np.asarray(photo)
     if photo.ndim != 3 or photo.shape[-1] != 3 or photo.dtype != np.uint8:
         raise ValueError(
-            f"Photo {name!r} must be uint8 of shape (height, width, 3). Received: "
+            f"`photos[{name!r}]` must be uint8 of shape (height, width, 3). Received: "
             f"{photo.dtype} of shape {photo.shape}"
         )
     middle = photo.shape[1] // 2

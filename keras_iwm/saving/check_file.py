@@ -1,10 +1,10 @@
 """A look at a model file before anything in it is believed."""
 
 import json
-import pathlib
 import stat
 import zipfile
 
+from keras_iwm.arguments import as_path
 from keras_iwm.saving.check_config import check_config
 from keras_iwm.saving.check_weights import check_weights
 from keras_iwm.saving.file_window import FileWindow
@@ -55,7 +55,7 @@ def check_file(path):
     keras_iwm.saving.check_file(path)
     ```
     """
-    path = pathlib.Path(path)
+    path = as_path("path", path)
     if not path.is_file():
         raise ValueError(f"`path` must be a file. Received: {str(path)!r}.")
     if not path.name.endswith((".keras", ".weights.h5")):

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_iwm.arguments import as_boolean
 from keras_iwm.saving.check_file import check_file
 
 
@@ -34,6 +35,7 @@ def load_model(path, compile=True):
     model = keras_iwm.saving.load_model(path)
     ```
     """
+    compile = as_boolean("compile", compile)
     check_file(path)
     try:
         return keras.models.load_model(path, compile=compile)

@@ -106,7 +106,7 @@ def test_a_whole_photo_crop_is_a_pillow_resize():
         ({"num_crops": 0}, "`num_crops`"),
         ({"half": "top"}, "`half`"),
         ({"photos": []}, "at least one photo"),
-        ({"photos": [np.zeros((30, 30), "uint8")]}, "Photo 0 must be uint8"),
+        ({"photos": [np.zeros((30, 30), "uint8")]}, r"`photos\[0\]` must be uint8"),
         ({"crop_size": 61}, "at most the shorter side"),
     ],
 )
