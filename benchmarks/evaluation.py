@@ -40,7 +40,9 @@ def work(arguments):
 
     import keras_iwm
 
-    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        arguments.preset, load_weights=False, seed=0
+    )
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (arguments.images, *model.image_size, 3), "uint8")
     if arguments.worker == "mrr":

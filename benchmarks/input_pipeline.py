@@ -112,7 +112,9 @@ def work(arguments):
     """Run an epoch for each line, which names a kind; answer with seconds and waits."""
     import keras_iwm
 
-    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        arguments.preset, load_weights=False, seed=0
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-4, weight_decay=0.04))
     options = (arguments.folder, model.image_size, arguments.batch_size)
     datasets = {

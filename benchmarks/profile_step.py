@@ -70,7 +70,9 @@ def main():
     import keras_iwm
 
     keras.config.set_dtype_policy(arguments.precision)
-    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        arguments.preset, load_weights=False, seed=0
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
     count = arguments.batch_size * arguments.steps
     rng = np.random.default_rng(0)

@@ -82,7 +82,9 @@ def check_activations(preset="iwm_small_224", batch_size=2):
 
     import keras_iwm
 
-    model = keras_iwm.models.ImageWorldModel.from_preset(preset, seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        preset, load_weights=False, seed=0
+    )
     weights = {
         variable.value.untyped_storage().data_ptr() for variable in model.weights
     }
@@ -121,7 +123,7 @@ def main():
     print("| preset | GFLOP an image | state, GiB | activations an image, MiB |")
     print("|---|---|---|---|")
     for preset in arguments.presets:
-        model = keras_iwm.models.ImageWorldModel.from_preset(preset)
+        model = keras_iwm.models.ImageWorldModel.from_preset(preset, load_weights=False)
         flops = keras_iwm.evaluation.flops_per_image(model, training=True)
         print(
             f"| {preset} | {flops / 1e9:.1f} | {state_bytes(model) / GIB:.2f} "

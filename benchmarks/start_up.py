@@ -42,7 +42,7 @@ start = time.perf_counter()
 import numpy as np
 import keras_iwm
 imported = time.perf_counter()
-model = keras_iwm.models.ImageWorldModel.from_preset({preset!r}, seed=0)
+model = keras_iwm.models.ImageWorldModel.from_preset({preset!r}, False, seed=0)
 model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
 images = np.zeros(({batch_size}, *model.image_size, 3), "uint8")
 built = time.perf_counter()

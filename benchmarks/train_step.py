@@ -48,7 +48,7 @@ def work(arguments):
     keras.config.set_dtype_policy(arguments.precision)
     recipe = keras_iwm.optimizers.pretraining_recipe(10_000, arguments.batch_size)
     model = keras_iwm.models.ImageWorldModel.from_preset(
-        arguments.preset, ema_momentum=recipe.ema_momentum, seed=0
+        arguments.preset, load_weights=False, ema_momentum=recipe.ema_momentum, seed=0
     )
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
     jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"

@@ -39,7 +39,9 @@ def work(arguments):
     import keras_iwm
 
     keras.config.set_dtype_policy(arguments.precision)
-    model = keras_iwm.models.ImageWorldModel.from_preset(arguments.preset, seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        arguments.preset, load_weights=False, seed=0
+    )
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
     jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(

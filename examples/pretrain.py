@@ -256,6 +256,7 @@ def make_model(arguments, steps):
     )
     model = keras_iwm.models.ImageWorldModel.from_preset(
         arguments.preset,
+        load_weights=False,
         conditioning=arguments.conditioning,
         predictor_layers=arguments.predictor_layers,
         jitter_strength=arguments.jitter_strength,

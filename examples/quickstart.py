@@ -6,8 +6,9 @@
     make quickstart ARGS="--encoder frozen-random"  # a predictor without features
 
 It trains on random crops of the colour photos that scikit-image and scikit-learn
-ship, and measures on crops of three photos that it never saw. Results, pictures and
-the model are written to runs/quickstart/. docs/log.md says what every number means.
+ship, and measures on crops of three photos that it never saw. Results, pictures, the
+model, and a preset of it are written to runs/quickstart/. docs/log.md says what every
+number means.
 """
 
 import argparse
@@ -48,6 +49,7 @@ def parse_arguments():
     )
     parser.add_argument("--epochs", type=int, default=28)
     parser.add_argument("--num-crops", type=int, default=12_800)
+    parser.add_argument("--evaluate-every", type=int, default=2, help="epochs")
     parser.add_argument("--num-evaluation", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", default="runs/quickstart")
@@ -93,7 +95,9 @@ def make_model(arguments, steps):
     )
     model = keras_iwm.models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
+        load_weights=False,
         conditioning=arguments.conditioning,
+        predictor_layers=2,
         jitter_strength=2.0,
         jitter_probability=1.0,
         ema_momentum=recipe.ema_momentum,
@@ -159,7 +163,10 @@ def main():
         callbacks=[
             timer,
             callbacks.WorldModelQuality(
-                *queries, *neighbors, every=2, retrieval_images=retrieval[:12]
+                *queries,
+                *neighbors,
+                every=arguments.evaluate_every,
+                retrieval_images=retrieval[:12],
             ),
             keras.callbacks.CSVLogger(output / "history.csv"),
         ],
@@ -176,6 +183,12 @@ def main():
         **results,
     }
     model.save(output / "model.keras")
+    facts = {
+        "data": f"crops of photos of scikit-image and scikit-learn, not {HELD_OUT}",
+        "recipe": f"examples/quickstart.py, {vars(arguments)}",
+        "results": results,
+    }
+    model.save_to_preset(output / "preset", facts, weights_dtype="float16")
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     draw(model, evaluator, output / "history.csv", train, output)
     print(json.dumps(summary, indent=2))

@@ -188,7 +188,11 @@ space = actions.ActionSpace(
     destructive=[actions.Grayscale()],
 )
 model = keras_iwm.models.ImageWorldModel.from_preset(
-    "iwm_tiny_32", actions=space, ema_momentum=recipe().ema_momentum, seed=0
+    "iwm_tiny_32",
+    load_weights=False,
+    actions=space,
+    ema_momentum=recipe().ema_momentum,
+    seed=0,
 )
 views = model.view_generator(train_images[:3], training=True)
 figure = visualization.plot_views(
@@ -272,7 +276,11 @@ operations = [
 ]
 for operation in operations[: 1 if REDUCED else None]:
     model = keras_iwm.models.ImageWorldModel.from_preset(
-        "iwm_tiny_32", actions=[operation], ema_momentum=recipe().ema_momentum, seed=0
+        "iwm_tiny_32",
+        load_weights=False,
+        actions=[operation],
+        ema_momentum=recipe().ema_momentum,
+        seed=0,
     )
     model.compile(recipe().optimizer)
     model.fit(train_images, batch_size=BATCH_SIZE, epochs=EPOCHS, verbose=2)
@@ -315,10 +323,15 @@ settings = {
     "ema_momentum": recipe().ema_momentum,
     "seed": 0,
 }
-default = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", **settings)
+default = keras_iwm.models.ImageWorldModel.from_preset(
+    "iwm_tiny_32", load_weights=False, **settings
+)
 print("default slots:", default.action_space.slots)
 model = keras_iwm.models.ImageWorldModel.from_preset(
-    "iwm_tiny_32", actions=[actions.Contrast(0.4), Gamma()], **settings
+    "iwm_tiny_32",
+    load_weights=False,
+    actions=[actions.Contrast(0.4), Gamma()],
+    **settings,
 )
 pretrain(model, grey_images, grey_test_images)
 
@@ -341,6 +354,7 @@ band_images, band_test_images = to_bands(train_images), to_bands(test_images)
 shares = band_images / 10_000
 model = keras_iwm.models.ImageWorldModel.from_preset(
     "iwm_tiny_32",
+    load_weights=False,
     value_range=(0, 10_000),
     num_channels=12,
     mean=shares.mean(axis=(0, 1, 2)),
@@ -386,7 +400,10 @@ def print_message(call):
 
 def jitter_without_colours():
     keras_iwm.models.ImageWorldModel.from_preset(
-        "iwm_tiny_32", num_channels=1, actions=[actions.ColorJitter()]
+        "iwm_tiny_32",
+        load_weights=False,
+        num_channels=1,
+        actions=[actions.ColorJitter()],
     )
 
 
@@ -395,7 +412,9 @@ def gamma_twice():
 
 
 def images_in_another_range():
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     model.compile(recipe().optimizer)
     model.fit(train_images / 255, batch_size=BATCH_SIZE, verbose=0)
 

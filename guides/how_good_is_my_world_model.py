@@ -70,6 +70,7 @@ recipe = keras_iwm.optimizers.pretraining_recipe(
 )
 model = keras_iwm.models.ImageWorldModel.from_preset(
     "iwm_tiny_32",
+    load_weights=False,
     jitter_strength=2.0,
     jitter_probability=1.0,
     ema_momentum=recipe.ema_momentum,

@@ -76,6 +76,7 @@ EXAMPLES = [
     ),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
+        load_weights=False,
         seed=3,
         num_classes=4,
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),

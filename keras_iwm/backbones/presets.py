@@ -1,4 +1,11 @@
-"""Named sizes."""
+"""Presets by name: sizes, and those that come with weights."""
+
+import pathlib
+
+from keras_iwm.arguments import as_path
+
+# Folders of weights that travel with the package, named after their size.
+TRAINED = pathlib.Path(__file__).parent / "trained"
 
 
 def _size(image_size, patch_size, encoder, predictor):
@@ -37,3 +44,82 @@ PRESETS = {
     "ijepa_base_224": _size(224, 16, (12, 768, 12), (6, 384, 12)),
     "ijepa_large_224": _size(224, 16, (24, 1024, 16), (12, 384, 16)),
 }
+
+
+def is_size(preset):
+    """Whether `preset` is the name of a size."""
+    return isinstance(preset, str) and preset in PRESETS
+
+
+def preset_folder(preset):
+    """The folder of a preset with weights.
+
+    Args:
+        preset: Name of a preset that comes with weights, or path of a folder.
+
+    Returns:
+        `pathlib.Path`.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if is_size(preset) and (TRAINED / preset).is_dir():
+        return TRAINED / preset
+    if is_size(preset):
+        raise ValueError(
+            f"`preset` {str(preset)!r} is a size without weights. For a random start "
+            f"pass load_weights=False. With weights there are: {trained_presets()}, "
+            "and folders written by `save_to_preset`."
+        )
+    path = as_path("preset", preset)
+    if path.exists():
+        return path
+    raise ValueError(
+        f"`preset` must be a name or a folder. Received: {str(preset)!r}. Names: "
+        f"{tuple(PRESETS)}; with weights: {trained_presets()}."
+    )
+
+
+def check_no_changes(preset, load_weights, arguments):
+    """Refuse to change what a folder, or trained weights, say."""
+    if arguments:
+        raise ValueError(
+            f"{', '.join(arguments)} can be changed on a named size with "
+            f"load_weights=False only. Received: preset={str(preset)!r}, "
+            f"load_weights={load_weights}. For another world model around a pretrained "
+            "encoder use `ImageWorldModel.from_encoder`."
+        )
+
+
+def encoder_arguments(preset):
+    """The arguments of the encoder of a named size."""
+    size = PRESETS[preset]
+    return {
+        "image_size": size["image_size"],
+        "patch_size": size["patch_size"],
+        **size["encoder"],
+        "initializer_stddev": 0.02 if preset.startswith("ijepa_") else None,
+        "name": "encoder",
+    }
+
+
+def feature_encoder(model, expected, preset):
+    """The encoder that a user takes away of what a preset holds, free to learn."""
+    encoder = getattr(model, "feature_encoder", model)
+    if not isinstance(encoder, expected):
+        raise ValueError(
+            f"`preset` must hold a {expected.__name__}, or a pretraining model around "
+            f"one. Received: {str(preset)!r}, which holds a {type(model).__name__}."
+        )
+    if encoder is model:
+        return model
+    # The teacher of a world model is frozen, and named so.
+    config = {**encoder.get_config(), "name": "encoder", "trainable": True}
+    learning = type(encoder).from_config(config)
+    learning.set_weights(encoder.get_weights())
+    return learning
+
+
+def trained_presets():
+    """Names of the presets that come with weights."""
+    return tuple(sorted(folder.name for folder in TRAINED.glob("*")))

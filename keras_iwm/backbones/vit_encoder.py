@@ -15,6 +15,13 @@ from keras_iwm.arguments import (
     as_value_range,
 )
 from keras_iwm.array_arguments import check_values
+from keras_iwm.backbones.presets import (
+    check_no_changes,
+    encoder_arguments,
+    feature_encoder,
+    is_size,
+    preset_folder,
+)
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
@@ -23,6 +30,7 @@ from keras_iwm.layers.patch_embedding import PatchEmbedding
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
+from keras_iwm.saving.preset_folder import load_preset
 
 # Of natural photos (ImageNet), as shares of the value range.
 PHOTO_MEAN = (0.485, 0.456, 0.406)
@@ -162,6 +170,36 @@ class ViTEncoder(ComposedModel):
         self.norm = TokenNorm(dtype=policy, name="norm")
         self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **arguments):
+        """Load a pretrained encoder, or make an untrained one of a named size.
+
+        With `load_weights=True` it is what was trained; with `load_weights=False`
+        nothing is loaded, and the encoder starts at random.
+
+        Args:
+            preset: String, a name of `keras_iwm.backbones.PRESETS`, or path of a
+                folder that `save_to_preset` has written. Of a pretraining model the
+                feature encoder is taken. `"iwm_tiny_32"` comes with weights, see
+                `ImageWorldModel.from_preset`; the other names are sizes.
+            load_weights: Boolean, whether to load the preset's weights.
+            **arguments: With a name and `load_weights=False`, what to change:
+                arguments of the constructor.
+
+        Returns:
+            A `ViTEncoder`.
+
+        Raises:
+            ValueError: If there is no such preset or it has no weights, its folder is
+                refused, or an argument cannot apply to it.
+        """
+        load_weights = as_boolean("load_weights", load_weights)
+        if load_weights or not is_size(preset):
+            check_no_changes(preset, load_weights, arguments)
+            model = load_preset(preset_folder(preset), load_weights)
+            return feature_encoder(model, cls, preset)
+        return cls(**{**encoder_arguments(preset), **arguments})
 
     def build(self, images_shape):
         """Create all weights; the constructor does it."""

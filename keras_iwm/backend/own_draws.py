@@ -27,7 +27,9 @@ def own_draws(model):
     Example:
 
     ```python
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     images = np.zeros((4, 32, 32, 3), "uint8")
     with keras_iwm.distribution.own_draws(model):
         views = model.view_generator(images, training=True)

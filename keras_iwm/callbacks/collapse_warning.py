@@ -42,7 +42,9 @@ class CollapseWarning(keras.callbacks.Callback):
     ```python
     from keras_iwm.callbacks import CollapseWarning, WorldModelQuality
 
-    model = keras_iwm.models.ImageWorldModel.from_preset("ijepa_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "ijepa_tiny_32", load_weights=False
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
     images = np.random.default_rng(0).integers(0, 256, (80, 32, 32, 3), "uint8")
     callbacks = [WorldModelQuality(images[16:]), CollapseWarning()]

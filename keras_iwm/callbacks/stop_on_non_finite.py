@@ -36,7 +36,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
     Example:
 
     ```python
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-3))
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), "uint8")
     dataset = keras_iwm.datasets.ImageArray(images, batch_size=8)

@@ -70,7 +70,9 @@ class WorldModelQuality(keras.callbacks.Callback):
     Example:
 
     ```python
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
     images = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), "uint8")
     quality = keras_iwm.callbacks.WorldModelQuality(images[16:])

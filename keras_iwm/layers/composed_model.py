@@ -2,7 +2,9 @@
 
 import keras
 
+from keras_iwm.arguments import as_boolean, as_path
 from keras_iwm.backend import KeptState
+from keras_iwm.saving.preset_folder import load_preset, save_preset
 
 
 class ComposedModel(KeptState, keras.Model):
@@ -34,6 +36,55 @@ class ComposedModel(KeptState, keras.Model):
         model = cls(**config)
         change_parts(model, changes)
         return model
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True):
+        """Load a model from a folder that `save_to_preset` has written.
+
+        The folder may come from anyone: nothing in it is run, and weights that are
+        damaged, too many, too few or of another shape are refused, all together.
+
+        Args:
+            preset: Path of the folder.
+            load_weights: Boolean. If `False`, the model is only made as the folder
+                says, and starts at random.
+
+        Returns:
+            A model of this class.
+
+        Raises:
+            ValueError: If the folder is refused, or holds a model of another class.
+        """
+        model = load_preset(
+            as_path("preset", preset), as_boolean("load_weights", load_weights)
+        )
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"`preset` must hold a {cls.__name__}. Received: {str(preset)!r}, which "
+                f"holds a {type(model).__name__}: call {type(model).__name__}."
+                "from_preset."
+            )
+        return model
+
+    def save_to_preset(self, folder, facts=None, weights_dtype="float32"):
+        """Write the model as a folder for `from_preset`, here or by KerasHub.
+
+        The folder gets `config.json`, `model.weights.h5` and `metadata.json`, with the
+        parameter count, the versions of the libraries and the checksum of the weights.
+        The optimizer stays behind; to go on training later, `save` the model.
+
+        Args:
+            folder: Path of the folder, which is made. A preset in it is replaced.
+            facts: Optional dictionary that JSON can hold, to be added to the metadata:
+                what others want to know, such as `"data"`, `"licence"`, `"recipe"` and
+                `"results"`.
+            weights_dtype: `"float32"`, or `"float16"` for half the size: numbers are
+                rounded to three digits.
+
+        Raises:
+            ValueError: If an argument cannot be meant.
+        """
+        save_preset(self, folder, facts, weights_dtype)
 
 
 def part_changes(model):

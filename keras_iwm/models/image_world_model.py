@@ -6,7 +6,14 @@ import warnings
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_choice, as_count, as_object, as_optional
+from keras_iwm.arguments import (
+    as_boolean,
+    as_choice,
+    as_count,
+    as_object,
+    as_optional,
+)
+from keras_iwm.backbones.presets import check_no_changes, is_size, preset_folder
 from keras_iwm.backbones.world_model_predictor import (
     CONDITIONINGS,
     WorldModelPredictor,
@@ -65,7 +72,9 @@ class ImageWorldModel(TeacherStudentModel):
     Example:
 
     ```python
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     model.compile(keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04))
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), "uint8")
     model.fit(images, batch_size=8)
@@ -200,35 +209,49 @@ class ImageWorldModel(TeacherStudentModel):
         return cls(encoder, predictor, view_generator, **model_arguments)
 
     @classmethod
-    def from_preset(cls, preset, **arguments):
-        """Make an untrained model of a named size.
+    def from_preset(cls, preset, load_weights=True, **arguments):
+        """Load a pretrained model, or make an untrained one of a named size.
+
+        With `load_weights=True` the model is what was trained: its sizes, views and
+        weights are the preset's. With `load_weights=False` nothing is loaded: the
+        model starts at random.
 
         Args:
-            preset: String, one of `keras_iwm.backbones.PRESETS`. Those that begin with
-                `ijepa_` have no operations and no flip, conditioning `"none"` and
-                separately predicted blocks (arXiv 2301.08243).
-            **arguments: What to change. Of the encoder: `image_size`, `patch_size`,
-                `num_channels`, `mean`, `std`, `value_range`, `drop_path_rate`,
-                `remat` and `dtype`, see `ViTEncoder`. Of the default operations:
-                `jitter_strength`, which multiplies the ranges of the shared ones (2 is
-                the paper's strong jitter), and `jitter_probability`, 0.8 by default.
-                And what `from_encoder` takes: `actions`, `conditioning`,
-                `predictor_layers`, `seed`, `ema_momentum`, `num_classes`, ...
+            preset: String, a name of `keras_iwm.backbones.PRESETS`, or path of a folder
+                that `save_to_preset` has written. `"iwm_tiny_32"` comes with weights,
+                trained on the photos of `load_sample_photos` but three; the other names
+                are sizes, for `load_weights=False`. Those that begin with `ijepa_` have
+                no operations and no flip, conditioning `"none"` and separately
+                predicted blocks (arXiv 2301.08243).
+            load_weights: Boolean, whether to load the preset's weights.
+            **arguments: With a name and `load_weights=False`, what to change. Of the
+                encoder: `image_size`, `patch_size`, `num_channels`, `mean`, `std`,
+                `value_range`, `drop_path_rate`, `remat` and `dtype`, see `ViTEncoder`.
+                Of the default operations: `jitter_strength`, which multiplies the
+                ranges of the shared ones (2 is the paper's strong jitter), and
+                `jitter_probability`, 0.8 by default. And what `from_encoder` takes:
+                `actions`, `conditioning`, `predictor_layers`, `seed`, `ema_momentum`,
+                `num_classes`, ...
 
         Returns:
             An `ImageWorldModel`.
 
         Raises:
-            ValueError: If there is no such preset, or an argument cannot apply to it.
+            ValueError: If there is no such preset or it has no weights, its folder is
+                refused, or an argument cannot apply to it.
 
         Example:
 
         ```python
         model = keras_iwm.models.ImageWorldModel.from_preset(
-            "iwm_tiny_32", predictor_layers=2, seed=0
+            "iwm_tiny_32", load_weights=False, predictor_layers=2, seed=0
         )
         ```
         """
+        load_weights = as_boolean("load_weights", load_weights)
+        if load_weights or not is_size(preset):
+            check_no_changes(preset, load_weights, arguments)
+            return super().from_preset(preset_folder(preset), load_weights)
         with warnings.catch_warnings():
             if not {"image_size", "patch_size"} & set(arguments):
                 warnings.simplefilter("ignore")  # the preset's own grid is meant

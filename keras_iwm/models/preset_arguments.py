@@ -1,7 +1,6 @@
 """From the name of a size to a world model's arguments."""
 
 from keras_iwm.actions.action_space import ActionSpace
-from keras_iwm.arguments import as_choice
 from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -29,26 +28,25 @@ def preset_arguments(
 
     Args and errors are those of `ImageWorldModel.from_preset`.
     """
-    size = PRESETS[as_choice("preset", preset, PRESETS)]
+    size = PRESETS[preset]
     # `None` leaves an argument to its default, but a crop out.
     arguments = {
         name: value
         for name, value in arguments.items()
         if value is not None or name == "crop"
     }
-    encoder = ViTEncoder(
-        size["image_size"] if image_size is None else image_size,
-        size["patch_size"] if patch_size is None else patch_size,
-        **size["encoder"],
+    changes = {"image_size": image_size, "patch_size": patch_size}
+    encoder = ViTEncoder.from_preset(
+        preset,
+        load_weights=False,
         drop_path_rate=drop_path_rate,
         value_range=value_range,
         num_channels=num_channels,
         mean=mean,
         std=std,
         remat=remat,
-        initializer_stddev=0.02 if preset.startswith("ijepa_") else None,
         dtype=dtype,
-        name="encoder",
+        **{name: value for name, value in changes.items() if value is not None},
     )
     jitter = {
         "jitter_strength": jitter_strength,

@@ -52,7 +52,7 @@ def pretraining_recipe(
     ```python
     recipe = keras_iwm.optimizers.pretraining_recipe(steps=1000, batch_size=128)
     model = keras_iwm.models.ImageWorldModel.from_preset(
-        "iwm_tiny_32", ema_momentum=recipe.ema_momentum
+        "iwm_tiny_32", load_weights=False, ema_momentum=recipe.ema_momentum
     )
     model.compile(recipe.optimizer)
     ```

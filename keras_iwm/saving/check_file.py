@@ -1,6 +1,7 @@
 """A look at a model file before anything in it is believed."""
 
 import json
+import math
 import stat
 import zipfile
 
@@ -49,7 +50,9 @@ def check_file(path):
     ```python
     import os, tempfile
 
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     path = os.path.join(tempfile.mkdtemp(), "model.keras")
     model.save(path)
     keras_iwm.saving.check_file(path)
@@ -91,10 +94,14 @@ def _check_archive(file):
         lengths = file.read(4)  # of the name and of what may follow it
         start = weights.header_offset + LOCAL_HEADER
         start += sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
-        num_values = check_weights(FileWindow(file, start, weights.file_size))
+        shapes = check_weights(FileWindow(file, start, weights.file_size))
+    check_config(as_config(config), sum(map(math.prod, shapes.values())))
+
+
+def as_config(text):
+    """What a config file says."""
     try:
-        config = json.loads(config)
-        check_config(config, num_values)
+        return json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"its {CONFIG} is no config: {error}.") from None
 

@@ -11,12 +11,12 @@ def check_weights(file):
         file: Binary file in HDF5, as Keras writes it.
 
     Returns:
-        Integer, how many numbers it holds.
+        Dictionary from the place of each weight in the file to its shape.
 
     Raises:
         ValueError: If the weights are refused.
     """
-    num_values = 0
+    shapes = {}
     with h5py.File(file, "r") as weights:
         seen = {_address(weights)}
         groups = [weights]
@@ -34,10 +34,10 @@ def check_weights(file):
                     groups.append(item)
                 elif isinstance(item, h5py.Dataset):
                     _check_dataset(item, place)
-                    num_values += item.size
+                    shapes[place] = item.shape
                 else:
                     raise ValueError(f"its {place} is no weight.")
-    return num_values
+    return shapes
 
 
 def _address(item):

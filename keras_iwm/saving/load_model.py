@@ -29,7 +29,9 @@ def load_model(path, compile=True):
     ```python
     import os, tempfile
 
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False
+    )
     path = os.path.join(tempfile.mkdtemp(), "model.keras")
     model.save(path)
     model = keras_iwm.saving.load_model(path)

@@ -12,7 +12,7 @@ from keras_iwm.models import ImageWorldModel
 
 
 def make_classifier(protocol="end_to_end", **arguments):
-    model = ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model = ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False, seed=0)
     backbone = WorldModelBackbone.from_world_model(model, protocol, **arguments)
     return ImageClassifier(backbone, 10)
 

@@ -234,7 +234,7 @@ def test_training_goes_on_from_a_file_as_if_it_had_not_stopped(train, tmp_path):
 
 
 def test_heads_are_made_anew_and_named_after_their_tasks():
-    world_model = ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    world_model = ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False, seed=0)
     backbone = WorldModelBackbone.from_world_model(world_model)
     head = LinearHead(4)
     model = MultiTaskModel(backbone, {"one": head, "two": head})
@@ -252,7 +252,7 @@ def test_heads_are_made_anew_and_named_after_their_tasks():
 
 
 def test_wrong_parts_are_refused():
-    world_model = ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    world_model = ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False, seed=0)
     make = WorldModelBackbone.from_world_model
     with pytest.raises(ValueError, match="must have a predictor.*'frozen'"):
         MultiTaskModel(make(world_model, "frozen"), {"one": LinearHead(2)})

@@ -13,7 +13,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
 @pytest.fixture(scope="module")
 def world_model():
     keras.utils.set_random_seed(1)  # not where the tests begin
-    model = ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model = ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False, seed=0)
     # Student and teacher differ, and nothing is as it was initialised.
     rng = np.random.default_rng(0)
     for part in (model.encoder, model.predictor):
@@ -149,6 +149,6 @@ def test_wrong_parts_are_refused(world_model):
         WorldModelBackbone(world_model.encoder, None, "predictor")
     with pytest.raises(ValueError, match="no use for a `predictor`"):
         WorldModelBackbone(world_model.encoder, world_model.predictor, "encoder")
-    other = ImageWorldModel.from_preset("iwm_tiny_64")
+    other = ImageWorldModel.from_preset("iwm_tiny_64", load_weights=False)
     with pytest.raises(ValueError, match="grid and width"):
         WorldModelBackbone(world_model.encoder, other.predictor, "predictor")

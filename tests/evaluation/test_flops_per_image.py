@@ -30,7 +30,7 @@ def small_predictor(conditioning, **kwargs):
 def world_model(preset="iwm_tiny_32", **kwargs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ImageWorldModel.from_preset(preset, seed=0, **kwargs)
+        return ImageWorldModel.from_preset(preset, load_weights=False, seed=0, **kwargs)
 
 
 def views_of(model, batch_size):

@@ -145,7 +145,9 @@ def test_pretraining_moves_from_two_devices_to_one(tmp_path):
 
 @once
 def test_evaluation_writes_report_and_picture(tmp_path):
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=0
+    )
     model.save(tmp_path / "model.keras")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 32, 32, 3)).astype("uint8")
@@ -169,7 +171,9 @@ def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     labels = np.arange(48) % 3
     images = rng.integers(0, 256, (48, 32, 32, 3)).astype("uint8")
     np.savez(tmp_path / "images.npz", images=images, labels=labels)
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=0
+    )
     model.save(tmp_path / "model.keras")
     options = ("model.keras", "--train", "images.npz", "--test", "images.npz")
     options += ("--epochs", 1, "--batch-size", 16, "--mix-up", 0.8, "--output", "out")
@@ -212,9 +216,9 @@ def test_tasks_are_learned_together_and_alone(tmp_path):
         images[np.arange(size), :, :, hue] += 60 + 120 * light[:, None, None]
         labels = {"hue": hue, "light": light}[name]
         np.savez(tmp_path / f"{name}.npz", images=images.astype("uint8"), labels=labels)
-    keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0).save(
-        tmp_path / "world_model.keras"
-    )
+    keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=0
+    ).save(tmp_path / "world_model.keras")
     options = ["world_model.keras", "--epochs", 3, "--batch-size", 16]
     options += ["--learning-rate", 3e-3, "--predictor-multiplier", 0.3]
     for name in ("hue", "light"):
@@ -246,7 +250,9 @@ def test_segmentation_writes_what_it_measures(tmp_path):
             mask[:3] = 9
             Image.fromarray(image).save(tmp_path / part / "images" / f"{index}.jpg")
             Image.fromarray(mask).save(tmp_path / part / "masks" / f"{index}.png")
-    model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32", seed=0)
+    model = keras_iwm.models.ImageWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=0
+    )
     model.save(tmp_path / "model.keras")
     folders = [
         argument

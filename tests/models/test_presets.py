@@ -52,7 +52,7 @@ def test_unconditioned_predictors_lack_the_action_mlp(preset, expected):
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if "tiny" in name])
 def test_small_presets_predict(preset):
-    model = ImageWorldModel.from_preset(preset, seed=0)
+    model = ImageWorldModel.from_preset(preset, load_weights=False, seed=0)
     size = PRESETS[preset]["image_size"]
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), "uint8")
     outputs = model(images)
@@ -66,6 +66,7 @@ def test_small_presets_predict(preset):
 def test_overrides_reach_their_parts():
     model = ImageWorldModel.from_preset(
         "iwm_tiny_32",
+        load_weights=False,
         conditioning="sequence",
         jitter_strength=2.0,
         jitter_probability=1.0,
@@ -95,10 +96,14 @@ def test_overrides_reach_their_parts():
 
 def test_unknown_presets_and_impossible_conditioning_are_refused():
     with pytest.raises(ValueError, match="iwm_tiny_32"):
-        ImageWorldModel.from_preset("iwm_huge")
+        ImageWorldModel.from_preset("iwm_huge", load_weights=False)
     with pytest.raises(ValueError, match="no action"):
-        ImageWorldModel.from_preset("ijepa_tiny_32", conditioning="feature")
+        ImageWorldModel.from_preset(
+            "ijepa_tiny_32", load_weights=False, conditioning="feature"
+        )
     with pytest.raises(ValueError, match="jitter_strength"):
-        ImageWorldModel.from_preset("ijepa_tiny_32", jitter_strength=2.0)
+        ImageWorldModel.from_preset(
+            "ijepa_tiny_32", load_weights=False, jitter_strength=2.0
+        )
     with pytest.raises(ValueError, match="sed"):
-        ImageWorldModel.from_preset("iwm_tiny_32", sed=3)
+        ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False, sed=3)
