@@ -10,9 +10,18 @@ import weakref
 import numpy as np
 
 from keras_iwm.datasets import image_worker
+from keras_iwm.datasets.read_image import REMEDY
 
 # Bytes that a pipe holds, where the system lets us choose: fewer, longer reads.
 _PIPE_SIZE = 2**20
+
+
+class _ProcessEndedError(Exception):
+    """The process has ended before its answer."""
+
+    def __init__(self, code):
+        super().__init__(code)
+        self.code = code
 
 
 class ImageReader:
@@ -44,22 +53,46 @@ class ImageReader:
             Tuple `(images, messages, dtype)`: an array
             `(len(paths), height, width, num_channels)` of the files' dtype, a list of
             messages, each `None` or why a file cannot be used (its image then holds
-            anything), and the name of the dtype, `None` if no file can be used.
-
-        Raises:
-            RuntimeError: If the process has ended, killed for its memory, say.
+            anything), and the name of the dtype, `None` if no file can be used. A file
+            that ends the process, by a crash of a decoder, say, is one of these.
         """
+        paths = [str(path) for path in paths]
+        shape = (*image_size, num_channels)
+        for _ in range(2):  # It may have been killed for the memory of others.
+            try:
+                return self._ask(paths, shape, options)
+            except _ProcessEndedError as error:
+                code = error.code
+        if len(paths) == 1:
+            message = (
+                f"The image file {paths[0]} ended the process that read it, twice, "
+                f"with code {code}: a crash of its decoder, or too little memory."
+            )
+            return np.empty((1, *shape), "uint8"), [message + REMEDY], None
+        # One of the files did it: each by itself.
+        *options, dtype = [*options, None, None, None][:3]
+        parts = []
+        for path in paths:
+            part = self.read([path], image_size, num_channels, *options, dtype)
+            dtype = dtype or part[2]
+            parts.append(part)
+        images = np.empty((len(paths), *shape), dtype or "uint8")
+        for image, (pixels, messages, _) in zip(images, parts, strict=True):
+            if messages[0] is None:
+                image[...] = pixels[0]
+        return images, [messages[0] for _, messages, _ in parts], dtype
+
+    def _ask(self, paths, shape, options):
+        """Lets the process read files, and starts it if there is none."""
         if self._process is None:
             self._start()
-        paths = [str(path) for path in paths]
-        request = json.dumps([paths, image_size, num_channels, *options])
         process = self._process
+        request = json.dumps([paths, shape[:2], shape[2], *options])
         try:
             process.stdin.write(request.encode() + b"\n")
             process.stdin.flush()
             messages, dtype = json.loads(process.stdout.readline())
-            shape = (len(paths), *image_size, num_channels)
-            images = np.empty(shape, dtype or "uint8")
+            images = np.empty((len(paths), *shape), dtype or "uint8")
             for image, message in zip(images, messages, strict=True):
                 if message is None:
                     pixels = memoryview(image.reshape(-1)).cast("B")
@@ -68,11 +101,7 @@ class ImageReader:
         except (OSError, EOFError, json.JSONDecodeError) as error:
             self._stop()
             self._process = None
-            raise RuntimeError(
-                "A process of `num_processes` ended while it read images, with code "
-                f"{process.returncode}. Out of memory? Lower `num_processes`, or leave "
-                "it out to decode in threads."
-            ) from error
+            raise _ProcessEndedError(process.returncode) from error
         return images, messages, dtype
 
     def _start(self):

@@ -60,8 +60,8 @@ class ComposedModel(KeptState, keras.Model):
         )
         if not isinstance(model, cls):
             raise ValueError(
-                f"`preset` must hold a {cls.__name__}. Received: {str(preset)!r}, which "
-                f"holds a {type(model).__name__}: call {type(model).__name__}."
+                f"`preset` must hold a {cls.__name__}. Received: {str(preset)!r}, "
+                f"which holds a {type(model).__name__}: call {type(model).__name__}."
                 "from_preset."
             )
         return model
