@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 
 from keras_iwm.datasets import image_worker
-from keras_iwm.datasets.read_image import REMEDY
+from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, REMEDY
 
 # Bytes that a pipe holds, where the system lets us choose: fewer, longer reads.
 _PIPE_SIZE = 2**20
@@ -40,14 +40,24 @@ class ImageReader:
     def __init__(self):
         self._process = None
 
-    def read(self, paths, image_size, num_channels=3, *options):
+    def read(
+        self,
+        paths,
+        image_size,
+        num_channels=3,
+        background=BACKGROUND,
+        max_pixels=MAX_PIXELS,
+        dtype=None,
+    ):
         """Returns what `read_images` returns, the images in one array.
 
         Args:
             paths: List of paths.
             image_size: Tuple `(height, width)`.
             num_channels: Positive integer.
-            *options: The other arguments of `read_images`.
+            background: As in `read_images`.
+            max_pixels: As in `read_images`.
+            dtype: As in `read_images`.
 
         Returns:
             Tuple `(images, messages, dtype)`: an array
@@ -58,9 +68,10 @@ class ImageReader:
         """
         paths = [str(path) for path in paths]
         shape = (*image_size, num_channels)
+        options = (image_size, num_channels, background, max_pixels)
         for _ in range(2):  # It may have been killed for the memory of others.
             try:
-                return self._ask(paths, shape, options)
+                return self._ask(shape, paths, *options, dtype)
             except _ProcessEndedError as error:
                 code = error.code
         if len(paths) == 1:
@@ -70,10 +81,9 @@ class ImageReader:
             )
             return np.empty((1, *shape), "uint8"), [message + REMEDY], None
         # One of the files did it: each by itself.
-        *options, dtype = [*options, None, None, None][:3]
         parts = []
         for path in paths:
-            part = self.read([path], image_size, num_channels, *options, dtype)
+            part = self.read([path], *options, dtype)
             dtype = dtype or part[2]
             parts.append(part)
         images = np.empty((len(paths), *shape), dtype or "uint8")
@@ -82,17 +92,16 @@ class ImageReader:
                 image[...] = pixels[0]
         return images, [messages[0] for _, messages, _ in parts], dtype
 
-    def _ask(self, paths, shape, options):
+    def _ask(self, shape, *request):
         """Lets the process read files, and starts it if there is none."""
         if self._process is None:
             self._start()
         process = self._process
-        request = json.dumps([paths, shape[:2], shape[2], *options])
         try:
-            process.stdin.write(request.encode() + b"\n")
+            process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
             messages, dtype = json.loads(process.stdout.readline())
-            images = np.empty((len(paths), *shape), dtype or "uint8")
+            images = np.empty((len(messages), *shape), dtype or "uint8")
             for image, message in zip(images, messages, strict=True):
                 if message is None:
                     pixels = memoryview(image.reshape(-1)).cast("B")

@@ -167,7 +167,7 @@ def test_a_file_that_crashes_the_process_is_a_bad_file(folder, tmp_path, monkeyp
     expected, _, _ = ImageReader().read(paths, (8, 8))
     monkeypatch.setattr(image_worker, "__file__", str(program))
     images, messages, dtype = ImageReader().read(paths, (8, 8))
-    assert dtype == "uint8"
+    assert dtype == "uint8", messages
     place = paths.index(str(bad))
     assert "ended the process that read it, twice, with code -11" in messages[place]
     assert [m for m in messages if m] == [messages[place]]
