@@ -107,9 +107,10 @@ def check_all_devices_skip_what_one_of_them_cannot_take(results):
 
 
 def check_split_models_train_alike_and_are_split(results):
-    np.testing.assert_allclose(
-        results["weights_split"], results["weights_1"], atol=1e-6
-    )
+    for name in ("split", "of_shards"):
+        np.testing.assert_allclose(
+            results[f"weights_{name}"], results["weights_1"], atol=1e-6
+        )
     shares = dict(zip(results["split_paths"], results["split_shares"], strict=True))
     assert set(shares.values()) == {0.5, 1.0}
     split = {str(path) for path, share in shares.items() if share == 0.5}

@@ -62,7 +62,8 @@ def make_model(drop_path_rate=0.0, record=None):
         model.record = model.add_weight(
             shape=(record, 7 + 4 + 16), trainable=False, name="record"
         )
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
+    # A name, for Orbax's checkpoints are read by the names of variables.
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, name="sgd"))
     return model
 
 
@@ -259,17 +260,30 @@ def draw(count, results):
     results["dropped"] = record[..., 11:]
 
 
-def split_model(results):
-    """The same five steps with every model split over two of four devices."""
+def split_over(shape):
+    """Split models and batches over devices from here on; return their mesh."""
     mesh = keras.distribution.DeviceMesh(
-        (2, 2), ("batch", "model"), keras.distribution.list_devices()[:4]
+        shape, ("batch", "model"), keras.distribution.list_devices()[: np.prod(shape)]
     )
     layout_map = keras_iwm.distribution.tensor_parallel_layout(mesh)
     keras.distribution.set_distribution(
         keras.distribution.ModelParallel(layout_map=layout_map, batch_dim_name="batch")
     )
+    return mesh
+
+
+def split_model(results):
+    """The same five steps with every model split over two of four devices.
+
+    A checkpoint in shards is written on the way, and goes on with half the devices.
+    """
+    views, folder = make_views(BATCH * STEPS), str(FOLDER / "shards")
+    before = part(views, 0, BATCH * STEPS_BEFORE)
+    after = part(views, BATCH * STEPS_BEFORE, None)
+    mesh = split_over((2, 2))
     model = make_model()
-    run(model.fit, make_views(BATCH * STEPS))
+    run(model.fit, before, [keras.callbacks.OrbaxCheckpoint(folder)])
+    run(model.fit, after)
     results["weights_split"] = flat_weights(model)
     variables = (*model.variables, *model.optimizer.variables)
     results["split_paths"] = [variable.path for variable in variables]
@@ -277,6 +291,12 @@ def split_model(results):
         np.prod(v.value.sharding.shard_shape(v.value.shape)) / np.prod(v.shape)
         for v in variables
     ]
+    split_over((1, 2))
+    moved = make_model()
+    moved.optimizer.build(moved.trainable_variables)
+    moved.load_weights(folder)
+    run(moved.fit, after)
+    results["weights_of_shards"] = flat_weights(moved)
     for name, sizes in (("heads", (24, 1, 3)), ("mlp", (24, 1, 2, 7))):
         try:
             ViTEncoder(16, 4, *sizes, name="encoder")
