@@ -53,12 +53,15 @@ def save_preset(model, folder, facts=None, weights_dtype="float32"):
         ) from None
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)
+    # A copy has neither optimizer nor metrics, and shows that the config makes one.
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(model.get_weights())
     (folder / METADATA).unlink(missing_ok=True)
     with whole_file(folder / WEIGHTS) as path:
         # Keras knows the format by the name's end.
         full = path.with_name(f"unfinished.{WEIGHTS}")
         try:
-            model.save_weights(full)
+            copy.save_weights(full)
             if weights_dtype == "float16":
                 _halve(full, path)
             else:
@@ -173,7 +176,10 @@ def _checksum(path):
 
 def _halve(source, path):
     """Copy a file of weights with its float32 numbers as float16."""
-    with h5py.File(source, "r") as weights, h5py.File(path, "w") as halved:
+    with (
+        h5py.File(source, "r") as weights,
+        h5py.File(path, "w", libver="latest") as halved,
+    ):
 
         def copy(name, item):
             if isinstance(item, h5py.Dataset):

@@ -9,7 +9,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from harness import CHANGES, MODELS, make, make_encoder, outputs_of
+from harness import CHANGES, MODELS, compile_model, fit, make, make_encoder, outputs_of
 
 from keras_iwm.backbones import PRESETS, ViTEncoder, WorldModelPredictor
 from keras_iwm.models import ImageWorldModel
@@ -32,6 +32,18 @@ def test_what_was_saved_comes_back(name, change, tmp_path):
     loaded = type(model).from_preset(tmp_path)
     np.testing.assert_array_equal(outputs_of(name, model), outputs_of(name, loaded))
     assert [w.trainable for w in loaded.weights] == [w.trainable for w in model.weights]
+
+
+def test_a_trained_model_leaves_its_optimizer_behind(tmp_path):
+    model = make("feature")
+    compile_model("feature", model)
+    fit("feature", model)
+    model.save_to_preset(tmp_path)
+    loaded = ImageWorldModel.from_preset(tmp_path)
+    for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert "optimizer" not in file
 
 
 def test_the_folder_has_kerashubs_layout(folder):
