@@ -23,7 +23,7 @@ image. So the predictor may be worth keeping:
 - fewer parameters are tuned than with the encoder.
 
 In the paper, predictor finetuning is as good as finetuning the encoder for models whose
-predictor can really apply actions. This guide pretrains a small world model, and then
+predictor can really apply actions. This guide takes a small pretrained world model and
 compares the ways to reuse it, with the one control that matters: the same predictor with
 random weights.
 """
@@ -40,39 +40,20 @@ from keras_iwm import datasets, downstream, evaluation, visualization
 
 # A reduced run, for a quick check that everything works.
 REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
-PRETRAINING_EPOCHS = 1 if REDUCED else 8
 EPOCHS = 1 if REDUCED else 10
-NUM_CROPS = 256 if REDUCED else 12_800
 NUM_LABELLED = 64 if REDUCED else 1_000
 keras.utils.set_random_seed(0)
 
 """
-## Pretrain
+## A pretrained world model
 
-Without labels, on random crops of the photos that scikit-image and scikit-learn ship.
-If you have a model, from `examples/pretrain.py` say, load it instead:
-`keras.models.load_model("model.keras")`.
+`"iwm_tiny_32"` comes with the package: it was trained without labels, on crops of seven
+of the ten photos that scikit-image and scikit-learn ship. Yours comes from a folder,
+`from_preset("my_model")`, or from a file, `keras_iwm.saving.load_model("model.keras")`.
 """
 
 photos = datasets.load_sample_photos()
-images, _ = datasets.random_photo_crops(photos, NUM_CROPS, crop_size=48)
-dataset = datasets.ImageArray(images, batch_size=64)
-recipe = keras_iwm.optimizers.pretraining_recipe(
-    steps=PRETRAINING_EPOCHS * len(dataset),
-    batch_size=64,
-    learning_rate=2e-3,
-    ema_momentum=0.98,
-)
-world_model = keras_iwm.models.ImageWorldModel.from_preset(
-    "iwm_tiny_32",
-    load_weights=False,
-    jitter_strength=2.0,
-    jitter_probability=1.0,
-    ema_momentum=recipe.ema_momentum,
-    seed=0,
-)
-world_model.compile(recipe.optimizer)
-world_model.fit(dataset, epochs=PRETRAINING_EPOCHS, verbose=2)
+world_model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
 
 """
 ## A task

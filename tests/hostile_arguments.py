@@ -131,7 +131,8 @@ LEGAL = {
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers"},
+    "{}": {"learning_rate_multipliers", "facts"},
+    "{'a': None}": {"facts"},
     "'a'": {"folder", "monitor", "skipped_csv", "index"},
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
@@ -300,7 +301,8 @@ def _calls_of_functions():
     }
     encoder = make_encoder()
     preset = {
-        **{"preset": "iwm_tiny_32", "image_size": 32, "patch_size": 8},
+        **{"preset": "iwm_tiny_32", "load_weights": False},
+        **{"image_size": 32, "patch_size": 8},
         **{"num_channels": 3, "mean": 0.5, "std": 0.2, "value_range": (0, 255)},
         **{"drop_path_rate": 0.1, "remat": False, "jitter_strength": 1.0},
         # The others are handed to `from_encoder`.
@@ -406,6 +408,12 @@ def _calls_of_functions():
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "separate_blocks": False, "seed": 3},
+        },
+        backbones.ViTEncoder.from_preset: {
+            **{"preset": "iwm_tiny_32", "load_weights": False},
+        },
+        make_encoder().save_to_preset: {
+            **{"folder": tempfile.mkdtemp(), "facts": {}, "weights_dtype": "float32"},
         },
         models.ImageWorldModel.from_preset: preset,
         optimizers.pretraining_recipe: {

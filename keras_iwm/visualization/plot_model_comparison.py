@@ -51,10 +51,10 @@ def plot_model_comparison(
     ```python
     from keras_iwm.visualization import plot_model_comparison
 
-    make_model = keras_iwm.models.ImageWorldModel.from_preset
+    from_preset = keras_iwm.models.ImageWorldModel.from_preset
     models = {
-        "equivariant": make_model("iwm_tiny_32"),
-        "invariant": make_model("iwm_tiny_32", conditioning="none"),
+        "trained": from_preset("iwm_tiny_32"),
+        "untrained": from_preset("iwm_tiny_32", load_weights=False),
     }
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), "uint8")
     bank = keras_iwm.evaluation.RetrievalBank(size=16)
