@@ -4,6 +4,7 @@ import atexit
 import gc
 import importlib.util
 import os
+import pathlib
 import shutil
 import tempfile
 
@@ -32,6 +33,36 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import keras
 import pytest
+
+# What asks nothing of a backend, or what each backend is asked elsewhere: it runs on
+# the one that is quickest to start. Guides draw pictures on each; files are read, and
+# arguments refused, before a backend sees them.
+ONE_BACKEND = "torch"
+ON_ONE_BACKEND = (
+    "datasets/test_bad_files.py",
+    "datasets/test_check_folder.py",
+    "datasets/test_damaged_files.py",
+    "datasets/test_find_images.py",
+    "datasets/test_load_images.py",
+    "datasets/test_load_segmentation.py",
+    "datasets/test_sample_photos.py",
+    "saving/test_check_file.py",
+    "test_arguments.py",
+    "test_docstring_examples.py",
+    "visualization/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip on other backends what runs on one."""
+    if keras.backend.backend() == ONE_BACKEND:
+        return
+    skip = pytest.mark.skip(reason=f"runs on {ONE_BACKEND}: nothing differs here")
+    tests = pathlib.Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(tests).as_posix()
+        if path.startswith(ON_ONE_BACKEND):
+            item.add_marker(skip)
 
 
 def pytest_collection_finish():

@@ -4,7 +4,6 @@ import inspect
 import warnings
 
 import hypothesis
-import keras
 import numpy as np
 import pytest
 from hostile_arguments import (
@@ -20,9 +19,6 @@ from hostile_arguments import (
 )
 from hypothesis import strategies
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="once is enough"
-)
 VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 WRONG = {}
 for name, argument, label in CASES:

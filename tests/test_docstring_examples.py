@@ -28,10 +28,6 @@ def public_examples():
                 yield pytest.param(code, id=f"{module.name}.{name}")
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="what examples call is tested on each backend elsewhere",
-)
 @pytest.mark.parametrize("code", list(public_examples()))
 def test_example_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -1,14 +1,9 @@
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_iwm.command_line import main
 from keras_iwm.datasets import check_folder
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="once is enough"
-)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import importlib.util
 import pathlib
 
-import keras
 import numpy as np
 import pytest
 
@@ -9,9 +8,6 @@ from keras_iwm.datasets import ImageFolder, check_folder
 from keras_iwm.datasets.read_image import load_image, read_images
 
 pytest.importorskip("tifffile")
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="once is enough"
-)
 PROGRAM = pathlib.Path(__file__).parents[2] / "benchmarks" / "fuzz_files.py"
 
 

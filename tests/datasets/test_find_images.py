@@ -1,7 +1,6 @@
 import os
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,9 +9,6 @@ from keras_iwm.datasets import ImageFolder
 from keras_iwm.datasets.find_images import find_images, list_images
 from keras_iwm.datasets.image_paths import ImagePaths
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="once is enough"
-)
 IMAGE = Image.fromarray(np.full((8, 8, 3), 50, "uint8"))
 
 

@@ -26,9 +26,6 @@ from harness import (
 import keras_iwm
 from keras_iwm.saving import check_file, load_model
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="files are the same on each backend"
-)
 WEIGHTS = "model.weights.h5"
 KERNEL = "layers/dense/vars/0"
 
