@@ -2,6 +2,7 @@
 # make test                  the whole suite on the three backends
 # make test-jax              the suite on one of them (also test-tensorflow, test-torch)
 # make lint                  ruff's checks
+# make check-wheel           the wheel alone, with each backend in turn
 # make site                  guides, documents and reference as web pages, in site/
 PYTHON ?= python3
 BACKEND ?= jax
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: site quickstart test test-jax test-tensorflow test-torch lint clean
+.PHONY: site check-wheel quickstart test test-jax test-tensorflow test-torch lint clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +37,9 @@ lint: $(VENV)/test.installed
 
 site: $(VENV)/site.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+check-wheel:
+	$(PYTHON) .ci/check_wheel.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist site runs *.egg-info

@@ -3,10 +3,9 @@
     python .ci/check_wheel.py
     python .ci/check_wheel.py --backends torch
 
-The wheel holds the files of keras_iwm that git knows, the sdist what builds it. For each
-backend there is a fresh environment without the other two, in which the first block of
-the README, a save and a load, and `keras-iwm check` must run. Ends with an error if
-anything does not.
+The wheel must hold the files of keras_iwm that git knows, the sdist what builds it. For
+each backend there is a fresh environment without the other two, in which the README's
+first block, a save and a load, and `keras-iwm check` must run.
 """
 
 import argparse
@@ -37,7 +36,7 @@ loaded = keras.saving.load_model("world_model.keras")
 np.testing.assert_array_equal(loaded.feature_encoder.predict(images), latents)
 loaded.fit(images, batch_size=64)
 keras_iwm.evaluation.evaluate_world_model(
-    loaded, images[:2], keras_iwm.evaluation.RetrievalBank(size=4)
+    loaded, images[:2, :32, :32], keras_iwm.evaluation.RetrievalBank(size=4)
 )
 keras.utils.save_img("photos/good.png", images[0])
 open("photos/bad.png", "w").write("no picture")
@@ -96,12 +95,9 @@ def use(wheel, backend, folder):
     }
     settings |= {"KERAS_BACKEND": backend, "HOME": str(home)}
     run(programs / "python", "-c", program, cwd=home, env=settings)
-    # The command needs no backend: it imports no Keras.
-    del settings["KERAS_BACKEND"]
     command = (programs / "keras-iwm", "check", "photos", "--decode")
     report = run(*command, status=1, cwd=home, env=settings)
-    assert "bad.png" in report, report
-    assert "good.png" not in report, report
+    assert "1 bad files\n  photos/bad.png" in report, report
     print(f"{backend}: good", flush=True)
 
 
