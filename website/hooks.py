@@ -17,7 +17,7 @@ from public_names import rooms
 
 LOG = logging.getLogger("mkdocs.hooks.references")
 CODE = re.compile(
-    r"(<pre.*?</pre>|<a\b.*?</a>|<h\d.*?</h\d>)|<code>([\w.]+)</code>", re.S
+    r"(<pre.*?</pre>|<a\b.*?</a>|<h\d.*?</h\d>)|<code>([\w.]*\w)</code>", re.S
 )
 ROOMS = list(rooms())
 PAGE_OF = {
