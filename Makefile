@@ -2,6 +2,9 @@
 # make test                  the whole suite on the three backends
 # make test-jax              the suite on one of them (also test-tensorflow, test-torch)
 # make lint                  ruff's checks
+# make test-keras            a part of the suite on another Keras (KERAS=3.15.0), on Torch
+# make check-wheel           the wheel alone, with each backend in turn
+# make site                  guides, documents and reference as web pages, in site/
 PYTHON ?= python3
 BACKEND ?= jax
 VENV := .venv
@@ -10,7 +13,7 @@ BIN := $(VENV)/bin
 KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: quickstart test test-jax test-tensorflow test-torch lint clean
+.PHONY: quickstart test test-jax test-tensorflow test-torch test-keras lint check-wheel site clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -29,9 +32,21 @@ test: test-jax test-tensorflow test-torch
 test-jax test-tensorflow test-torch: test-%: $(VENV)/test.installed
 	KERAS_BACKEND=$* OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
+KERAS ?= 3.15.0
+test-keras: $(VENV)/test.installed
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target build/keras keras==$(KERAS)
+	PYTHONPATH=$(CURDIR)/build/keras KERAS_BACKEND=torch OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+		tests/layers tests/models tests/optimizers $(ARGS)
+
 lint: $(VENV)/test.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+site: $(VENV)/site.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+check-wheel:
+	$(PYTHON) .ci/check_wheel.py $(ARGS)
+
 clean:
-	rm -rf $(VENV) build runs *.egg-info
+	rm -rf $(VENV) build dist site runs *.egg-info

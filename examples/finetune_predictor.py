@@ -1,6 +1,6 @@
 """How good is a pretrained world model, and what is the cheapest way to my task?
 
-    python examples/finetune_predictor.py runs/pretrain/model.keras \
+    python examples/finetune_predictor.py runs/pretrain/model.keras \\
         --train photos/train --test photos/test
 
 `--train` and `--test` are folders with one folder of images for each class, or `.npz`

@@ -1,8 +1,8 @@
 """Segment images with a pretrained world model.
 
-    python examples/segmentation.py runs/pretrain/model.keras \
-        --train-images train/images --train-masks train/masks \
-        --eval-images val/images --eval-masks val/masks \
+    python examples/segmentation.py runs/pretrain/model.keras \\
+        --train-images train/images --train-masks train/masks \\
+        --eval-images val/images --eval-masks val/masks \\
         --num-classes 11 --ignore-label 11 --image-size 96 128
 
 The mask of `scene.jpg` is `scene.png`, a grey or palette PNG whose values are classes.

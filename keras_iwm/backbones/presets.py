@@ -44,6 +44,7 @@ PRESETS = {
     "ijepa_base_224": _size(224, 16, (12, 768, 12), (6, 384, 12)),
     "ijepa_large_224": _size(224, 16, (24, 1024, 16), (12, 384, 16)),
 }
+"""Named sizes, as `from_preset` takes them: arguments of encoder and predictor."""
 
 
 def is_size(preset):
