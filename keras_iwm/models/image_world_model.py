@@ -12,6 +12,7 @@ from keras_iwm.backbones.world_model_predictor import (
     WorldModelPredictor,
 )
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.layers.position_embedding import FIXED
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
@@ -194,6 +195,8 @@ class ImageWorldModel(TeacherStudentModel):
             drop_path_rate=encoder.drop_path_rate,
             remat=encoder.remat,
             initializer_stddev=encoder.initializer_stddev,
+            # Of a table the predictor has no copy.
+            positions=encoder.positions if encoder.positions in FIXED else FIXED[0],
             dtype=encoder.dtype_policy,
             name="predictor",
         )
