@@ -2,12 +2,15 @@
 
 
 def _size(image_size, patch_size, encoder, predictor):
-    """Write down one size; encoder and predictor are (layers, width, heads)."""
+    """Write down one size; encoder and predictor are (layers, width, heads).
+
+    An encoder's MLP that is not four times as wide as it stands behind.
+    """
     return {
         "image_size": image_size,
         "patch_size": patch_size,
         "encoder": dict(
-            zip(("num_layers", "hidden_dim", "num_heads"), encoder, strict=True)
+            zip(("num_layers", "hidden_dim", "num_heads", "mlp_dim"), encoder)
         ),
         "predictor": dict(
             zip(("num_layers", "predictor_dim", "num_heads"), predictor, strict=True)
@@ -36,4 +39,7 @@ PRESETS = {
     # Appendix A of arXiv 2301.08243: width 384, as many heads as the encoder.
     "ijepa_base_224": _size(224, 16, (12, 768, 12), (6, 384, 12)),
     "ijepa_large_224": _size(224, 16, (24, 1024, 16), (12, 384, 16)),
+    "ijepa_huge_224": _size(224, 14, (32, 1280, 16), (12, 384, 16)),
+    "ijepa_huge_448": _size(448, 16, (32, 1280, 16), (12, 384, 16)),
+    "ijepa_giant_224": _size(224, 16, (40, 1408, 16, 6144), (12, 384, 16)),
 }
