@@ -1,5 +1,7 @@
 """Named sizes."""
 
+ENCODER = ("num_layers", "hidden_dim", "num_heads", "mlp_dim")
+
 
 def _size(image_size, patch_size, encoder, predictor):
     """Write down one size; encoder and predictor are (layers, width, heads).
@@ -9,9 +11,7 @@ def _size(image_size, patch_size, encoder, predictor):
     return {
         "image_size": image_size,
         "patch_size": patch_size,
-        "encoder": dict(
-            zip(("num_layers", "hidden_dim", "num_heads", "mlp_dim"), encoder)
-        ),
+        "encoder": dict(zip(ENCODER[: len(encoder)], encoder, strict=True)),
         "predictor": dict(
             zip(("num_layers", "predictor_dim", "num_heads"), predictor, strict=True)
         ),

@@ -41,20 +41,18 @@ def save_transformers(encoder, folder):
     needed = ("patch_embedding", "position_embedding", "blocks", "norm", "gated_mlp")
     as_object("encoder", encoder, needed, "a ViTEncoder")
     folder = as_path("folder", folder)
-    layers = encoder._flatten_layers()
+    modes = {layer.quantization_mode for layer in encoder._flatten_layers()}
     further = {
         "num_prefix_tokens": encoder.num_prefix_tokens,
         "layer_scale": encoder.layer_scale,
         "gated_mlp": encoder.gated_mlp,
-        "quantization_mode": next(
-            filter(None, (l.quantization_mode for l in layers)), 0
-        ),
+        "quantization_mode": modes - {None},
     }
     further = {name: value for name, value in further.items() if value}
     if further:
         raise ValueError(
-            "`encoder` must be one that transformers' IJepaModel can hold. Received one "
-            f"with {further}. Save it with `encoder.save`."
+            "`encoder` must be one that transformers' IJepaModel can hold. Received "
+            f"one with {further}. Save it with `encoder.save`."
         )
     write_safetensors(folder / WEIGHTS, transformers_arrays(encoder))
     configs = {

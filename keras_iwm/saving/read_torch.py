@@ -36,8 +36,8 @@ def read_torch(path):
     except Exception as error:  # whatever unpickling makes of rubbish
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"{path} is refused: it is damaged, or holds more than tensors, numbers and "
-            f"strings, and could run code. {type(error).__name__}: {reason}"
+            f"{path} is refused: it is damaged, or holds more than tensors, numbers "
+            f"and strings, and could run code. {type(error).__name__}: {reason}"
         ) from None
 
     def arrays_of(item):

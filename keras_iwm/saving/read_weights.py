@@ -55,7 +55,7 @@ def read_weights(path):
         arrays.update(read_safetensors(path / shard))
     if set(arrays) != set(index):
         raise ValueError(
-            f"{path / INDEX} and its files must have the same weights. Received others: "
+            f"{path / INDEX} and its files must have the same weights. Received: "
             f"{sorted(set(arrays) ^ set(index))[:20]}."
         )
     return arrays, _read_configs(path)

@@ -5,7 +5,7 @@ import numpy as np
 from keras_iwm.backbones.converters.joint_blocks import (
     block_values,
     norm_values,
-    patch_kernel_of,
+    patch_values,
 )
 from keras_iwm.backbones.converters.network_sizes import grid_of, heads_of
 from keras_iwm.backbones.converters.state_dictionary import StateDictionary
@@ -62,12 +62,7 @@ def encoder_from_timm(arrays, config, source, image_size=None, num_heads=None):
             prefix, table = prefix + table[:num_prefix], table[num_prefix:]
         values["position_embedding/prefix_tokens"] = prefix
     values |= {
-        "patch_embedding/projection/kernel": patch_kernel_of(
-            state.take("patch_embed.proj.weight", (*kernel_shape[:3], patch_size))
-        ),
-        "patch_embedding/projection/bias": state.take(
-            "patch_embed.proj.bias", (width,)
-        ),
+        **patch_values(state, "patch_embed.proj", kernel_shape),
         "position_embedding/table": table,
         **norm_values(state, "norm", "norm", width),
     }

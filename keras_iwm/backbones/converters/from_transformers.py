@@ -4,9 +4,8 @@ import numpy as np
 
 from keras_iwm.backbones.converters.joint_blocks import (
     dense_values,
-    kernel_of,
     norm_values,
-    patch_kernel_of,
+    patch_values,
 )
 from keras_iwm.backbones.converters.network_sizes import grid_of, heads_of
 from keras_iwm.backbones.converters.state_dictionary import StateDictionary
@@ -70,10 +69,7 @@ def encoder_from_transformers(arrays, config, source, image_size=None, num_heads
     _, num_positions, _ = state.shape("embeddings.position_embeddings", 3)
     grid = grid_of((num_positions,), patch_size, image_size, config["image_size"])
     values = {
-        "patch_embedding/projection/kernel": patch_kernel_of(
-            state.take(f"{PATCHES}.weight", (*kernel_shape[:3], patch_size))
-        ),
-        "patch_embedding/projection/bias": state.take(f"{PATCHES}.bias", (width,)),
+        **patch_values(state, PATCHES, kernel_shape),
         "position_embedding/table": state.take(
             "embeddings.position_embeddings", (1, num_positions, width)
         )[0],
@@ -81,25 +77,20 @@ def encoder_from_transformers(arrays, config, source, image_size=None, num_heads
     }
     for index in range(state.count(blocks)):
         theirs, ours = f"{blocks}.{index}", f"block_{index:02d}"
-        kernels, biases = zip(
-            *(
-                (
-                    kernel_of(
-                        state.take(f"{theirs}.{names[part]}.weight", (width, width))
-                    ),
-                    state.take(f"{theirs}.{names[part]}.bias", (width,)),
-                )
-                for part in ("query", "key", "value")
-            ),
-            strict=True,
-        )
+        parts = [
+            dense_values(state, f"{theirs}.{names[part]}", part, width, width)
+            for part in ("query", "key", "value")
+        ]
+        query, key, value = (list(part.values()) for part in parts)
         values |= {
             **norm_values(
                 state, f"{theirs}.layernorm_before", f"{ours}/attention_norm", width
             ),
-            f"{ours}/attention/query_key_value/kernel": np.concatenate(kernels, axis=1),
-            f"{ours}/attention/query_bias": biases[0],
-            f"{ours}/attention/value_bias": biases[2],  # the softmax cancels the key's
+            f"{ours}/attention/query_key_value/kernel": np.concatenate(
+                [query[0], key[0], value[0]], axis=1
+            ),
+            f"{ours}/attention/query_bias": query[1],
+            f"{ours}/attention/value_bias": value[1],  # the softmax cancels the key's
             **norm_values(
                 state, f"{theirs}.layernorm_after", f"{ours}/mlp_norm", width
             ),

@@ -3,14 +3,24 @@
 import numpy as np
 
 
-def kernel_of(weight):
-    """The kernel of a dense layer: Torch stores it the other way round."""
-    return weight.T
+def patch_values(state, theirs, shape):
+    """Read a convolution over patches as our product with (row, column, channel).
 
+    Args:
+        state: `StateDictionary`.
+        theirs: String, the convolution's name there.
+        shape: Tuple of integers: features, channels, and rows of a patch; it must have
+            as many columns.
 
-def patch_kernel_of(weight):
-    """A convolution over patches as a product with (row, column, channel)."""
-    return np.transpose(weight, (2, 3, 1, 0)).reshape(-1, weight.shape[0])
+    Returns:
+        Dictionary from our paths to arrays.
+    """
+    weight = state.take(f"{theirs}.weight", (*shape[:3], shape[2]))
+    kernel = np.transpose(weight, (2, 3, 1, 0)).reshape(-1, shape[0])
+    return {
+        "patch_embedding/projection/kernel": kernel,
+        "patch_embedding/projection/bias": state.take(f"{theirs}.bias", shape[:1]),
+    }
 
 
 def dense_values(state, theirs, ours, inputs, outputs):
@@ -27,7 +37,8 @@ def dense_values(state, theirs, ours, inputs, outputs):
         Dictionary from our paths to arrays.
     """
     return {
-        f"{ours}/kernel": kernel_of(state.take(f"{theirs}.weight", (outputs, inputs))),
+        # Torch stores it the other way round.
+        f"{ours}/kernel": state.take(f"{theirs}.weight", (outputs, inputs)).T,
         f"{ours}/bias": state.take(f"{theirs}.bias", (outputs,)),
     }
 
@@ -68,7 +79,7 @@ def block_values(state, blocks, width):
         )
         values |= {
             **norm_values(state, f"{theirs}.norm1", f"{ours}/attention_norm", width),
-            f"{ours}/attention/query_key_value/kernel": kernel_of(joint),
+            f"{ours}/attention/query_key_value/kernel": joint.T,
             f"{ours}/attention/query_bias": query,
             f"{ours}/attention/value_bias": value,
             **dense_values(

@@ -71,8 +71,8 @@ def grid_of(counts, patch_size, image_size, stated=None):
     grid = tuple(side // patch_size for side in size)
     if any(side % patch_size for side in size) or math.prod(grid) not in counts:
         raise ValueError(
-            f"`image_size` must have {counts[0]} patches of {patch_size} pixels, as the "
-            f"network was trained with. Received: image_size={shown(wanted)}. Leave it "
+            f"`image_size` must have {counts[0]} patches of {patch_size} pixels, as "
+            f"the network was trained with. Received: image_size={shown(wanted)}. Leave it "
             "out: the encoder takes images of other sizes as it is."
         )
     return grid
@@ -108,7 +108,7 @@ def kind_of_positions(table, grid_size, wanted, learned):
             return kind
     if wanted is not None:
         raise ValueError(
-            f"`positions` must be 'learned' or 'learned_antialiased' for these weights, "
+            "`positions` must be 'learned' or 'learned_antialiased' for these weights, "
             f"whose table is no other. Received: positions={wanted!r}."
         )
     return learned

@@ -55,8 +55,8 @@ class StateDictionary:
         shape = self.arrays[name].shape if name in self.arrays else None
         if shape is None or len(shape) != num_axes or 0 in shape:
             raise ValueError(
-                f"{self.source} must hold {name} with {num_axes} axes, from which sizes "
-                f"are read. Received: {'none' if shape is None else shape}, beside "
+                f"{self.source} must hold {name} with {num_axes} axes, from which "
+                f"sizes are read. Received: {'none' if shape is None else shape}, beside "
                 f"{sorted(self.arrays)[:MOST_NAMES]}."
             )
         return shape
