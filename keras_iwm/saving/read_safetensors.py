@@ -46,7 +46,7 @@ def read_safetensors(path):
             raise ValueError(f"its arrays end at {end} of {len(content) - start} bytes")
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError(
-            f"{path} is no safetensors file, or damaged: {error}."
+            f"{path} is damaged, or no safetensors file: {error}."
         ) from None
     return {
         name: _array(content[start + first : start + last], dtype, shape)

@@ -72,8 +72,8 @@ def grid_of(counts, patch_size, image_size, stated=None):
     if any(side % patch_size for side in size) or math.prod(grid) not in counts:
         raise ValueError(
             f"`image_size` must have {counts[0]} patches of {patch_size} pixels, as "
-            f"the network was trained with. Received: image_size={shown(wanted)}. Leave it "
-            "out: the encoder takes images of other sizes as it is."
+            f"the network was trained with. Received: image_size={shown(wanted)}. "
+            "Leave it out: the encoder takes images of other sizes as it is."
         )
     return grid
 

@@ -56,7 +56,7 @@ class StateDictionary:
         if shape is None or len(shape) != num_axes or 0 in shape:
             raise ValueError(
                 f"{self.source} must hold {name} with {num_axes} axes, from which "
-                f"sizes are read. Received: {'none' if shape is None else shape}, beside "
+                f"sizes are read. Received: {shape} beside "
                 f"{sorted(self.arrays)[:MOST_NAMES]}."
             )
         return shape
