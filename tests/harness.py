@@ -51,6 +51,7 @@ EXAMPLES = [
     layers.PatchEmbedding(4, 12),
     layers.SelfAttention(3, "zeros"),
     layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),
+    layers.TransformerBlock(2, 9, epsilon=1e-5, layer_scale=0.1, gated_mlp=True),
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
@@ -71,9 +72,15 @@ EXAMPLES = [
     backbones.ViTEncoder(
         (16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), num_channels=2, mean=0.4, remat=True
     ),
+    backbones.ViTEncoder(
+        *((16, 24), 4, 16, 1, 2),
+        **{"positions": "learned", "epsilon": 1e-5, "num_prefix_tokens": 2},
+        **{"layer_scale": 0.1, "gated_mlp": True},
+    ),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
+    backbones.WorldModelPredictor((4, 6), 16, 12, 1, 2, positions="columns_first"),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
         load_weights=False,

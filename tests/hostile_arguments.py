@@ -12,8 +12,10 @@ import tempfile
 
 import keras
 import numpy as np
+import torch
 from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
 from PIL import Image
+from reference import published_vit
 
 from keras_iwm import (
     actions,
@@ -96,7 +98,14 @@ SIZES = {
         "num_heads",
         "num_images",
     ),
-    *("num_layers", "num_pairs", "patch_size", "predictor_dim", "predictor_heads"),
+    *(
+        "num_layers",
+        "num_pairs",
+        "num_prefix_tokens",
+        "patch_size",
+        "predictor_dim",
+        "predictor_heads",
+    ),
     *("predictor_layers", "size"),
 }
 FRACTIONS = {
@@ -108,7 +117,7 @@ FRACTIONS = {
 RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
-    *("std", "delta", "t", "every_seconds", "min_deviation"),
+    *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
 }
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {"actions", "shared", "destructive", "latents", "callbacks", "augmentations"}
@@ -117,7 +126,7 @@ LEGAL = {
     # Never, not at all, no spread, the first, or the seed 0.
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
-        *("num_processes", "background", "min_deviation"),
+        *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
     },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
     # A pixel can be below zero, and so can the class that is left out.
@@ -127,7 +136,7 @@ LEGAL = {
         *(*RATES, "mean", "std", "delta", "t", "predictor_multiplier", "seed"),
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
-        *("num_context", "num_targets", "ignore_label"),
+        *("num_context", "num_targets", "ignore_label", "layer_scale"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
@@ -199,6 +208,18 @@ def _image_folder():
     return folder
 
 
+def _published_file():
+    """What I-JEPA's code would write of a tiny model."""
+    parts = published_vit.random_checkpoint(0)
+    content = {
+        part: {name: torch.tensor(array) for name, array in state.items()}
+        for part, state in parts.items()
+    }
+    path = os.path.join(tempfile.mkdtemp(), "small.pth.tar")
+    torch.save(content, path)
+    return path
+
+
 def _model_file():
     path = os.path.join(tempfile.mkdtemp(), "model.keras")
     make_encoder().save(path)
@@ -206,6 +227,10 @@ def _model_file():
 
 
 FOLDER = _image_folder()
+PUBLISHED = {
+    **{"path": _published_file(), "image_size": 12, "num_heads": 2},
+    **{"value_range": (0, 255), "dtype": None},
+}
 FILES = {
     **{"image_size": 16, "num_channels": 3, "bad_files": "raise", "skipped_csv": None},
 }
@@ -313,6 +338,10 @@ def _calls_of_functions():
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
         },
+        backbones.read_published: {**PUBLISHED, "which": "encoder", "positions": None},
+        backbones.save_transformers: {
+            **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
+        },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
             "num_threads": 2,
@@ -388,7 +417,8 @@ def _calls_of_functions():
         evaluation.untrained_copy: {"model": MODEL, "seed": 3},
         layers.normalize_latents: {"latents": LATENTS},
         layers.sincos_positions: {
-            **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)}
+            **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
+            "columns_first": False,
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},
@@ -416,6 +446,7 @@ def _calls_of_functions():
             **{"folder": tempfile.mkdtemp(), "facts": {}, "weights_dtype": "float32"},
         },
         models.ImageWorldModel.from_preset: preset,
+        models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
             **{"warmup_fraction": 0.1, "weight_decay": 0.1, "ema_momentum": 0.9},

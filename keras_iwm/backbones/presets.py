@@ -3,19 +3,23 @@
 import pathlib
 
 from keras_iwm.arguments import as_path
+from keras_iwm.saving.hub_files import hub_files
 
 # Folders of weights that travel with the package, named after their size.
 TRAINED = pathlib.Path(__file__).parent / "trained"
 
+ENCODER = ("num_layers", "hidden_dim", "num_heads", "mlp_dim")
+
 
 def _size(image_size, patch_size, encoder, predictor):
-    """Write down one size; encoder and predictor are (layers, width, heads)."""
+    """Write down one size; encoder and predictor are (layers, width, heads).
+
+    An encoder's MLP that is not four times as wide as it stands behind.
+    """
     return {
         "image_size": image_size,
         "patch_size": patch_size,
-        "encoder": dict(
-            zip(("num_layers", "hidden_dim", "num_heads"), encoder, strict=True)
-        ),
+        "encoder": dict(zip(ENCODER[: len(encoder)], encoder, strict=True)),
         "predictor": dict(
             zip(("num_layers", "predictor_dim", "num_heads"), predictor, strict=True)
         ),
@@ -43,6 +47,9 @@ PRESETS = {
     # Appendix A of arXiv 2301.08243: width 384, as many heads as the encoder.
     "ijepa_base_224": _size(224, 16, (12, 768, 12), (6, 384, 12)),
     "ijepa_large_224": _size(224, 16, (24, 1024, 16), (12, 384, 16)),
+    "ijepa_huge_224": _size(224, 14, (32, 1280, 16), (12, 384, 16)),
+    "ijepa_huge_448": _size(448, 16, (32, 1280, 16), (12, 384, 16)),
+    "ijepa_giant_224": _size(224, 16, (40, 1408, 16, 6144), (12, 384, 16)),
 }
 """Named sizes, as `from_preset` takes them: arguments of encoder and predictor."""
 
@@ -52,11 +59,12 @@ def is_size(preset):
     return isinstance(preset, str) and preset in PRESETS
 
 
-def preset_folder(preset):
-    """The folder of a preset with weights.
+def preset_path(preset):
+    """Where a preset with weights lies on this machine.
 
     Args:
-        preset: Name of a preset that comes with weights, or path of a folder.
+        preset: Name of a preset that comes with weights, path of a folder or file, or
+            `"hf://organisation/model"`, which is downloaded once.
 
     Returns:
         `pathlib.Path`.
@@ -73,10 +81,13 @@ def preset_folder(preset):
             "and folders written by `save_to_preset`."
         )
     path = as_path("preset", preset)
+    if str(preset).startswith("hf://"):
+        return hub_files(preset)
     if path.exists():
         return path
     raise ValueError(
-        f"`preset` must be a name or a folder. Received: {str(preset)!r}. Names: "
+        "`preset` must be a name, a folder or file that is there, or "
+        f"'hf://organisation/model'. Received: {str(preset)!r}. Names: "
         f"{tuple(PRESETS)}; with weights: {trained_presets()}."
     )
 
@@ -102,23 +113,6 @@ def encoder_arguments(preset):
         "initializer_stddev": 0.02 if preset.startswith("ijepa_") else None,
         "name": "encoder",
     }
-
-
-def feature_encoder(model, expected, preset):
-    """The encoder that a user takes away of what a preset holds, free to learn."""
-    encoder = getattr(model, "feature_encoder", model)
-    if not isinstance(encoder, expected):
-        raise ValueError(
-            f"`preset` must hold a {expected.__name__}, or a pretraining model around "
-            f"one. Received: {str(preset)!r}, which holds a {type(model).__name__}."
-        )
-    if encoder is model:
-        return model
-    # The teacher of a world model is frozen, and named so.
-    config = {**encoder.get_config(), "name": "encoder", "trainable": True}
-    learning = type(encoder).from_config(config)
-    learning.set_weights(encoder.get_weights())
-    return learning
 
 
 def trained_presets():

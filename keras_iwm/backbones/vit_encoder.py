@@ -3,38 +3,29 @@
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import (
     as_boolean,
-    as_channel_values,
+    as_choice,
     as_count,
     as_number,
+    as_optional,
+    as_positive,
     as_size,
     as_value_range,
 )
 from keras_iwm.array_arguments import check_values
-from keras_iwm.backbones.presets import (
-    check_no_changes,
-    encoder_arguments,
-    feature_encoder,
-    is_size,
-    preset_folder,
-)
+from keras_iwm.backbones.presets import encoder_arguments, is_size
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev
-from keras_iwm.layers.patch_embedding import PatchEmbedding
-from keras_iwm.layers.sincos_positions import sincos_positions
+from keras_iwm.layers.patch_embedding import PatchEmbedding, check_divides, grid_of
+from keras_iwm.layers.pixel_statistics import as_statistics, normalize_pixels
+from keras_iwm.layers.position_embedding import FIXED, LEARNED, PositionEmbedding
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
-from keras_iwm.saving.preset_folder import load_preset
-
-# Of natural photos (ImageNet), as shares of the value range.
-PHOTO_MEAN = (0.485, 0.456, 0.406)
-PHOTO_STD = (0.229, 0.224, 0.225)
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -42,9 +33,10 @@ class ViTEncoder(ComposedModel):
     """Vision transformer that turns images into one latent per patch.
 
     It has fixed sine and cosine positions, no class token, pre-norm blocks and a
-    final norm (image world models, arXiv 2403.00504, section 3). It normalises
-    the images itself, so that training and serving cannot drift apart. Images of
-    another size than `image_size` are taken too: the positions are resampled.
+    final norm (image world models, arXiv 2403.00504, section 3); what else published
+    encoders have is there by arguments, see `read_published`. It normalises the
+    images itself, so that training and serving cannot drift apart. Images of another
+    size than `image_size` are taken too: the positions are resampled.
 
     Args:
         image_size: Integer or pair of integers (height, width) in pixels, each a
@@ -68,6 +60,16 @@ class ViTEncoder(ComposedModel):
             pass: less memory, about a third more time.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
+        positions: `"rows_first"` or `"columns_first"` for fixed sines and cosines,
+            the first half of the features of the row, or of the column as in the
+            published I-JEPA: other image sizes get those of their patches' centres.
+            `"learned"` or `"learned_antialiased"` for a table that learns: it is
+            resampled bicubically as transformers does, or with antialiasing as timm.
+        epsilon: Float, added to the variance by all norms.
+        num_prefix_tokens: Integer, learned tokens (class token, registers) that see
+            the patches and are seen by them, and are not returned.
+        layer_scale: Optional positive float, see `TransformerBlock`.
+        gated_mlp: Boolean, see `TransformerBlock`.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -114,6 +116,11 @@ class ViTEncoder(ComposedModel):
         std=None,
         remat=False,
         initializer_stddev=None,
+        positions="rows_first",
+        epsilon=1e-6,
+        num_prefix_tokens=0,
+        layer_scale=None,
+        gated_mlp=False,
         **kwargs,
     ):
         # Sublayers are built here and frozen last: a flag that is set before the
@@ -136,18 +143,14 @@ class ViTEncoder(ComposedModel):
         )
         self.value_range = as_value_range(value_range)
         self.num_channels = as_count("num_channels", num_channels)
-        channels, photos = self.num_channels, self.num_channels == 3
-        self.mean = as_channel_values(
-            "mean", (PHOTO_MEAN if photos else 0.5) if mean is None else mean, channels
-        )
-        self.std = as_channel_values(
-            "std", (PHOTO_STD if photos else 0.25) if std is None else std, channels
-        )
-        if min(self.std) <= 0:
-            raise ValueError(f"`std` must be positive. Received: std={std!r}.")
+        self.mean, self.std = as_statistics(mean, std, self.num_channels)
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
-        sincos_positions(self.grid_size, hidden_dim)  # refuses a wrong width early
+        self.positions = as_choice("positions", positions, (*FIXED, *LEARNED))
+        self.epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
+        self.num_prefix_tokens = as_count("num_prefix_tokens", num_prefix_tokens, 0)
+        self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
+        self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
@@ -158,6 +161,14 @@ class ViTEncoder(ComposedModel):
             dtype=policy,
             name="patch_embedding",
         )
+        self.position_embedding = PositionEmbedding(
+            self.positions,
+            self.grid_size,
+            self.hidden_dim,
+            self.num_prefix_tokens,
+            dtype=policy,
+            name="position_embedding",
+        )
         self.blocks = transformer_blocks(
             self.num_layers,
             self.drop_path_rate,
@@ -165,9 +176,12 @@ class ViTEncoder(ComposedModel):
             mlp_dim=self.mlp_dim,
             remat=self.remat,
             initializer_stddev=self.initializer_stddev,
+            epsilon=self.epsilon,
+            layer_scale=self.layer_scale,
+            gated_mlp=self.gated_mlp,
             dtype=policy,
         )
-        self.norm = TokenNorm(dtype=policy, name="norm")
+        self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
         self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
 
@@ -175,30 +189,28 @@ class ViTEncoder(ComposedModel):
     def from_preset(cls, preset, load_weights=True, **arguments):
         """Load a pretrained encoder, or make an untrained one of a named size.
 
-        With `load_weights=True` it is what was trained; with `load_weights=False`
-        nothing is loaded, and the encoder starts at random.
-
         Args:
-            preset: String, a name of `keras_iwm.backbones.PRESETS`, or path of a
-                folder that `save_to_preset` has written. Of a pretraining model the
-                feature encoder is taken. `"iwm_tiny_32"` comes with weights, see
-                `ImageWorldModel.from_preset`; the other names are sizes.
-            load_weights: Boolean, whether to load the preset's weights.
-            **arguments: With a name and `load_weights=False`, what to change:
-                arguments of the constructor.
+            preset: String. `"iwm_tiny_32"`, whose weights come with the package. A
+                folder that `save_to_preset` has written: of a pretraining model the
+                feature encoder is taken. `"hf://facebook/ijepa_vith14_1k"`, a folder
+                or a file of weights that others have published. Or, for
+                `load_weights=False`, a name of `keras_iwm.backbones.PRESETS`.
+            load_weights: Boolean. If `False`, the encoder starts at random.
+            **arguments: Of a named size without weights, arguments of the constructor
+                to change. Of what others have published, see `read_published`.
 
         Returns:
             A `ViTEncoder`.
 
         Raises:
-            ValueError: If there is no such preset or it has no weights, its folder is
+            ValueError: If there is no such preset or it has no weights, its files are
                 refused, or an argument cannot apply to it.
         """
-        load_weights = as_boolean("load_weights", load_weights)
-        if load_weights or not is_size(preset):
-            check_no_changes(preset, load_weights, arguments)
-            model = load_preset(preset_folder(preset), load_weights)
-            return feature_encoder(model, cls, preset)
+        # It makes encoders, and needs this class.
+        from keras_iwm.backbones.pretrained_encoder import pretrained_encoder
+
+        if as_boolean("load_weights", load_weights) or not is_size(preset):
+            return pretrained_encoder(cls, preset, load_weights, arguments)
         return cls(**{**encoder_arguments(preset), **arguments})
 
     def build(self, images_shape):
@@ -206,37 +218,35 @@ class ViTEncoder(ComposedModel):
         if self.built:
             return
         self.patch_embedding.build(images_shape)
+        self.position_embedding.build()
         for block in (*self.blocks, self.norm):
             block.build((None, None, self.hidden_dim))
 
     def call(self, images, patch_ids=None, training=None, return_intermediates=False):
         """Encode the images, or their patches at `patch_ids`."""
         images = ops.convert_to_tensor(images)
-        grid_size = self._grid_of(images)
-        positions = ops.convert_to_tensor(
-            sincos_positions(self.grid_size, self.hidden_dim, grid_size),
-            dtype=self.compute_dtype,
-        )
-        if patch_ids is None:
-            positions = positions[None]
-        else:
+        grid_size = grid_of(images, self.patch_size, self.num_channels)
+        if patch_ids is not None:
             patch_ids = ops.convert_to_tensor(patch_ids)
-            positions = ops.take(positions, patch_ids, axis=0)
-        tokens = self.patch_embedding(self._normalize(images), patch_ids) + positions
+        images = normalize_pixels(images, self.value_range, self.mean, self.std)
+        tokens = self.patch_embedding(ops.cast(images, self.compute_dtype), patch_ids)
+        tokens = self.position_embedding(tokens, patch_ids, grid_size=grid_size)
         intermediates = {"stem": tokens}
         for block in self.blocks:
             tokens = block(tokens, training=training)
             intermediates[block.name] = tokens
         intermediates["norm"] = self.norm(tokens)
+        if first := self.num_prefix_tokens:
+            intermediates = {n: t[:, first:] for n, t in intermediates.items()}
         return intermediates if return_intermediates else intermediates["norm"]
 
     def predict(self, x, *args, **kwargs):
         """Predict like any Keras model, after a look at images that are arrays.
 
         Args:
-            x: What `keras.Model.predict` takes.
-            *args: What else it takes.
-            **kwargs: What else it takes.
+            x: What `keras.Model.predict` takes, like the others.
+            *args: See there.
+            **kwargs: See there.
 
         Returns:
             NumPy array of latents.
@@ -250,29 +260,6 @@ class ViTEncoder(ComposedModel):
             check_values(images, self.value_range, "x")
         return super().predict(x, *args, **kwargs)
 
-    def _normalize(self, images):
-        """Map pixels to about mean 0 and deviation 1."""
-        low, high = self.value_range
-        mean, std = np.array(self.mean, "float32"), np.array(self.std, "float32")
-        scale = 1 / ((high - low) * std)
-        offset = -low * scale - mean / std
-        images = ops.cast(images, "float32")
-        images = images * ops.convert_to_tensor(scale, "float32")
-        images = images + ops.convert_to_tensor(offset, "float32")
-        return ops.cast(images, self.compute_dtype)
-
-    def _grid_of(self, images):
-        """Rows and columns of the patches of `images`, after checking them."""
-        if len(images.shape) != 4 or images.shape[-1] != self.num_channels:
-            raise ValueError(
-                "`images` must have shape (batch_size, height, width, "
-                f"{self.num_channels}). Received: {tuple(images.shape)}. Add a missing "
-                "axis with images[None], or make the encoder with the images' "
-                "`num_channels`."
-            )
-        check_divides(images.shape[1:3], self.patch_size)
-        return tuple(side // self.patch_size for side in images.shape[1:3])
-
     def compute_output_spec(
         self, images, patch_ids=None, training=None, return_intermediates=False
     ):
@@ -280,46 +267,28 @@ class ViTEncoder(ComposedModel):
 
         A height or width that is not known yet leaves the number of patches open.
         """
+        num_patches = None
         if patch_ids is not None:
             num_patches = patch_ids.shape[1]
-        elif None in images.shape[1:3]:
-            num_patches = None
-        else:
-            num_patches = math.prod(self._grid_of(images))
+        elif None not in images.shape[1:3]:
+            grid_size = grid_of(images, self.patch_size, self.num_channels)
+            num_patches = math.prod(grid_size)
         shape = (images.shape[0], num_patches, self.hidden_dim)
-        latents = keras.KerasTensor(shape, dtype=self.compute_dtype)
-        if not return_intermediates:
-            return latents
         names = ("stem", *(block.name for block in self.blocks), "norm")
-        return {
+        latents = {
             name: keras.KerasTensor(shape, dtype=self.compute_dtype) for name in names
         }
+        return latents if return_intermediates else latents["norm"]
 
     def get_config(self):
         """Return the constructor's arguments."""
+        names = (
+            *("image_size", "patch_size", "hidden_dim", "num_layers", "num_heads"),
+            *("mlp_dim", "drop_path_rate", "value_range", "num_channels", "mean"),
+            *("std", "remat", "initializer_stddev", "positions", "epsilon"),
+            *("num_prefix_tokens", "layer_scale", "gated_mlp"),
+        )
         return {
             **super().get_config(),
-            "image_size": self.image_size,
-            "patch_size": self.patch_size,
-            "hidden_dim": self.hidden_dim,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "mlp_dim": self.mlp_dim,
-            "drop_path_rate": self.drop_path_rate,
-            "value_range": self.value_range,
-            "num_channels": self.num_channels,
-            "mean": self.mean,
-            "std": self.std,
-            "remat": self.remat,
-            "initializer_stddev": self.initializer_stddev,
+            **{name: getattr(self, name) for name in names},
         }
-
-
-def check_divides(image_size, patch_size):
-    """Refuse a patch size that leaves a rest."""
-    if patch_size < 1 or any(side is None or side % patch_size for side in image_size):
-        raise ValueError(
-            "Image height and width must be known multiples of `patch_size`. "
-            f"Received: image_size={tuple(image_size)}, patch_size={patch_size}. "
-            "Resize or crop the images, or choose another patch size."
-        )

@@ -9,6 +9,7 @@ from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
+from keras_iwm.layers.position_embedding import FIXED
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
@@ -47,6 +48,7 @@ class WorldModelPredictor(ComposedModel):
             pass.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
+        positions: `"rows_first"` or `"columns_first"`, see `ViTEncoder`.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -102,6 +104,7 @@ class WorldModelPredictor(ComposedModel):
         drop_path_rate=0.0,
         remat=False,
         initializer_stddev=None,
+        positions="rows_first",
         **kwargs,
     ):
         trainable = kwargs.pop("trainable", True)
@@ -128,6 +131,7 @@ class WorldModelPredictor(ComposedModel):
         )
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
+        self.positions = as_choice("positions", positions, FIXED)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
@@ -233,7 +237,12 @@ class WorldModelPredictor(ComposedModel):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
         positions = ops.convert_to_tensor(
-            sincos_positions(self.grid_size, self.predictor_dim, grid_size),
+            sincos_positions(
+                self.grid_size,
+                self.predictor_dim,
+                grid_size,
+                columns_first=self.positions == "columns_first",
+            ),
             dtype=self.compute_dtype,
         )
         context = self.input_projection(
@@ -285,4 +294,5 @@ class WorldModelPredictor(ComposedModel):
             "drop_path_rate": self.drop_path_rate,
             "remat": self.remat,
             "initializer_stddev": self.initializer_stddev,
+            "positions": self.positions,
         }

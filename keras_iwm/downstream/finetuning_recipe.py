@@ -109,7 +109,9 @@ def _multipliers(backbone, layer_decay, predictor_multiplier):
         (layer, layer_decay**depth)
         for depth, layer in enumerate(reversed(encoder.blocks), start=1)
     ]
-    factors.append((encoder.patch_embedding, layer_decay ** (len(factors) + 1)))
+    stem = layer_decay ** (len(factors) + 1)
+    factors.append((encoder.patch_embedding, stem))
+    factors.append((encoder.position_embedding, stem))
     if predictor is not None:
         is_random = backbone.random_predictor
         factors.append((predictor, 1.0 if is_random else predictor_multiplier))

@@ -90,7 +90,8 @@ def flops_per_image(
 def encoder_flops(encoder, num_patches):
     """Return the operations of an encoder's forward pass, and of its blocks alone."""
     patch_values = encoder.num_channels * encoder.patch_size**2
-    blocks = blocks_flops(encoder, num_patches, encoder.hidden_dim)
+    num_tokens = encoder.num_prefix_tokens + num_patches
+    blocks = blocks_flops(encoder, num_tokens, encoder.hidden_dim)
     embedding = product_flops(num_patches, patch_values, encoder.hidden_dim)
     return embedding + blocks, blocks
 
@@ -117,7 +118,8 @@ def blocks_flops(model, num_tokens, width):
     attention = product_flops(num_tokens, width, 4 * width)
     # Queries with keys, then weights with values, over all heads together.
     attention += 2 * product_flops(num_tokens, width, num_tokens)
-    mlp = 2 * product_flops(num_tokens, width, model.mlp_dim)
+    products = 3 if getattr(model, "gated_mlp", False) else 2
+    mlp = products * product_flops(num_tokens, width, model.mlp_dim)
     return model.num_layers * (attention + mlp)
 
 

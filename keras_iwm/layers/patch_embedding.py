@@ -76,3 +76,25 @@ class PatchEmbedding(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "initializer_stddev": self.initializer_stddev,
         }
+
+
+def grid_of(images, patch_size, num_channels):
+    """Rows and columns of the patches of `images`, after checking them."""
+    if len(images.shape) != 4 or images.shape[-1] != num_channels:
+        raise ValueError(
+            "`images` must have shape (batch_size, height, width, "
+            f"{num_channels}). Received: {tuple(images.shape)}. Add a missing axis "
+            "with images[None], or make the encoder with the images' `num_channels`."
+        )
+    check_divides(images.shape[1:3], patch_size)
+    return tuple(side // patch_size for side in images.shape[1:3])
+
+
+def check_divides(image_size, patch_size):
+    """Refuse a patch size that leaves a rest."""
+    if patch_size < 1 or any(side is None or side % patch_size for side in image_size):
+        raise ValueError(
+            "Image height and width must be known multiples of `patch_size`. "
+            f"Received: image_size={tuple(image_size)}, patch_size={patch_size}. "
+            "Resize or crop the images, or choose another patch size."
+        )

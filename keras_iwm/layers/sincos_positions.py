@@ -4,10 +4,10 @@ import functools
 
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_grid
+from keras_iwm.arguments import as_boolean, as_count, as_grid
 
 
-def sincos_positions(grid_size, hidden_dim, resampled_size=None):
+def sincos_positions(grid_size, hidden_dim, resampled_size=None, columns_first=False):
     """Fixed sine and cosine positions of a grid of patches, of any number of axes.
 
     Each axis has its own share of the features, in the axes' order: half of it sines,
@@ -24,6 +24,9 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
             each axis.
         resampled_size: Tuple of as many integers, the grid to make positions for.
             Defaults to `grid_size`.
+        columns_first: Boolean, whether the shares of the features are in the reverse
+            order of the axes: the first half encodes the column, as in the published
+            I-JEPA and in masked autoencoders.
 
     Returns:
         Float32 array of shape `(num_patches, hidden_dim)`, the last axis of the grid
@@ -47,11 +50,13 @@ def sincos_positions(grid_size, hidden_dim, resampled_size=None):
     sizes = grid_size
     if resampled_size is not None:
         sizes = as_grid("resampled_size", resampled_size)
-    return _positions(grid_size, hidden_dim, sizes)
+    return _positions(
+        grid_size, hidden_dim, sizes, as_boolean("columns_first", columns_first)
+    )
 
 
 @functools.lru_cache(maxsize=32)
-def _positions(grid_size, hidden_dim, sizes):
+def _positions(grid_size, hidden_dim, sizes, columns_first):
     """The positions of checked arguments."""
     num_axes = len(grid_size)
     if hidden_dim % 4 or hidden_dim < 2 * num_axes:
@@ -66,8 +71,10 @@ def _positions(grid_size, hidden_dim, sizes):
             f"resampled_size={sizes} for grid_size={grid_size}."
         )
     parts = []
-    for axis, (size, original) in enumerate(zip(sizes, grid_size, strict=True)):
-        num_pairs = hidden_dim // 2 // num_axes + (axis < hidden_dim // 2 % num_axes)
+    axes = range(num_axes)
+    for place, axis in enumerate(reversed(axes) if columns_first else axes):
+        size, original = sizes[axis], grid_size[axis]
+        num_pairs = hidden_dim // 2 // num_axes + (place < hidden_dim // 2 % num_axes)
         frequencies = 10000.0 ** (-np.arange(num_pairs) / num_pairs)
         centres = (np.arange(size) + 0.5) * original / size - 0.5
         angles = centres[:, None] * frequencies

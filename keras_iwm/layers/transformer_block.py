@@ -3,7 +3,13 @@
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_boolean, as_count, as_number
+from keras_iwm.arguments import (
+    as_boolean,
+    as_count,
+    as_number,
+    as_optional,
+    as_positive,
+)
 from keras_iwm.backend import fused_branches, gelu
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.self_attention import SelfAttention
@@ -30,6 +36,12 @@ class TransformerBlock(keras.layers.Layer):
             pass instead of being kept.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
+        epsilon: Float, added to the variance by both norms.
+        layer_scale: Optional positive float. If given, the two residual branches are
+            multiplied by learned factors, one for each feature, that start from it.
+        gated_mlp: Boolean. If `True`, the MLP has two products of width `mlp_dim`
+            behind each other's features, of which the first gates the second through
+            SiLU (SwiGLU), in place of one with GELU.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -60,6 +72,9 @@ class TransformerBlock(keras.layers.Layer):
         drop_path_rate=0.0,
         remat=False,
         initializer_stddev=None,
+        epsilon=1e-6,
+        layer_scale=None,
+        gated_mlp=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -71,6 +86,9 @@ class TransformerBlock(keras.layers.Layer):
         )
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
+        self.epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
+        self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
+        self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
 
     def build(self, tokens_shape):
         """Create norms, attention and MLP."""
@@ -79,7 +97,9 @@ class TransformerBlock(keras.layers.Layer):
         residual_initializer = kernel_initializer(
             self.initializer_stddev, 1 / (2 * self.block_index)
         )
-        self.attention_norm = TokenNorm(dtype=policy, name="attention_norm")
+        self.attention_norm = TokenNorm(
+            self.epsilon, dtype=policy, name="attention_norm"
+        )
         self.attention = SelfAttention(
             self.num_heads,
             residual_initializer,
@@ -87,9 +107,9 @@ class TransformerBlock(keras.layers.Layer):
             dtype=policy,
             name="attention",
         )
-        self.mlp_norm = TokenNorm(dtype=policy, name="mlp_norm")
+        self.mlp_norm = TokenNorm(self.epsilon, dtype=policy, name="mlp_norm")
         self.mlp_hidden = TokenDense(
-            self.mlp_dim,
+            (1 + self.gated_mlp) * self.mlp_dim,
             kernel_initializer=kernel_initializer(self.initializer_stddev),
             dtype=policy,
             name="mlp_hidden",
@@ -104,6 +124,15 @@ class TransformerBlock(keras.layers.Layer):
             layer.build(tokens_shape)
         self.mlp_hidden.build(tokens_shape)
         self.mlp_output.build((*tokens_shape[:-1], self.mlp_dim))
+        if self.layer_scale is not None:
+            self.attention_scale, self.mlp_scale = (
+                self.add_weight(
+                    shape=(hidden_dim,),
+                    initializer=keras.initializers.Constant(self.layer_scale),
+                    name=name,
+                )
+                for name in ("attention_scale", "mlp_scale")
+            )
         if self.drop_path_rate:
             # With a noise shape Keras draws from the layer's own generator on Torch
             # too, and not from a global state that no checkpoint holds.
@@ -132,21 +161,32 @@ class TransformerBlock(keras.layers.Layer):
         if fused_branches is not None and self._is_plain():
             return fused_branches(self, tokens, paths)
         attended = self.attention(self.attention_norm(tokens))
+        if self.layer_scale is not None:
+            attended = attended * ops.cast(self.attention_scale, attended.dtype)
         if paths is not None:
             attended = attended * paths[:, 0]
         tokens = tokens + attended
-        hidden = gelu(self.mlp_hidden(self.mlp_norm(tokens)))
+        hidden = self.mlp_hidden(self.mlp_norm(tokens))
+        if self.gated_mlp:
+            gate, hidden = ops.split(hidden, 2, axis=-1)
+            hidden = ops.silu(gate) * hidden
+        else:
+            hidden = gelu(hidden)
         expanded = self.mlp_output(hidden)
+        if self.layer_scale is not None:
+            expanded = expanded * ops.cast(self.mlp_scale, expanded.dtype)
         if paths is not None:
             expanded = expanded * paths[:, 1]
         return tokens + expanded
 
     def _is_plain(self):
-        """Whether all layers do what their weights say and no more."""
+        """Whether it is two branches, of layers that do what their weights say."""
         policy = self.dtype_policy
         return (
+            self.layer_scale is None
+            and not self.gated_mlp
             # A policy by path says nothing by itself.
-            not isinstance(policy, keras.dtype_policies.DTypePolicyMap)
+            and not isinstance(policy, keras.dtype_policies.DTypePolicyMap)
             and self.mlp_hidden.is_plain(policy)
             and self.mlp_output.is_plain(policy)
             and self.attention.is_plain(policy)
@@ -164,6 +204,9 @@ class TransformerBlock(keras.layers.Layer):
             "drop_path_rate": self.drop_path_rate,
             "remat": self.remat,
             "initializer_stddev": self.initializer_stddev,
+            "epsilon": self.epsilon,
+            "layer_scale": self.layer_scale,
+            "gated_mlp": self.gated_mlp,
         }
 
 

@@ -13,12 +13,13 @@ from keras_iwm.arguments import (
     as_object,
     as_optional,
 )
-from keras_iwm.backbones.presets import check_no_changes, is_size, preset_folder
+from keras_iwm.backbones.presets import check_no_changes, is_size, preset_path
 from keras_iwm.backbones.world_model_predictor import (
     CONDITIONINGS,
     WorldModelPredictor,
 )
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.layers.position_embedding import FIXED
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
@@ -203,6 +204,8 @@ class ImageWorldModel(TeacherStudentModel):
             drop_path_rate=encoder.drop_path_rate,
             remat=encoder.remat,
             initializer_stddev=encoder.initializer_stddev,
+            # Of a table the predictor has no copy.
+            positions=encoder.positions if encoder.positions in FIXED else FIXED[0],
             dtype=encoder.dtype_policy,
             name="predictor",
         )
@@ -212,26 +215,22 @@ class ImageWorldModel(TeacherStudentModel):
     def from_preset(cls, preset, load_weights=True, **arguments):
         """Load a pretrained model, or make an untrained one of a named size.
 
-        With `load_weights=True` the model is what was trained: its sizes, views and
-        weights are the preset's. With `load_weights=False` nothing is loaded: the
-        model starts at random.
-
         Args:
-            preset: String, a name of `keras_iwm.backbones.PRESETS`, or path of a folder
-                that `save_to_preset` has written. `"iwm_tiny_32"` comes with weights,
-                trained on the photos of `load_sample_photos` but three; the other names
-                are sizes, for `load_weights=False`. Those that begin with `ijepa_` have
-                no operations and no flip, conditioning `"none"` and separately
-                predicted blocks (arXiv 2301.08243).
-            load_weights: Boolean, whether to load the preset's weights.
-            **arguments: With a name and `load_weights=False`, what to change. Of the
-                encoder: `image_size`, `patch_size`, `num_channels`, `mean`, `std`,
-                `value_range`, `drop_path_rate`, `remat` and `dtype`, see `ViTEncoder`.
-                Of the default operations: `jitter_strength`, which multiplies the
-                ranges of the shared ones (2 is the paper's strong jitter), and
-                `jitter_probability`, 0.8 by default. And what `from_encoder` takes:
-                `actions`, `conditioning`, `predictor_layers`, `seed`, `ema_momentum`,
-                `num_classes`, ...
+            preset: String. `"iwm_tiny_32"`, whose weights come with the package,
+                trained on all but three of the photos of `load_sample_photos`; a
+                folder that `save_to_preset` has written; a `.pth.tar` of I-JEPA's own
+                code. Or, for `load_weights=False`, a name of
+                `keras_iwm.backbones.PRESETS`: those that begin with `ijepa_` have no
+                operations and no flip, conditioning `"none"` and separately predicted
+                blocks (arXiv 2301.08243).
+            load_weights: Boolean. If `False`, the model starts at random.
+            **arguments: Of a `.pth.tar`, see `read_published_world_model`. Of a named
+                size without weights, what to change. Of the encoder: arguments of
+                `ViTEncoder` such as `image_size` and `dtype`. Of the default
+                operations: `jitter_strength`, which multiplies the ranges of the shared
+                ones (2 is the paper's strong jitter), and `jitter_probability`, 0.8 by
+                default. And what `from_encoder` takes: `actions`, `conditioning`,
+                `predictor_layers`, `seed`, `ema_momentum`, `num_classes`, ...
 
         Returns:
             An `ImageWorldModel`.
@@ -248,10 +247,17 @@ class ImageWorldModel(TeacherStudentModel):
         )
         ```
         """
-        load_weights = as_boolean("load_weights", load_weights)
-        if load_weights or not is_size(preset):
+        if as_boolean("load_weights", load_weights) or not is_size(preset):
+            path = preset_path(preset)
+            if load_weights and path.is_file():
+                # It makes world models, and needs this class.
+                from keras_iwm.models.read_published_world_model import (
+                    read_published_world_model,
+                )
+
+                return read_published_world_model(path, **arguments)
             check_no_changes(preset, load_weights, arguments)
-            return super().from_preset(preset_folder(preset), load_weights)
+            return super().from_preset(path, load_weights)
         with warnings.catch_warnings():
             if not {"image_size", "patch_size"} & set(arguments):
                 warnings.simplefilter("ignore")  # the preset's own grid is meant

@@ -46,6 +46,7 @@ WIDTHS = (
     "mlp_dim",
     "num_classes",
     "num_layers",
+    "num_prefix_tokens",
     "output_dim",
     "predictor_dim",
     "units",
@@ -121,6 +122,12 @@ def _check_sizes(item, num_values):
             raise ValueError(
                 f"its config declares {name} {size}, a grid of {positions:.0f} "
                 f"positions. Models have at most {MOST_POSITIONS}."
+            )
+        is_table = str(item.get("positions")).startswith("learned")
+        if is_table and positions * sizes.get("hidden_dim", 0) > num_values:
+            raise ValueError(
+                f"its config declares {name} {size} and a table of {positions:.0f} "
+                f"positions. It holds {num_values} numbers."
             )
 
 

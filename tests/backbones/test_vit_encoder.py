@@ -1,10 +1,12 @@
 import keras
 import numpy as np
 import pytest
+import torch
 from keras import ops
 from reference import numpy_vit
 
 from keras_iwm.backbones import ViTEncoder
+from keras_iwm.saving import check_file
 
 
 def small_encoder(**changes):
@@ -98,6 +100,71 @@ def test_larger_images_see_resampled_positions():
     np.testing.assert_allclose(table[2, 8:16], np.cos(0.25 * frequencies), atol=1e-5)
 
 
+@pytest.mark.parametrize("antialias", [False, True])
+def test_a_table_is_resampled_as_torch_does(antialias):
+    positions = "learned_antialiased" if antialias else "learned"
+    encoder = small_encoder(positions=positions)
+    table = encoder.position_embedding.table
+    grid = torch.tensor(ops.convert_to_numpy(table)).reshape(1, 2, 3, 32)
+    grid = grid.permute(0, 3, 1, 2)
+    for size in ((5, 4), (1, 2), (2, 9)):
+        resampled = torch.nn.functional.interpolate(
+            grid, size=size, mode="bicubic", antialias=antialias
+        )
+        expected = resampled.permute(0, 2, 3, 1).reshape(-1, 32)
+        found = encoder.position_embedding.positions_of(size)
+        np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-6)
+
+
+def test_prefix_tokens_are_neither_returned_nor_lost():
+    encoder, images = small_encoder(num_prefix_tokens=2), random_images()
+    outputs = encoder(images, return_intermediates=True)
+    spec = encoder.compute_output_spec(
+        keras.KerasTensor(images.shape), return_intermediates=True
+    )
+    assert {n: tuple(t.shape) for n, t in outputs.items()} == {
+        name: tensor.shape for name, tensor in spec.items()
+    }
+    latents = ops.convert_to_numpy(outputs["norm"])
+    ids = np.tile(np.arange(6), (2, 1))
+    again = ops.convert_to_numpy(encoder(images, patch_ids=ids))
+    np.testing.assert_allclose(again, latents, atol=1e-6)
+    tokens = encoder.position_embedding.prefix_tokens
+    tokens.assign(-ops.convert_to_numpy(tokens))
+    assert np.abs(ops.convert_to_numpy(encoder(images)) - latents).max() > 1e-3
+
+
+def test_columns_first_is_rows_first_with_its_halves_exchanged():
+    rows, columns = (
+        small_encoder(positions=f"{name}_first").position_embedding.positions_of((2, 3))
+        for name in ("rows", "columns")
+    )
+    rows, columns = ops.convert_to_numpy(rows), ops.convert_to_numpy(columns)
+    np.testing.assert_array_equal(rows[:, :16], columns[:, 16:])
+    np.testing.assert_array_equal(rows[:, 16:], columns[:, :16])
+
+
+PUBLISHED_PARTS = {
+    **{"positions": "learned", "num_prefix_tokens": 1, "layer_scale": 0.5},
+    **{"gated_mlp": True, "epsilon": 1e-4},
+}
+
+
+def test_every_part_of_published_encoders_learns_and_is_saved(tmp_path):
+    encoder = small_encoder(remat=True, drop_path_rate=0.2, **PUBLISHED_PARTS)
+    images = random_images()
+    encoder.compile(keras.optimizers.SGD(0.1), "mse")
+    before = [ops.convert_to_numpy(w).copy() for w in encoder.trainable_variables]
+    encoder.fit(images, np.zeros((2, 6, 32)), batch_size=2, epochs=2, verbose=0)
+    for old, weight in zip(before, encoder.trainable_variables, strict=True):
+        assert np.abs(ops.convert_to_numpy(weight) - old).max() > 0, weight.path
+    encoder.save(tmp_path / "encoder.keras")
+    check_file(tmp_path / "encoder.keras")
+    loaded = keras.models.load_model(tmp_path / "encoder.keras")
+    expected = encoder.predict(images, verbose=0)
+    np.testing.assert_allclose(loaded.predict(images, verbose=0), expected, atol=1e-6)
+
+
 def test_remat_gives_the_same_outputs_and_gradients_with_drop_path_on():
     images = random_images()
     results = []
@@ -177,6 +244,7 @@ def test_bfloat16_computes_near_float32_and_keeps_float32_weights():
         ({"value_range": (1, 0)}, "value_range"),
         ({"drop_path_rate": 1.0}, "drop_path_rate"),
         ({"image_size": (16, 0)}, "image_size"),
+        ({"positions": "bicubic"}, "positions"),
     ],
 )
 def test_wrong_arguments_are_refused(changes, message):

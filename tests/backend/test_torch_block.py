@@ -115,6 +115,21 @@ CHANGES = {
 }
 
 
+@pytest.mark.parametrize("part", [{"layer_scale": 0.5}, {"gated_mlp": True}])
+def test_the_short_way_stands_back_for_another_function(part):
+    assert small_block(epsilon=1e-3)._is_plain()
+    assert not small_block(**part)._is_plain()
+
+
+def test_both_ways_have_the_blocks_epsilon(monkeypatch):
+    block = small_block(epsilon=0.5)
+    short = ops.convert_to_numpy(block(TOKENS))
+    monkeypatch.setattr(TransformerBlock, "_is_plain", lambda block: False)
+    np.testing.assert_allclose(short, ops.convert_to_numpy(block(TOKENS)), atol=2e-5)
+    usual = small_block()
+    assert np.abs(ops.convert_to_numpy(usual(TOKENS)) - short).max() > 0.1
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_short_way_stands_back_for_layers_that_are_not_plain(monkeypatch, name):
     block = small_block()

@@ -126,3 +126,12 @@ def test_wrong_settings_are_refused():
         arguments = {"steps": 10, "batch_size": 64, name: value}
         with pytest.raises(ValueError, match=f"`{name}` must be"):
             finetuning_recipe(classifier, **arguments)
+
+
+def test_positions_and_prefix_tokens_learn_as_slowly_as_the_patch_embedding():
+    encoder = ViTEncoder(
+        8, 4, 8, 3, 2, positions="learned", num_prefix_tokens=2, name="encoder"
+    )
+    classifier = ImageClassifier(WorldModelBackbone(encoder, protocol="encoder"), 3)
+    expected = {**of_encoder("encoder"), "encoder/position_embedding/": 1 / 16}
+    check_steps(first_steps(classifier), {**expected, "head/": 1.0})

@@ -169,6 +169,8 @@ def test_products_are_exactly_those_that_jax_traces():
     ids = np.zeros((2, 7), "int32")
     traced = traced_products(lambda images, ids: encoder(images, ids), images, ids)
     assert traced == 2 * flops_per_image(encoder, 7)
+    published = small_encoder(gated_mlp=True, num_prefix_tokens=3, layer_scale=0.1)
+    assert traced_products(published, images) == 2 * flops_per_image(published)
     for conditioning in CONDITIONINGS:
         predictor = small_predictor(conditioning)
         # The tokens of an action are made without a matrix product.
@@ -262,3 +264,14 @@ def test_bad_arguments_are_refused(part, arguments, message):
     }
     with pytest.raises(ValueError, match=message):
         flops_per_image(parts[part](), **arguments)
+
+
+def test_prefix_tokens_and_gates_are_counted():
+    plain = flops_per_image(small_encoder())
+    gated = flops_per_image(small_encoder(gated_mlp=True))
+    assert gated - plain == 3 * 2 * 24 * 40 * 56
+    blocks = plain - 2 * 24 * 48 * 40
+    prefixed = flops_per_image(small_encoder(num_prefix_tokens=24))
+    # Twice the tokens, and four times the pairs of them.
+    pairs = 3 * 2 * 2 * 24 * 24 * 40
+    assert prefixed - plain == blocks + 2 * pairs

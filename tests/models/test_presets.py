@@ -39,6 +39,31 @@ def test_parameter_counts_are_the_papers(
     assert millions(predictor) == pytest.approx(predictor_millions, rel=3e-3)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="only Torch counts without memory"
+)
+@pytest.mark.parametrize(
+    ("preset", "published"),
+    [
+        # Of I-JEPA's encoders, as timm counts them.
+        ("ijepa_huge_224", 630_762_240),
+        ("ijepa_huge_448", 631_668_480),
+        ("ijepa_giant_224", 1_011_368_576),
+    ],
+)
+def test_sizes_of_published_weights(preset, published):
+    size = PRESETS[preset]
+    with keras.device("meta"):
+        encoder = ViTEncoder(size["image_size"], size["patch_size"], **size["encoder"])
+    # They store fixed positions, and biases of keys, which the softmax cancels.
+    width = encoder.hidden_dim
+    stored = (encoder.num_patches + encoder.num_layers) * width
+    assert encoder.count_params() == published - stored
+    predictor = size["predictor"]
+    assert predictor["num_heads"] == size["encoder"]["num_heads"] == 16
+    assert (predictor["num_layers"], predictor["predictor_dim"]) == (12, 384)
+
+
 @pytest.mark.parametrize(
     ("preset", "expected"),
     [("iwm_base_224_invariant", 21.9), ("iwm_base_224_equivariant", 32.5)],

@@ -232,6 +232,8 @@ def test_bombs_are_refused_before_they_take_memory(tmp_path):
         ({"num_layers": 10**9}, "takes at least"),
         ({"hidden_dim": 4e9}, "takes at least"),
         ({"image_size": [10**6, 10**6]}, "a grid of"),
+        ({"image_size": [4096, 4096], "positions": "learned"}, "a table of 1048576"),
+        ({"num_prefix_tokens": 10**9}, "takes at least"),
     ],
 )
 def test_a_model_is_no_larger_than_its_weights(sizes, match, tmp_path):

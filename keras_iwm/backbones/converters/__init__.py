@@ -1,0 +1,1 @@
+"""From the names and shapes of published networks to ours, and back."""

@@ -1,0 +1,95 @@
+"""What tells tokens where on the grid they come from."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_iwm.layers.bicubic_matrix import bicubic_matrix
+from keras_iwm.layers.sincos_positions import sincos_positions
+
+FIXED = ("rows_first", "columns_first")
+LEARNED = ("learned", "learned_antialiased")
+
+
+class PositionEmbedding(keras.layers.Layer):
+    """Add positions to the tokens of patches, and put prefix tokens in front of them.
+
+    Fixed positions of another grid are computed for the centres of its patches; a
+    learned table is resampled bicubically.
+
+    Args:
+        positions: One of `FIXED` and `LEARNED`, as `ViTEncoder` explains them.
+        grid_size: Pair of integers, the grid that the model is made for.
+        hidden_dim: Integer, features of a token.
+        num_prefix_tokens: Integer, learned tokens that belong to no patch.
+        **kwargs: Passed to `keras.layers.Layer`.
+
+    Call arguments:
+        tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        patch_ids: Integer tensor of shape `(batch_size, num_patches)`, or `None`.
+        grid_size: Pair of integers, the grid of the images.
+
+    Returns:
+        Tensor of shape `(batch_size, num_prefix_tokens + num_patches, hidden_dim)`.
+    """
+
+    def __init__(self, positions, grid_size, hidden_dim, num_prefix_tokens=0, **kwargs):
+        super().__init__(**kwargs)
+        self.positions = positions
+        self.grid_size = grid_size
+        self.hidden_dim = hidden_dim
+        self.num_prefix_tokens = num_prefix_tokens
+        if positions in FIXED:
+            sincos_positions(grid_size, hidden_dim)  # refuses a wrong width early
+
+    def build(self):
+        """Create the table and the prefix tokens, where there are any."""
+        normal = keras.initializers.TruncatedNormal(stddev=0.02)
+        if self.positions in LEARNED:
+            self.table = self.add_weight(
+                shape=(math.prod(self.grid_size), self.hidden_dim),
+                initializer=normal,
+                name="table",
+            )
+        if self.num_prefix_tokens:
+            self.prefix_tokens = self.add_weight(
+                shape=(self.num_prefix_tokens, self.hidden_dim),
+                initializer=normal,
+                name="prefix_tokens",
+            )
+        self.built = True
+
+    def call(self, tokens, patch_ids, grid_size):
+        """Add the positions of all patches, or of those at `patch_ids`."""
+        positions = ops.cast(self.positions_of(tuple(grid_size)), tokens.dtype)
+        if patch_ids is None:
+            tokens = tokens + positions[None]
+        else:
+            tokens = tokens + ops.take(positions, patch_ids, axis=0)
+        if not self.num_prefix_tokens:
+            return tokens
+        prefix = ops.broadcast_to(
+            ops.cast(self.prefix_tokens, tokens.dtype)[None],
+            (ops.shape(tokens)[0], self.num_prefix_tokens, self.hidden_dim),
+        )
+        return ops.concatenate([prefix, tokens], axis=1)
+
+    def positions_of(self, grid_size):
+        """Return the positions of a grid, of shape `(num_patches, hidden_dim)`."""
+        if self.positions in FIXED:
+            first = self.positions == "columns_first"
+            return ops.convert_to_tensor(
+                sincos_positions(self.grid_size, self.hidden_dim, grid_size, first)
+            )
+        table = ops.convert_to_tensor(self.table)
+        if grid_size == self.grid_size:
+            return table
+        antialias = self.positions == "learned_antialiased"
+        rows, columns = (
+            ops.cast(bicubic_matrix(*sizes, antialias), table.dtype)
+            for sizes in zip(self.grid_size, grid_size, strict=True)
+        )
+        table = ops.reshape(table, (*self.grid_size, self.hidden_dim))
+        table = ops.einsum("ir,jc,rcd->ijd", rows, columns, table)
+        return ops.reshape(table, (-1, self.hidden_dim))
