@@ -22,10 +22,15 @@ PACKAGES = {
 }
 
 
-def export_arguments(format, input_signature):
+# Those that hold a model as it computes; others want float32 (docs/export.md).
+ANY_PRECISION = ("tf_saved_model", "torch")
+
+
+def export_arguments(model, format, input_signature):
     """Return what this backend wants to be told, beside the signature.
 
     Args:
+        model: `keras.Model` to export.
         format: String, one of `SUFFIXES`.
         input_signature: List of what a model takes: `keras.InputSpec`, alone or in
             dictionaries, the first axis `None` for any number of images.
@@ -34,7 +39,7 @@ def export_arguments(format, input_signature):
         Dictionary of further arguments of `keras.Model.export`.
 
     Raises:
-        ValueError: If this backend cannot make such a file.
+        ValueError: If this backend cannot make such a file of such a model.
         ImportError: If the package is missing that it is made with.
     """
     name = keras.backend.backend()
@@ -47,6 +52,7 @@ def export_arguments(format, input_signature):
             f"model.save('model.keras'), load it in a process with KERAS_BACKEND="
             f"{next(iter(PACKAGES[format]))}, and export it there."
         )
+    check_precision(model, format)
     package = PACKAGES[format][name]
     if importlib.util.find_spec(package) is None:
         raise ImportError(
@@ -70,3 +76,24 @@ def export_arguments(format, input_signature):
         )
         return {"dynamic_shapes": [tuple(shapes)]}
     return {}
+
+
+def check_precision(model, format):
+    """Refuse formats that hold a quantised or half precision model wrongly, or not."""
+    layers = model._flatten_layers()
+    formats = ANY_PRECISION
+    if any(layer.quantization_mode is not None for layer in layers):
+        kind = "that is quantised"
+        if keras.backend.backend() != "torch":
+            formats = (*formats, "onnx")
+    elif any(layer.compute_dtype in ("float16", "bfloat16") for layer in layers):
+        kind = "of half precision"
+    else:
+        return
+    if format not in formats:
+        raise ValueError(
+            f"`format` must be one of {formats} for a model {kind}, on "
+            f"{keras.backend.backend()}. Received: format={format!r}. Make the model "
+            "in float32, give it the weights with set_weights, and export that; tools "
+            "of the format make it smaller."
+        )

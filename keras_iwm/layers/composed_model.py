@@ -64,7 +64,8 @@ class ComposedModel(KeptState, keras.Model):
         if input_signature is None:
             input_signature = self.input_signature
         as_signature("input_signature", input_signature)
-        arguments = {**export_arguments(format, input_signature), **kwargs}
+        arguments = export_arguments(self, format, input_signature)
+        arguments.update(kwargs)
         super().export(filepath, format, verbose, input_signature, **arguments)
 
     def get_config(self):
