@@ -1,5 +1,6 @@
 """The operations of a transformer block on Torch."""
 
+from keras import ops
 from torch.nn import functional
 
 
@@ -9,6 +10,6 @@ def layer_norm(tokens, gamma, beta, epsilon):
     Keras reads the number of features off the tokens, which Torch's ONNX exporter
     takes for a number that may change.
     """
-    gamma, beta = gamma.value.float(), beta.value.float()
+    gamma, beta = ops.cast(gamma, "float32"), ops.cast(beta, "float32")
     outputs = functional.layer_norm(tokens.float(), gamma.shape, gamma, beta, epsilon)
     return outputs.to(tokens.dtype)
