@@ -46,6 +46,22 @@ def as_tensor(name, value, dtype="float32", num_axes=None):
     return tensor
 
 
+def as_signature(name, value):
+    """`value`, a list of shapes with dtypes, whose first axis alone may be open."""
+    specs = keras.tree.flatten(value)
+    described = isinstance(value, (list, tuple)) and all(
+        getattr(spec, "shape", None) and getattr(spec, "dtype", None) for spec in specs
+    )
+    if not described or any(None in tuple(spec.shape)[1:] for spec in specs):
+        raise ValueError(
+            f"`{name}` must be a list such as [keras.InputSpec(shape=(None, 64, 64, 3),"
+            " dtype='float32', name='images')]. None, for any number, may stand in the "
+            f"first place alone. Received: {shown(value)}. Images of several sizes "
+            "need a file for each."
+        )
+    return value
+
+
 def check_values(images, value_range, name="images"):
     """Refuse images that cannot be meant to lie in a range of values.
 

@@ -89,6 +89,7 @@ EXAMPLES = [
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
     BACKBONE,
+    downstream.LatentPredictor(BACKBONE.encoder, BACKBONE.predictor),
     downstream.ImageClassifier(BACKBONE, 5, head="linear"),
     downstream.MultiTaskModel(
         BACKBONE,

@@ -383,6 +383,7 @@ def _calls_of_functions():
             **{**LABELLED, "fraction": 0.5, "num_draws": 2, "seed": 3},
             "probe": evaluation.ridge_accuracy,
         },
+        downstream.LatentPredictor.from_world_model: {"model": MODEL},
         downstream.WorldModelBackbone.from_world_model: {
             **{"model": MODEL, "protocol": "end_to_end", "random_predictor": True},
             "drop_path_rate": 0.1,

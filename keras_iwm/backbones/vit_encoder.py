@@ -222,6 +222,12 @@ class ViTEncoder(ComposedModel):
         for block in (*self.blocks, self.norm):
             block.build((None, None, self.hidden_dim))
 
+    @property
+    def input_signature(self):
+        """What `call` takes, for `export`."""
+        shape = (None, *self.image_size, self.num_channels)
+        return [keras.InputSpec(shape=shape, dtype="float32", name="images")]
+
     def call(self, images, patch_ids=None, training=None, return_intermediates=False):
         """Encode the images, or their patches at `patch_ids`."""
         images = ops.convert_to_tensor(images)

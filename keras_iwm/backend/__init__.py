@@ -6,6 +6,8 @@ faster, or that works in another way, has files of its name, and this one choose
 
 import keras
 
+from keras_iwm.backend.export_formats import SUFFIXES as SUFFIXES
+from keras_iwm.backend.export_formats import export_arguments as export_arguments
 from keras_iwm.backend.faults import loss_tracker as loss_tracker
 from keras_iwm.backend.own_draws import own_draws as own_draws
 from keras_iwm.backend.own_draws import seed_states as seed_states
@@ -22,13 +24,13 @@ if keras.backend.backend() == "jax":
 else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import attend as attend
-    from keras_iwm.backend.operations import gelu as gelu
-    from keras_iwm.backend.operations import layer_norm as layer_norm
     from keras_iwm.backend.operations import peek as peek
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
+    from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_operations import layer_norm as layer_norm
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_step import sound_step as sound_step
     from keras_iwm.backend.torch_update import fused_update as fused_update
@@ -39,6 +41,8 @@ else:
     from keras_iwm.backend.operations import move_towards as move_towards
 
 if keras.backend.backend() == "tensorflow":
+    from keras_iwm.backend.operations import layer_norm as layer_norm
+    from keras_iwm.backend.tensorflow_operations import gelu as gelu
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )

@@ -9,6 +9,7 @@ import functools
 import math
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import keras
 from keras import ops
@@ -19,7 +20,8 @@ def layer_norm(tokens, gamma, beta, epsilon):
     flat = jnp.reshape(tokens, (-1, tokens.shape[-1])).astype("float32")
     gamma, beta = ops.cast(gamma, "float32"), ops.cast(beta, "float32")
     outputs = normalize(flat, gamma, beta, epsilon)
-    return jnp.reshape(outputs, tokens.shape).astype(tokens.dtype)
+    # While a model is exported, the first side is no number.
+    return jnp.reshape(outputs, (-1, *tokens.shape[1:])).astype(tokens.dtype)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -53,6 +55,10 @@ def standardize(flat, epsilon):
 @jax.custom_jvp
 def gelu(features):
     """See `operations.gelu`."""
+    if any(map(jax.export.is_symbolic_dim, features.shape)):
+        # A model is exported. JAX writes `erf` in a form that TensorFlow cannot read
+        # yet; Keras's own form is slower, and known to all.
+        return keras.activations.gelu(features, approximate=False)
     values = features.astype("float32")
     return (values * normal_cdf(values)).astype(features.dtype)
 

@@ -8,6 +8,7 @@ from keras_iwm.downstream.finetuning_recipe import (
 )
 from keras_iwm.downstream.image_classifier import ImageClassifier as ImageClassifier
 from keras_iwm.downstream.image_segmenter import ImageSegmenter as ImageSegmenter
+from keras_iwm.downstream.latent_predictor import LatentPredictor as LatentPredictor
 from keras_iwm.downstream.linear_head import LinearHead as LinearHead
 from keras_iwm.downstream.linear_probe import linear_probe as linear_probe
 from keras_iwm.downstream.linear_probe_model import LinearProbeModel as LinearProbeModel

@@ -21,6 +21,11 @@ class DownstreamModel(TrainedModel):
         """Range of the images' pixel values."""
         return self.backbone.encoder.value_range
 
+    @property
+    def input_signature(self):
+        """What `call` takes, for `export`."""
+        return self.backbone.input_signature
+
     def check_batch(self, x, y=None, sample_weight=None, name="x"):
         """Refuse images and labels that cannot be meant, see `TrainedModel`."""
         super().check_batch(x, y, sample_weight, name)

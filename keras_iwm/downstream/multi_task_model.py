@@ -123,6 +123,9 @@ class MultiTaskModel(DownstreamModel):
         if not trainable:
             self.trainable = False
 
+    # The number of images differs by task: `export` wants a signature from the user.
+    input_signature = None
+
     def call(self, inputs, training=None):
         """Return the outputs of each task for its images."""
         self._check_inputs(inputs)

@@ -190,6 +190,11 @@ class WorldModelBackbone(ComposedModel):
         if self.protocol in ("frozen", "predictor"):
             self.encoder.trainable = False
 
+    @property
+    def input_signature(self):
+        """What `call` takes, for `export`."""
+        return self.encoder.input_signature
+
     def call(self, images, training=None, task_token=None):
         """Encode the images, and predict all their latents if there is a predictor."""
         images = ops.convert_to_tensor(images)
@@ -199,17 +204,13 @@ class WorldModelBackbone(ComposedModel):
             latents = ops.stop_gradient(latents)
         if self.predictor is None:
             return latents
-        batch_size, num_patches = ops.shape(latents)[0], latents.shape[1]
-        ids = ops.broadcast_to(
-            ops.convert_to_tensor(np.arange(num_patches, dtype="int32")[None]),
-            (batch_size, num_patches),
-        )
+        ids = all_positions(latents)
         patch_size = self.encoder.patch_size
         return self.predictor(
             latents,
             ids,
             ids,
-            ops.zeros((batch_size, self.predictor.action_dim)),
+            ops.zeros((ops.shape(latents)[0], self.predictor.action_dim)),
             training=training,
             extra_tokens=None if task_token is None else task_token[:, None],
             grid_size=tuple(side // patch_size for side in images.shape[1:3]),
@@ -231,6 +232,20 @@ class WorldModelBackbone(ComposedModel):
             "protocol": self.protocol,
             "random_predictor": self.random_predictor,
         }
+
+
+def all_positions(latents):
+    """Return the ids of all patches of each image.
+
+    Args:
+        latents: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+
+    Returns:
+        Int32 tensor of shape `(batch_size, num_patches)`.
+    """
+    batch_size, num_patches = ops.shape(latents)[0], latents.shape[1]
+    ids = ops.convert_to_tensor(np.arange(num_patches, dtype="int32")[None])
+    return ops.broadcast_to(ids, (batch_size, num_patches))
 
 
 def check_protocol(protocol, random_predictor):

@@ -2,8 +2,9 @@
 
 import keras
 
-from keras_iwm.arguments import as_boolean, as_path
-from keras_iwm.backend import KeptState
+from keras_iwm.arguments import as_boolean, as_choice, as_path
+from keras_iwm.array_arguments import as_signature
+from keras_iwm.backend import SUFFIXES, KeptState, export_arguments
 from keras_iwm.saving.preset_folder import load_preset, save_preset
 
 
@@ -17,7 +18,56 @@ class ComposedModel(KeptState, keras.Model):
 
     Subclasses create and build all parts in the constructor. Arguments that are Keras
     objects, alone or in a dictionary, are rebuilt from their configs.
+
+    Those that take images know their `input_signature`, so that `export` needs no call
+    before and makes files for any number of images.
     """
+
+    input_signature = None
+
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
+        """Write the forward pass into a file that is served without Keras.
+
+        Files take any number of images, of one size; `docs/export.md` tells how each
+        is fed.
+
+        Args:
+            filepath: String or path, where to write; it ends in `.onnx`, `.xml`,
+                `.tflite` or `.pt2` as the format wants it, or is a folder for a
+                SavedModel.
+            format: One of `"tf_saved_model"`, `"onnx"`, `"openvino"`, `"litert"` and
+                `"torch"`. Not every backend can make each.
+            verbose: Optional boolean, whether Keras tells what it does.
+            input_signature: Optional list of `keras.InputSpec`, for images of another
+                size or dtype. Defaults to the model's `input_signature`: float32
+                images of its `image_size`.
+            **kwargs: What `keras.Model.export` takes for the format.
+
+        Raises:
+            ValueError: If the backend cannot make such a file, the path ends in
+                another way, or an axis other than the first is open.
+            ImportError: If a package is missing that makes the file.
+        """
+        format = as_choice("format", format, SUFFIXES)
+        filepath = str(as_path("filepath", filepath))
+        if not filepath.endswith(SUFFIXES[format]):
+            raise ValueError(
+                f"`filepath` must end in {SUFFIXES[format]!r} for format {format!r}. "
+                f"Received: filepath={filepath!r}."
+            )
+        if input_signature is None:
+            input_signature = self.input_signature
+        as_signature("input_signature", input_signature)
+        arguments = export_arguments(self, format, input_signature)
+        arguments.update(kwargs)
+        super().export(filepath, format, verbose, input_signature, **arguments)
 
     def get_config(self):
         """Return the constructor's arguments, and what was changed on the parts."""

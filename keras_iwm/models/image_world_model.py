@@ -247,15 +247,13 @@ class ImageWorldModel(TeacherStudentModel):
         )
         ```
         """
+        # It makes world models, and needs this class.
+        from keras_iwm.models import read_published_world_model as published
+
         if as_boolean("load_weights", load_weights) or not is_size(preset):
             path = preset_path(preset)
             if load_weights and path.is_file():
-                # It makes world models, and needs this class.
-                from keras_iwm.models.read_published_world_model import (
-                    read_published_world_model,
-                )
-
-                return read_published_world_model(path, **arguments)
+                return published(path, **arguments)
             check_no_changes(preset, load_weights, arguments)
             return super().from_preset(path, load_weights)
         with warnings.catch_warnings():

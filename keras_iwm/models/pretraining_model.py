@@ -99,6 +99,15 @@ class PretrainingModel(TrainedModel):
                 )
         super().compile(optimizer, **kwargs)
 
+    def export(self, *args, **kwargs):
+        """Refuse to export what makes views at random; its parts are what serves."""
+        raise ValueError(
+            f"A {type(self).__name__} makes views at random and is not exported. Serve "
+            "what it has learned: model.feature_encoder.export(filepath, format), or "
+            "the answer to an image and an action: keras_iwm.downstream.LatentPredictor"
+            ".from_world_model(model).export(filepath, format)."
+        )
+
     def make_views(self, inputs, training=None):
         """Return views made from images, or the views that came."""
         if not isinstance(inputs, dict):
