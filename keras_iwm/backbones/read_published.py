@@ -92,7 +92,7 @@ def read_published(
         arguments, values = encoder_from_transformers(arrays, config, path, **sizes)
     else:
         arguments, values = encoder_from_timm(arrays, config, path, **sizes)
-    print_licence(f"{source} {config.get('_name_or_path', '')}")
+    print_licence(f"{source} {config.get('_name_or_path', '')}".strip())
     settings = {"value_range": value_range, "dtype": dtype}
     return encoder_from_values(
         arguments, values, positions, learned=learned, **settings

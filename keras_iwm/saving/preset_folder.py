@@ -120,10 +120,12 @@ def load_preset(folder, load_weights=True):
 
 
 def is_preset(folder):
-    """Whether a folder holds a model of Keras's: its config names a class."""
-    path = pathlib.Path(folder) / CONFIG
+    """Whether a folder is one of Keras's: by its weights, or a config with a class."""
+    folder = pathlib.Path(folder)
+    if (folder / WEIGHTS).exists() or (folder / METADATA).exists():
+        return True
     try:
-        return "class_name" in json.loads(path.read_text())
+        return "class_name" in json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError, RecursionError, TypeError):
         return False
 

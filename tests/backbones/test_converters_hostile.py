@@ -211,8 +211,9 @@ def test_the_hub_is_asked_for_config_and_weights_alone(tmp_path, monkeypatch, ca
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     for _ in range(2):
         read_published("hf://facebook/ijepa_small", **WIDE)
-    patterns = ["config.json", "preprocessor_config.json", "*.safetensors"]
-    assert calls == [("facebook/ijepa_small", [*patterns, "*.index.json"])] * 2
+    patterns = ["config.json", "metadata.json", "*.weights.h5"]
+    patterns += ["preprocessor_config.json", "*.safetensors", "*.index.json"]
+    assert calls == [("facebook/ijepa_small", patterns)] * 2
     printed = capsys.readouterr().out
     assert printed.count("CC-BY-NC 4.0") == 1
     assert "facebook/ijepa_small" in printed

@@ -1,9 +1,11 @@
 """Models as folders: what was saved comes back, or nothing does."""
 
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import h5py
 import keras
@@ -11,7 +13,12 @@ import numpy as np
 import pytest
 from harness import CHANGES, MODELS, compile_model, fit, make, make_encoder, outputs_of
 
-from keras_iwm.backbones import PRESETS, ViTEncoder, WorldModelPredictor
+from keras_iwm.backbones import (
+    PRESETS,
+    ViTEncoder,
+    WorldModelPredictor,
+    save_transformers,
+)
 from keras_iwm.models import ImageWorldModel
 from keras_iwm.saving import weight_shapes
 
@@ -227,6 +234,27 @@ def test_a_named_size_makes_an_encoder():
     assert encoder.hidden_dim == PRESETS["iwm_tiny_96"]["encoder"]["hidden_dim"]
 
 
+def test_presets_come_from_the_hub_too(folder, monkeypatch):
+    hub = types.SimpleNamespace(snapshot_download=lambda *_, **__: str(folder))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    encoder = ViTEncoder.from_preset("hf://somebody/encoder")
+    np.testing.assert_array_equal(
+        outputs_of("encoder", encoder), outputs_of("encoder", make("encoder"))
+    )
+
+
+def test_what_others_publish_is_a_preset(tmp_path):
+    save_transformers(make("encoder"), tmp_path)
+    encoder = ViTEncoder.from_preset(tmp_path, value_range=(0, 255))
+    np.testing.assert_allclose(
+        outputs_of("encoder", encoder),
+        outputs_of("encoder", make("encoder")),
+        atol=1e-5,
+    )
+    with pytest.raises(ValueError, match="`load_weights`"):
+        ViTEncoder.from_preset(tmp_path, load_weights=False)
+
+
 def test_facts_must_be_json(tmp_path):
     with pytest.raises(ValueError, match="`facts`"):
         make_encoder().save_to_preset(tmp_path, {"a": object()})
@@ -259,7 +287,7 @@ def test_a_fresh_process_loads_the_preset(folder, tmp_path):
         f"expected = np.load({str(tmp_path / 'expected.npy')!r})\n"
         "np.testing.assert_array_equal(outputs_of('encoder', encoder), expected)\n"
     )
-    tests = str(__import__("pathlib").Path(__file__).parents[1])
+    tests = str(pathlib.Path(__file__).parents[1])
     subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {tests!r})\n{code}"],
         check=True,
