@@ -94,12 +94,25 @@ def hide_frame(axes):
 
 
 def draw_neighbor(axes, image, found):
-    """Draws a retrieved image, framed green if found, else red; returns that colour."""
-    color = HIT if found else ACCENT
+    """Draws a retrieved image, framed green if found, else in dashes of red.
+
+    Returns the colour.
+    """
+    style = frame_style(found)
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color=color, linewidth=2.5)
-    return color
+    axes.spines[:].set(linewidth=2.5, **style)
+    return style["color"]
+
+
+def frame_style(found):
+    """Returns colour and kind of the line around what was found, or was not.
+
+    Those who do not tell green from red see the dashes.
+    """
+    if found:
+        return {"color": HIT, "linestyle": "-"}
+    return {"color": ACCENT, "linestyle": (0, (3, 1.2))}
 
 
 def draw_words(axes, text):

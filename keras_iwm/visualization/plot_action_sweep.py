@@ -4,10 +4,9 @@ import numpy as np
 
 from keras_iwm.arguments import as_count, as_names
 from keras_iwm.visualization.figure import (
-    ACCENT,
-    HIT,
     TEXT_SIZE,
     TITLE_SIZE,
+    frame_style,
     hide_frame,
     new_figure,
     wrapped,
@@ -34,8 +33,8 @@ def plot_action_sweep(
     of two rows for each slot: the wanted targets from one end of the slot to the
     other with their values, and below each the nearest neighbour of the prediction
     among 33 values of the slot (or as many as it has), framed green where it is the
-    wanted target and red where not, with how far off it is. Changes of colour jitter
-    are written as such; other slots as the numbers they are.
+    wanted target and dashed red where not, with how far off it is. Changes of colour
+    jitter are written as such; other slots as the numbers they are.
 
     Args:
         model: As of `plot_retrieval`, a model or an evaluator.
@@ -135,7 +134,7 @@ def _draw_slot(axis, slot, block, ratio, columns):
         axis.add_patch(
             Rectangle(
                 (left, top), 1, ratio, fill=False, linewidth=2.2, clip_on=False,
-                edgecolor=HIT if found else ACCENT,
+                **frame_style(found),
             )
         )  # fmt: skip
     middles = [column * (1 + _GAP) + 0.5 for column in range(len(captions))]

@@ -30,8 +30,9 @@ def plot_attention(
     """Draws the attention over an image's patches as heat on the faded image.
 
     One image a row: the image, the mean over all heads and, if asked for, each head.
-    Each map goes from no heat at weight 0 to the strongest at its own peak; below
-    it stands the peak as a multiple of attention spread evenly.
+    All maps have one scale, in multiples of attention spread evenly: from no heat at
+    weight 0 to the strongest at the highest peak of them all. So a map without a
+    strong spot is one that looks everywhere. Below each stands its own peak.
 
     Args:
         images: `(num_images, height, width, num_channels)`.
@@ -96,6 +97,9 @@ def plot_attention(
         maps = np.concatenate([maps, heads], axis=1)
         titles += [f"head {head}" for head in range(1, heads.shape[1] + 1)]
 
+    # A head may look nowhere, where its patches are masked.
+    maps = maps / np.maximum(maps.mean(axis=-1, keepdims=True), 1e-30)
+    highest = max(maps.max(), 1.0)
     rows, columns = len(images), 1 + len(titles)
     ratio = images.shape[1] / images.shape[2]
     figure = new_figure(1.8 * columns + 0.6, (1.75 * ratio + 0.25) * rows + 0.3)
@@ -108,16 +112,14 @@ def plot_attention(
         axes[row, 0].imshow(image)
         hide_frame(axes[row, 0])
         for axis, weights in zip(axes[row, 1:-1], maps[row], strict=True):
-            # A head may look nowhere, where its patches are masked.
-            heat = weights / max(weights.max(), 1e-30)
-            axis.imshow(_heat_picture(image, heat.reshape(grid_size)))
+            heat = weights.reshape(grid_size) / highest
+            axis.imshow(_heat_picture(image, heat))
             hide_frame(axis)
-            peak = weights.max() / max(weights.mean(), 1e-30)
-            axis.set_xlabel(f"peak {peak:.1f} × even", fontsize=TEXT_SIZE)
+            axis.set_xlabel(f"peak {weights.max():.1f} × even", fontsize=TEXT_SIZE)
     for axis in axes[1:, -1]:
         axis.remove()
     axes[0, -1].set_box_aspect(ratio / _SCALE_WIDTH)
-    _draw_scale(figure, axes[0, -1])
+    _draw_scale(figure, axes[0, -1], highest)
     return figure
 
 
@@ -136,13 +138,16 @@ def _lay_heat_on(picture, heat):
     return (1.0 - amount) * picture + amount * colormaps["YlOrRd"](heat)[..., :3]
 
 
-def _draw_scale(figure, axis):
-    """Draws the colours of heat, as they are on white, from weight 0 to the peak."""
+def _draw_scale(figure, axis, highest):
+    """Draws the colours of heat, as they are on white, in multiples of even."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
 
     colors = ListedColormap(_lay_heat_on(1.0, np.linspace(0, 1, 256)))
     bar = figure.colorbar(ScalarMappable(cmap=colors), cax=axis)
-    bar.set_ticks([0, 1], labels=["0", "peak"])
+    ticks, labels = [0, 1], ["0", f"{highest:.1f} ×"]
+    if highest > 1.2:  # Else both would stand in one place.
+        ticks, labels = [0, 1 / highest, 1], ["0", "even", f"{highest:.1f} ×"]
+    bar.set_ticks(ticks, labels=labels)
     axis.tick_params(labelsize=TEXT_SIZE - 1, length=0)
     bar.outline.set_visible(False)

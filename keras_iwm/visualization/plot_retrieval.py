@@ -20,7 +20,7 @@ def plot_retrieval(model, images=None, bank=None, num_images=6, rgb_channels=(0,
     bank image whose latents are nearest to the prediction. One image a row, four
     columns: the image; the requested change in words, one of those of its bank that
     change most; the nearest neighbour, framed green where it is the wanted target and
-    red where not; the wanted target and its rank.
+    dashed red where not; the wanted target and its rank.
 
     Args:
         model: `ImageWorldModel`, or another model that a `WorldModelEvaluator` takes;
