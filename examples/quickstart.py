@@ -161,7 +161,7 @@ def main():
             callbacks.WorldModelQuality(
                 *queries, *neighbors, every=2, retrieval_images=retrieval[:12]
             ),
-            keras.callbacks.CSVLogger(output / "history.csv"),
+            callbacks.HistoryFile(output / "history.csv"),
         ],
         verbose=2,
     )

@@ -22,6 +22,7 @@ from keras_iwm import (
     datasets,
     distribution,
     downstream,
+    embeddings,
     evaluation,
     layers,
     metrics,
@@ -34,7 +35,8 @@ from keras_iwm import (
 from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
-    *(actions, backbones, callbacks, datasets, distribution, downstream, evaluation),
+    *(actions, backbones, callbacks, datasets, distribution, downstream),
+    *(embeddings, evaluation),
     *(layers, metrics, models, optimizers, saving, views, visualization),
 )
 HOSTILE = {
@@ -132,7 +134,7 @@ LEGAL = {
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
     "{}": {"learning_rate_multipliers"},
-    "'a'": {"folder", "monitor", "skipped_csv", "index"},
+    "'a'": {*("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption")},
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
@@ -204,6 +206,12 @@ def _model_file():
     return path
 
 
+def _embeddings_file(encoder):
+    path = os.path.join(tempfile.mkdtemp(), "embeddings.npz")
+    embeddings.embed_folder(encoder, FOLDER, path)
+    return path
+
+
 FOLDER = _image_folder()
 FILES = {
     **{"image_size": 16, "num_channels": 3, "bad_files": "raise", "skipped_csv": None},
@@ -225,6 +233,8 @@ def _calls_of_classes():
             **{"folder": "runs", "keep": 2, "every_steps": 9, "every_seconds": 9.0},
             **{"monitor": "val_loss", "mode": "min", "callbacks": ()},
         },
+        callbacks.HistoryFile: {"path": "history.csv"},
+        callbacks.RemainingTime: {"every_seconds": 9.0},
         callbacks.StopOnNonFinite: {"max_skipped": 3, "dataset": None},
         callbacks.TensorBoardScalars: {"folder": "runs"},
         callbacks.WorldModelQuality: {
@@ -356,6 +366,13 @@ def _calls_of_functions():
             **{"model": MODEL, "protocol": "end_to_end", "random_predictor": True},
             "drop_path_rate": 0.1,
         },
+        embeddings.embed_folder: {
+            **{"encoder": encoder, "folder": FOLDER, "batch_size": 4},
+            **{"output": os.path.join(tempfile.mkdtemp(), "embeddings.npz")},
+            **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
+            **{"num_processes": 0, "encoder_name": "encoder"},
+        },
+        embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
@@ -377,6 +394,9 @@ def _calls_of_functions():
             **{"num_blocks": 1, "training": False},
         },
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
+        evaluation.nearest_neighbors: {
+            **{"features": FEATURES, "queries": FEATURES, "k": 2}
+        },
         evaluation.report_table: {"report": report},
         evaluation.RetrievalBank.doubled: {"size": 8, "seed": 3},
         evaluation.RetrievalBank.for_actions: {
@@ -413,6 +433,7 @@ def _calls_of_functions():
             **{"warmup_fraction": 0.1, "weight_decay": 0.1, "ema_momentum": 0.9},
         },
         saving.check_file: {"path": _model_file()},
+        saving.load_encoder: {"path": _model_file()},
         saving.load_model: {"path": _model_file(), "compile": True},
         visualization.plot_action_sweep: {
             **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
@@ -425,6 +446,10 @@ def _calls_of_functions():
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
         },
+        visualization.plot_neighbors: {
+            **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},
+            **{"captions": ("a", "b", "c", "d"), **RGB},
+        },
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
         },
@@ -434,7 +459,13 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
-        visualization.plot_training_curves: {"history": {"loss": [2.0, 1.0]}},
+        visualization.plot_training_curves: {
+            **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
+        },
+        visualization.save_figure: {
+            **{"figure": visualization.plot_training_curves({"loss": [2.0, 1.0]})},
+            **{"path": os.path.join(tempfile.mkdtemp(), "a.svg"), "caption": "a"},
+        },
         visualization.plot_tuned_parameters: {"results": {"a": [(10, 0.5)]}},
         visualization.plot_undo: {**PICTURES, "num_images": 1, **RGB},
         visualization.plot_views: {

@@ -1,6 +1,6 @@
 """How good is a pretrained world model, and what is the cheapest way to my task?
 
-    python examples/finetune_predictor.py runs/pretrain/model.keras \
+    keras-iwm finetune-predictor runs/pretrain/model.keras \\
         --train photos/train --test photos/test
 
 `--train` and `--test` are folders with one folder of images for each class, or `.npz`
@@ -18,21 +18,25 @@ one by one, with a checkpoint after every epoch: run the same command again, and
 on with what is missing.
 """
 
-import argparse
 import json
-import os
 import pathlib
 import shutil
 import sys
 import time
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 import keras
 import numpy as np
 
-import keras_iwm
-from keras_iwm import callbacks, datasets, downstream, evaluation, visualization
+from keras_iwm import (
+    callbacks,
+    datasets,
+    downstream,
+    evaluation,
+    models,
+    saving,
+    visualization,
+)
+from keras_iwm.commands.program import make_parser, progress, save_picture, write_json
 
 PROBES = ("knn", "linear", "attentive", "low-shot")
 # Names of this program: protocol of the backbone, and whether the predictor is random.
@@ -44,11 +48,9 @@ FINETUNED = {
 }
 
 
-def parse_arguments():
+def parse_arguments(options):
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("finetune-predictor", __doc__)
     add = parser.add_argument
     add("model", help="an ImageWorldModel, .keras")
     add("--train", required=True, help="folder of class folders, or .npz file")
@@ -70,7 +72,7 @@ def parse_arguments():
     add("--rand-augment", type=float, default=0.0, help="strength, such as 0.3")
     add("--seed", type=int, default=0)
     add("--output", default="runs/finetune_predictor")
-    return parser.parse_args()
+    return parser.parse_args(options)
 
 
 def probe(name, model, arguments, train, test):
@@ -169,12 +171,13 @@ def finetune(name, model, arguments, train, test):
     classifier, epoch = checkpoint.resume(
         dataset, lambda: make_classifier(name, model, arguments, num_classes, steps)
     )
+    verbose, others = progress()
     classifier.fit(
         dataset,
         initial_epoch=epoch,
         epochs=arguments.epochs,
-        callbacks=[checkpoint],
-        verbose=2,
+        callbacks=[*others, checkpoint],
+        verbose=verbose,
     )
     logits = classifier.predict(test[0], batch_size=arguments.batch_size, verbose=0)
     classifier.save(pathlib.Path(arguments.output, f"{name}.keras"))
@@ -190,25 +193,29 @@ def finetune(name, model, arguments, train, test):
 def draw(results, arguments, test):
     """Write the pictures that the results so far allow."""
     output = pathlib.Path(arguments.output)
+    caption = f"{arguments.model} on {arguments.test}, seed {arguments.seed}"
     points = {
         name: [(result["tuned_parameters"], result["accuracy"])]
         for name, result in results.items()
         if "tuned_parameters" in result
     }
     if points:
-        figure = visualization.plot_tuned_parameters(points)
-        figure.savefig(output / "tuned_parameters.png")
+        plot = visualization.plot_tuned_parameters
+        save_picture(output / "tuned_parameters.png", plot, points, caption=caption)
     if (output / "predictor.keras").is_file():
         classifier = keras.models.load_model(output / "predictor.keras")
         images = test[0][:8]
         attention = classifier.head_layer.attention(classifier.backbone(images))
-        figure = visualization.plot_attention(
+        encoder = classifier.backbone.encoder
+        save_picture(
+            output / "attention.png",
+            visualization.plot_attention,
             images,
             keras.ops.convert_to_numpy(attention),
-            classifier.backbone.encoder.grid_size,
-            value_range=classifier.backbone.encoder.value_range,
+            encoder.grid_size,
+            encoder.value_range,
+            caption=caption,
         )
-        figure.savefig(output / "attention.png")
 
 
 def print_table(results):
@@ -222,23 +229,23 @@ def print_table(results):
         )
 
 
-def main():
+def main(options=None):
     """Run what is asked for and not there yet."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(options)
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
-    options = {k: v for k, v in vars(arguments).items() if k != "protocols"}
+    settings = {k: v for k, v in vars(arguments).items() if k != "protocols"}
     summary = output / "summary.json"
     results = {}
     if summary.is_file():
         saved = json.loads(summary.read_text())
-        if saved["options"] != options:
+        if saved["options"] != settings:
             sys.exit(
                 f"{output} holds results of other options: choose another --output"
             )
         results = saved["results"]
-    model = keras.models.load_model(arguments.model)
-    if not isinstance(model, keras_iwm.models.ImageWorldModel):
+    model = saving.load_model(arguments.model)
+    if not isinstance(model, models.ImageWorldModel):
         sys.exit(f"{arguments.model} must be an ImageWorldModel, saved whole")
     seed = arguments.seed
     train = datasets.load_images(
@@ -257,11 +264,6 @@ def main():
         run = probe if name in PROBES else finetune
         results[name] = run(name, model, arguments, train, test)
         results[name]["seconds"] = time.perf_counter() - start
-        content = {"options": options, "results": results}
-        summary.write_text(json.dumps(content, indent=2) + "\n")
+        write_json(summary, {"options": settings, "results": results})
     draw(results, arguments, test)
     print_table(results)
-
-
-if __name__ == "__main__":
-    main()

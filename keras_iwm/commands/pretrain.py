@@ -1,59 +1,65 @@
 """Pretrain an image world model, or I-JEPA, on your own images.
 
-    python examples/pretrain.py --data photos/ --preset iwm_tiny_96 --epochs 100
-    python examples/pretrain.py --data cifar10 --preset iwm_tiny_32
-    python examples/pretrain.py --resume runs/pretrain
+    keras-iwm pretrain --data photos/ --preset iwm_tiny_96 --epochs 100
+    keras-iwm pretrain --data cifar10 --preset iwm_tiny_32
+    keras-iwm pretrain --resume runs/pretrain
 
 `--data` is a folder of images (flat, or one folder per class), an `.npz` file, or
 `cifar10`. The backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow.
 Labels, if there are any, are used for kNN and ridge regression alone.
 
 The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch and
-every `--save-every` seconds, and at the end `model.keras` and `summary.json`. Whatever
-ends the run, `--resume` goes on from the last checkpoint exactly as if nothing had
-happened, with the options of config.json. SIGTERM and Ctrl-C finish the step, save, and
-end with code 143 and 130; a run whose steps are not finite any more ends with code 3.
+every `--save-every` seconds, the pictures `views.png` and `curves.png`, and at the end
+`model.keras` and `summary.json`. Whatever ends the run, `--resume` goes on from the
+last checkpoint exactly as if nothing had happened, with the options of config.json.
+SIGTERM and Ctrl-C finish the step, save, and end with code 143 and 130; a run whose
+steps are not finite any more ends with code 3.
 
-    python examples/pretrain.py --data photos/ --devices 4
-    python examples/pretrain.py --data photos/ --devices 8 --model-parallel 2
-    torchrun --nproc-per-node 4 examples/pretrain.py --data photos/
+    keras-iwm pretrain --data photos/ --devices 4
+    keras-iwm pretrain --data photos/ --devices 8 --model-parallel 2
+    torchrun --nproc-per-node 4 -m keras_iwm pretrain --data photos/
 
 train on several devices: JAX (both), TensorFlow (the first), Torch (the last). The
 batch is split among them. A run may be resumed on another number of devices.
 """
 
 import argparse
-import atexit
-import contextlib
 import json
 import os
 import pathlib
 import sys
 import time
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-
 import keras
-import numpy as np
 
-import keras_iwm
-from keras_iwm import callbacks, datasets, evaluation
-from keras_iwm.whole_file import whole_file
+from keras_iwm import (
+    backbones,
+    callbacks,
+    evaluation,
+    models,
+    optimizers,
+    visualization,
+)
+from keras_iwm.commands.devices import use_devices
+from keras_iwm.commands.pretraining_data import load_data
+from keras_iwm.commands.program import (
+    is_whole,
+    make_parser,
+    progress,
+    save_picture,
+    write_json,
+)
 
-MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
 
-
-def parse_arguments():
+def parse_arguments(options):
     """Read the command line; with --resume, the options of the stopped run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser("pretrain", __doc__)
     add = parser.add_argument
     add("--data", help="folder, .npz file, or cifar10")
     add("--eval-data", help="the same, held out; by default a tenth of --data")
     add("--limit", type=int, help="train on so many images, chosen at random")
     add("--eval-limit", type=int, default=2000, help="the same for --eval-data")
-    add("--preset", default="iwm_tiny_32", choices=keras_iwm.backbones.PRESETS)
+    add("--preset", default="iwm_tiny_32", choices=backbones.PRESETS)
     add("--image-size", type=int, help="pixels; by default the preset's")
     add("--patch-size", type=int, help="pixels; by default the preset's")
     add("--conditioning", choices=("feature", "sequence", "none"))
@@ -84,7 +90,7 @@ def parse_arguments():
     add("--tensorboard", action="store_true", help="write TensorBoard events")
     add("--resume", metavar="FOLDER", help="go on with the run in this folder")
     add("--stop-after", type=int, help="epochs to run now; --resume runs the others")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     if arguments.resume:
         path = pathlib.Path(arguments.resume, "config.json")
         if not path.is_file():
@@ -110,151 +116,15 @@ def parse_arguments():
     return arguments
 
 
-def use_devices(arguments, side):
-    """Return the scope in which to make models, and on how many devices they learn."""
-    backend, count = keras.backend.backend(), arguments.devices
-    parts = arguments.model_parallel
-    if backend == "torch":
-        if count > 1:
-            sys.exit(f"--devices {count}: on Torch, torchrun --nproc-per-node {count}")
-        count = int(os.environ.get("WORLD_SIZE", 1))
-    if count % parts or parts > 1 and backend != "jax":
-        sys.exit(f"--model-parallel {parts} must divide --devices {count}, on JAX only")
-    replicas = count // parts
-    if arguments.batch_size % replicas:
-        sys.exit(f"--batch-size must be a multiple of {replicas}, one part a device")
-    scope = contextlib.nullcontext()
-    if count > 1 and backend == "jax":
-        start_jax(replicas, parts, side)
-    elif count > 1 and backend == "tensorflow":
-        scope = start_tensorflow(count)
-    elif count > 1:
-        start_torch()
-    return scope, replicas
-
-
-def start_jax(replicas, parts, side):
-    """Split batches in `replicas`, and each model in `parts`."""
-    devices, count = keras.distribution.list_devices(), replicas * parts
-    if len(devices) < count:
-        sys.exit(f"--devices {count}: there are {len(devices)}")
-    if 64 % replicas or side % replicas:
-        sys.exit(f"{replicas} parts of a batch: evaluation needs a divisor of 64")
-    if parts == 1:
-        distribution = keras.distribution.DataParallel(devices=devices[:count])
-    else:
-        mesh = keras.distribution.DeviceMesh(
-            (replicas, parts), ("batch", "model"), devices[:count]
-        )
-        distribution = keras.distribution.ModelParallel(
-            layout_map=keras_iwm.distribution.tensor_parallel_layout(mesh),
-            batch_dim_name="batch",
-        )
-    keras.distribution.set_distribution(distribution)
-
-
-def start_tensorflow(count):
-    """Return the scope of a strategy for the first GPUs, or for virtual CPUs."""
-    import tensorflow as tf
-
-    kind = "GPU"
-    if not tf.config.list_physical_devices("GPU"):
-        kind = "CPU"
-        tf.config.set_logical_device_configuration(
-            tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * count,
-        )
-    devices = tf.config.list_logical_devices(kind)
-    if len(devices) < count:
-        sys.exit(f"--devices {count}: there are {len(devices)}")
-    return tf.distribute.MirroredStrategy([d.name for d in devices[:count]]).scope()
-
-
-def start_torch():
-    """Join the other processes that torchrun started."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group()
-    atexit.register(torch.distributed.destroy_process_group)
-
-
-def load_data(arguments, image_size):
-    """Return the dataset, images of it for probes, and held-out images, with labels."""
-    data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
-    if pathlib.Path(data).is_dir() and not arguments.limit:
-        return load_folder(arguments, image_size)
-    if data == "cifar10":
-        (images, labels), held_out = keras.datasets.cifar10.load_data()
-        labels, held_out = labels[:, 0], (held_out[0], held_out[1][:, 0])
-        chosen = np.random.default_rng(seed).permutation(len(images))
-        images, labels = (part[chosen[: arguments.limit]] for part in (images, labels))
-    else:
-        images, labels = datasets.load_images(data, image_size, arguments.limit, seed)
-        if not arguments.eval_data:  # they are in random order
-            count = max(2, len(images) // 10)
-            held_out = images[:count], None if labels is None else labels[:count]
-            images = images[count:]
-            labels = None if labels is None else labels[count:]
-    if arguments.eval_data:
-        held_out = load_held_out(arguments, image_size)
-    held_out = tuple(
-        None if part is None else part[: arguments.eval_limit] for part in held_out
-    )
-    dataset = datasets.ImageArray(images, batch_size=batch_size, seed=seed)
-    return dataset, (images, labels), held_out
-
-
-def load_held_out(arguments, image_size):
-    """Return the images of `--eval-data` and their labels."""
-    return datasets.load_images(
-        arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
-    )
-
-
-def load_folder(arguments, image_size):
-    """Read a folder: at once, or while training, with a sample of it for probes.
-
-    Its list is kept beside the run, and names decide who is held out: what comes or
-    goes in the folder takes no held-out image into training.
-    """
-    output, draws = pathlib.Path(arguments.output), np.random.default_rng
-    output.mkdir(parents=True, exist_ok=True)
-    folder = datasets.ImageFolder(
-        arguments.data,
-        image_size,
-        arguments.batch_size,
-        seed=arguments.seed,
-        num_processes=arguments.reader_processes,
-        skipped_csv=output / "skipped.csv",
-        index=output / "images.index",
-    )
-    if arguments.eval_data:
-        held_out = load_held_out(arguments, image_size)
-    else:
-        folder, other = folder.split(0.1, seed=arguments.seed)
-        chosen = draws(arguments.seed).permutation(other.num_samples)
-        held_out = other.load(chosen[: arguments.eval_limit])
-    if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
-        chosen = draws(arguments.seed).permutation(folder.num_samples)
-        return folder, folder.load(chosen[:10_000]), held_out
-    images, labels = folder.load()
-    dataset = datasets.ImageArray(
-        images, batch_size=arguments.batch_size, seed=arguments.seed
-    )
-    return dataset, (images, labels), held_out
-
-
 def make_model(arguments, steps):
     """Make and compile a new model."""
-    recipe = keras_iwm.optimizers.pretraining_recipe(
+    recipe = optimizers.pretraining_recipe(
         steps,
         arguments.batch_size,
         learning_rate=arguments.learning_rate,
         ema_momentum=arguments.ema_momentum,
     )
-    model = keras_iwm.models.ImageWorldModel.from_preset(
+    model = models.ImageWorldModel.from_preset(
         arguments.preset,
         conditioning=arguments.conditioning,
         predictor_layers=arguments.predictor_layers,
@@ -292,24 +162,26 @@ def measure(model, arguments, train, held_out):
     return results
 
 
-def write_json(path, content):
-    """Write a file that a crash leaves whole or absent."""
-    with whole_file(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+def draw_views(model, images, output):
+    """Draw what the model gets to see, before it learns from it for hours."""
+    # A copy, for the model's own draws are those of the run.
+    generator = model.view_generator
+    generator = type(generator).from_config(generator.get_config())
+    views = generator(images[:6].astype("float32"))
+    save_picture(
+        output / "views.png",
+        lambda: visualization.plot_views(
+            views,
+            model.encoder.grid_size,
+            model.value_range,
+            action_slots=model.action_space.slots,
+        ),
+    )
 
 
-def is_whole(path):
-    """Whether a JSON file can be read."""
-    try:
-        json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
-        return False
-    return True
-
-
-def main():
+def main(options=None):
     """Pretrain, with checkpoints, and measure."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(options)
     output = pathlib.Path(arguments.output)
     config = output / "config.json"
     checkpoints = output / "checkpoints"
@@ -325,10 +197,7 @@ def main():
     rank = int(os.environ.get("RANK", 0))  # of the processes that torchrun started
     if rank == 0 and not arguments.resume:
         write_json(config, vars(arguments))
-    side = (
-        arguments.image_size
-        or keras_iwm.backbones.PRESETS[arguments.preset]["image_size"]
-    )
+    side = arguments.image_size or backbones.PRESETS[arguments.preset]["image_size"]
     scope, replicas = use_devices(arguments, side)
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
@@ -357,12 +226,14 @@ def main():
         )
     if found:
         print(f"Resuming after epoch {epoch}, step {dataset.position}")
-    writers = []
+    verbose, writers = progress(is_first=rank == 0)
     if rank == 0:
-        writers.append(keras.callbacks.CSVLogger(history, append=epoch > 0))
+        writers.append(callbacks.HistoryFile(history))
         if arguments.tensorboard:
             writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
         writers.append(checkpoint)
+        if epoch == 0:
+            draw_views(model, held_out[0], output)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
     stop = callbacks.StopOnNonFinite(dataset=dataset)
@@ -372,7 +243,7 @@ def main():
             initial_epoch=epoch,
             epochs=last,
             callbacks=[quality, stop, callbacks.CollapseWarning(), *writers],
-            verbose=0 if rank else 2,
+            verbose=verbose,
         )
     except callbacks.NonFiniteError as error:
         print(error, file=sys.stderr)
@@ -380,6 +251,9 @@ def main():
     seconds = time.perf_counter() - start
     if rank:
         return
+    caption = f"{arguments.preset} on {arguments.data}, seed {arguments.seed}"
+    curves = visualization.plot_training_curves
+    save_picture(output / "curves.png", curves, history, caption=caption)
     if last < arguments.epochs:
         print(f"Stopped after epoch {last}; --resume {output} runs the others")
         return
@@ -397,8 +271,5 @@ def main():
         **measure(model, arguments, train, held_out),
     }
     write_json(output / "summary.json", summary)
+    save_picture(output / "curves.png", curves, history, summary, caption=caption)
     print(json.dumps(summary, indent=2))
-
-
-if __name__ == "__main__":
-    main()
