@@ -6,17 +6,18 @@ from keras_iwm.arguments import as_boolean
 from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
-    TITLE_SIZE,
+    add_rows,
     as_grey,
     check_grid,
     hide_frame,
     new_figure,
     prepare_images,
+    row_blocks,
 )
 
 _FADED = 0.45  # What is left of the contrast of the grey image below.
 _STRONGEST = 0.85  # How much of the picture is heat at the map's peak.
-_SCALE_WIDTH = 0.07  # Width of the scale, as a part of an image's.
+_SCALE_ASPECT = 14  # Height of the scale over its width.
 
 
 def plot_attention(
@@ -100,26 +101,20 @@ def plot_attention(
     # A head may look nowhere, where its patches are masked.
     maps = maps / np.maximum(maps.mean(axis=-1, keepdims=True), 1e-30)
     highest = max(maps.max(), 1.0)
-    rows, columns = len(images), 1 + len(titles)
+    blocks, rows = row_blocks(len(images))
     ratio = images.shape[1] / images.shape[2]
-    figure = new_figure(1.8 * columns + 0.6, (1.75 * ratio + 0.25) * rows + 0.3)
-    axes = figure.subplots(
-        rows, columns + 1, squeeze=False, width_ratios=[1] * columns + [_SCALE_WIDTH]
-    )
-    for title, axis in zip(["image", *titles], axes[0], strict=False):
-        axis.set_title(title, fontsize=TITLE_SIZE)
-    for row, image in enumerate(images):
-        axes[row, 0].imshow(image)
-        hide_frame(axes[row, 0])
-        for axis, weights in zip(axes[row, 1:-1], maps[row], strict=True):
+    width = 1.8 * (1 + len(titles)) * blocks + 0.6
+    figure = new_figure(width, (1.75 * ratio + 0.25) * rows + 0.3)
+    axes = add_rows(figure, len(images), ["image", *titles])
+    for row, image, in_row in zip(axes, images, maps, strict=True):
+        row[0].imshow(image)
+        hide_frame(row[0])
+        for axis, weights in zip(row[1:], in_row, strict=True):
             heat = weights.reshape(grid_size) / highest
             axis.imshow(_heat_picture(image, heat))
             hide_frame(axis)
             axis.set_xlabel(f"peak {weights.max():.1f} × even", fontsize=TEXT_SIZE)
-    for axis in axes[1:, -1]:
-        axis.remove()
-    axes[0, -1].set_box_aspect(ratio / _SCALE_WIDTH)
-    _draw_scale(figure, axes[0, -1], highest)
+    _draw_scale(figure, axes, rows, highest)
     return figure
 
 
@@ -138,16 +133,19 @@ def _lay_heat_on(picture, heat):
     return (1.0 - amount) * picture + amount * colormaps["YlOrRd"](heat)[..., :3]
 
 
-def _draw_scale(figure, axis, highest):
+def _draw_scale(figure, axes, rows, highest):
     """Draws the colours of heat, as they are on white, in multiples of even."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
 
     colors = ListedColormap(_lay_heat_on(1.0, np.linspace(0, 1, 256)))
-    bar = figure.colorbar(ScalarMappable(cmap=colors), cax=axis)
+    bar = figure.colorbar(
+        ScalarMappable(cmap=colors), ax=list(np.ravel(axes)), aspect=_SCALE_ASPECT,
+        shrink=0.8 / rows, anchor=(0, 1), pad=0.01,
+    )  # fmt: skip
     ticks, labels = [0, 1], ["0", f"{highest:.1f} ×"]
     if highest > 1.2:  # Else both would stand in one place.
         ticks, labels = [0, 1 / highest, 1], ["0", "even", f"{highest:.1f} ×"]
     bar.set_ticks(ticks, labels=labels)
-    axis.tick_params(labelsize=TEXT_SIZE - 1, length=0)
+    bar.ax.tick_params(labelsize=TEXT_SIZE - 1, length=0)
     bar.outline.set_visible(False)
