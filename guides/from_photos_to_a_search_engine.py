@@ -165,9 +165,7 @@ like colour at like places, and an untrained encoder is not bad at that either.
 
 k = 10
 found = evaluation.knn_accuracy(table["embeddings"], table["labels"], k=k)
-images, file_labels = datasets.ImageFolder(
-    work / "photos", encoder.image_size, batch_size=32, shuffle=False
-).load()
+images, file_labels = datasets.load_images(work / "photos", encoder.image_size)
 untrained = evaluation.extract_features(
     evaluation.untrained_copy(model), images, verbose=False
 )

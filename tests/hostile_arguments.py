@@ -191,11 +191,11 @@ def arguments_of(example):
     return {name: getattr(example, name) for name in names}
 
 
-def _image_folder():
-    """A folder of grey pictures, which may be images and masks."""
+def _image_folder(step=1):
+    """A folder of grey pictures, which may be images and, in small steps, masks."""
     folder = tempfile.mkdtemp()
     for number in range(4):
-        picture = Image.fromarray(np.full((16, 16), number, "uint8"))
+        picture = Image.fromarray(np.full((16, 16), step * number, "uint8"))
         picture.save(os.path.join(folder, f"{number}.png"))
     return folder
 
@@ -208,11 +208,11 @@ def _model_file():
 
 def _embeddings_file(encoder):
     path = os.path.join(tempfile.mkdtemp(), "embeddings.npz")
-    embeddings.embed_folder(encoder, FOLDER, path)
+    embeddings.embed_folder(encoder, PHOTOS, path)
     return path
 
 
-FOLDER = _image_folder()
+FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 FILES = {
     **{"image_size": 16, "num_channels": 3, "bad_files": "raise", "skipped_csv": None},
 }
@@ -367,7 +367,7 @@ def _calls_of_functions():
             "drop_path_rate": 0.1,
         },
         embeddings.embed_folder: {
-            **{"encoder": encoder, "folder": FOLDER, "batch_size": 4},
+            **{"encoder": encoder, "folder": PHOTOS, "batch_size": 4},
             **{"output": os.path.join(tempfile.mkdtemp(), "embeddings.npz")},
             **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
             **{"num_processes": 0, "encoder_name": "encoder"},

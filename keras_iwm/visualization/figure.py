@@ -138,7 +138,8 @@ def frame_style(found):
     """
     if found:
         return {"color": HIT, "linestyle": "-"}
-    return {"color": ACCENT, "linestyle": (0, (3, 1.2))}
+    # Ends as they are by default would fill the gaps.
+    return {"color": ACCENT, "linestyle": (0, (2.5, 1.5)), "capstyle": "butt"}
 
 
 def draw_words(axes, text):

@@ -1,5 +1,7 @@
 """What a search has found."""
 
+import textwrap
+
 import numpy as np
 
 from keras_iwm.arguments import as_names
@@ -9,7 +11,6 @@ from keras_iwm.visualization.figure import (
     hide_frame,
     new_figure,
     prepare_images,
-    wrapped,
 )
 
 _COLUMNS = 5  # of neighbours
@@ -89,5 +90,5 @@ def _shortened(caption):
     lines = []
     for line in caption.split("\n"):
         cut = line if len(line) <= _LONGEST else f"…{line[1 - _LONGEST :]}"
-        lines.append(wrapped(cut, 24))
+        lines += textwrap.wrap(cut, 24)
     return "\n".join(lines)

@@ -112,7 +112,7 @@ def plot_training_curves(history, summary=None):
         lines = references.get(title, {})
         for color, (label, value) in zip(("0.2", "0.55"), lines.items(), strict=False):
             axis.axhline(value, label=label, color=color, linewidth=1.4, linestyle=":")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.06 * axis.get_ylim()[1])
         axis.set_title(title, fontsize=TITLE_SIZE)
         axis.set_xlabel("epoch", fontsize=TEXT_SIZE)
         axis.tick_params(labelsize=TEXT_SIZE - 1)

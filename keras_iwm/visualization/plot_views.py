@@ -100,8 +100,8 @@ def plot_views(
     # One block is the union of them all.
     blocks = target_ids[:, None] if target_ids.ndim == 2 else target_ids
 
-    columns, (blocks, rows) = 4 if len(action_slots) else 3, row_blocks(len(source))
-    figure = new_figure((2.0 * 3 + 2.9 * (columns - 3)) * blocks, 2.05 * rows + 0.3)
+    columns, (beside, rows) = 4 if len(action_slots) else 3, row_blocks(len(source))
+    figure = new_figure((2.0 * 3 + 2.9 * (columns - 3)) * beside, 2.05 * rows + 0.3)
     titles = ("source", "context", "target, to predict", "action")
     axes = add_rows(figure, len(source), titles[:columns], (1, 1, 1, 1.15)[:columns])
     for row in range(len(source)):

@@ -21,7 +21,7 @@ def test_the_query_and_all_neighbours_are_drawn_in_their_order():
 def test_long_names_keep_their_ends():
     name = "a" * 60 + "/the_end.png"
     axis = plot_neighbors(IMAGES[0], IMAGES[1:2], [name]).axes[1]
-    assert axis.get_xlabel().replace("\n", "").endswith("the end.png")
+    assert axis.get_xlabel().replace("\n", "").endswith("/the_end.png")
     assert len(axis.get_xlabel()) < 50
 
 
