@@ -19,7 +19,7 @@ class HistoryFile(keras.callbacks.Callback):
     Put it behind the callbacks whose numbers it shall write.
 
     Args:
-        path: Path of the file, made with its folder if missing.
+        history_csv: Path of the file, made with its folder if missing.
 
     Example:
 
@@ -38,9 +38,9 @@ class HistoryFile(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, path):
+    def __init__(self, history_csv):
         super().__init__()
-        self.path = as_path("path", path)
+        self.path = as_path("history_csv", history_csv)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the file anew, with this epoch's line."""
