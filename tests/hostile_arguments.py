@@ -133,8 +133,13 @@ LEGAL = {
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers"},
-    "'a'": {*("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption")},
+    "{}": {"learning_rate_multipliers", "summary"},
+    # Of a summary only what is known is drawn.
+    "{'a': None}": {"summary"},
+    "'a'": {
+        *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
+        "history_csv",
+    },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
@@ -233,7 +238,7 @@ def _calls_of_classes():
             **{"folder": "runs", "keep": 2, "every_steps": 9, "every_seconds": 9.0},
             **{"monitor": "val_loss", "mode": "min", "callbacks": ()},
         },
-        callbacks.HistoryFile: {"path": "history.csv"},
+        callbacks.HistoryFile: {"history_csv": "history.csv"},
         callbacks.RemainingTime: {"every_seconds": 9.0},
         callbacks.StopOnNonFinite: {"max_skipped": 3, "dataset": None},
         callbacks.TensorBoardScalars: {"folder": "runs"},

@@ -33,7 +33,7 @@ JUNK_PAIRS = sorted(
     {
         case[:2]
         for case in CASES
-        if case[1] not in LEGAL["'a'"] | {"latents", "class_names"}
+        if case[1] not in LEGAL["'a'"] | {"latents", "class_names", "summary"}
     }
 )
 JUNK = strategies.one_of(
