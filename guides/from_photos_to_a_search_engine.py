@@ -97,8 +97,8 @@ encoder = saving.load_encoder(work / "model.keras")
 """
 ## The features of the whole folder
 
-`embed_folder` reads the images as they come from the disk, and writes parts as it goes: a
-million files take no more memory than a thousand, and after a kill the same call goes on
+`embed_folder` reads the images as they come from the disk, and writes parts as it goes: of a
+million files it holds little more than the names, and after a kill the same call goes on
 where it was. Files that cannot be used have no row, and are listed beside the output. Names
 and rows stay together.
 """

@@ -7,7 +7,7 @@ The file has a row for each image, with its name below the folder and, if there 
 folder for each class, its class. `keras-iwm search` finds images in it; NumPy reads an
 `.npz` file, and whatever reads Parquet the other kind (needs pyarrow).
 
-Memory stays the same however large the folder is. Killed, it goes on where it was when
+Memory hardly grows with the folder. Killed, it goes on where it was when
 the same command is given again. Files that cannot be used have no row: they are listed
 beside the output, in `embeddings.npz.skipped.csv`.
 """

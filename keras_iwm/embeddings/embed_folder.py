@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import os
 import shutil
 
@@ -42,8 +43,8 @@ def embed_folder(
 ):
     """Writes what an encoder makes of all images of a folder into one file.
 
-    The memory that it takes does not grow with the folder: some batches and a part of
-    at most 64 MB are held. Parts are written to a folder beside the output,
+    The memory that it takes hardly grows with the folder: the names, some batches and
+    a part of at most 64 MB are held. Parts are written to a folder beside the output,
     `embeddings.npz.unfinished`, which goes once the file is whole; for a moment both
     are there. After a kill call it again with the same arguments: it goes on behind
     the last part, and the file is the same, bit for bit. `load_embeddings` opens it.
@@ -153,8 +154,13 @@ def embed_folder(
 
 
 def fingerprint(encoder):
-    """Returns what changes if a weight of an encoder does, a string of hexadecimals."""
-    digest = hashlib.sha256()
+    """Returns what changes if an encoder computes something else, in hexadecimals."""
+    config = {
+        name: value
+        for name, value in encoder.get_config().items()
+        if name not in ("name", "trainable", "dtype", "part_changes")
+    }
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
     for weight in encoder.weights:
         value = np.ascontiguousarray(ops.convert_to_numpy(ops.cast(weight, "float32")))
         digest.update(str(value.shape).encode() + value.tobytes())
