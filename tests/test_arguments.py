@@ -33,7 +33,8 @@ JUNK_PAIRS = sorted(
     {
         case[:2]
         for case in CASES
-        if case[1] not in LEGAL["'a'"] | {"latents", "class_names", "summary"}
+        if case[1]
+        not in LEGAL["'a'"] | {"latents", "class_names", "captions", "summary"}
     }
 )
 JUNK = strategies.one_of(
