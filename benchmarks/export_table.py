@@ -176,7 +176,9 @@ def make_model(precision, name, preset):
 
     policy = "float32" if precision == "int8" else precision
     if preset:
-        model = models.ImageWorldModel.from_preset(preset, dtype=policy)
+        model = models.ImageWorldModel.from_preset(
+            preset, load_weights=False, dtype=policy
+        )
     else:
         encoder = backbones.ViTEncoder(16, 4, 32, 2, 2, dtype=policy)
         model = models.ImageWorldModel.from_encoder(encoder)

@@ -82,7 +82,7 @@ def main():
             watch,
             callbacks.StopOnNonFinite(dataset=dataset),
             callbacks.CollapseWarning(),
-            keras.callbacks.CSVLogger(folder / "history.csv"),
+            callbacks.HistoryFile(folder / "history.csv"),
             callbacks.RunCheckpoint(folder, every_steps=100, monitor="mrr", mode="max"),
         ],
     )

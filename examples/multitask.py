@@ -152,7 +152,7 @@ def main():
         initial_epoch=first,
         epochs=arguments.epochs,
         callbacks=[
-            keras.callbacks.CSVLogger(history, append=first > 0),
+            callbacks.HistoryFile(history),
             checkpoint,
         ],
         verbose=2,

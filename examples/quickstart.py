@@ -168,7 +168,7 @@ def main():
                 every=arguments.evaluate_every,
                 retrieval_images=retrieval[:12],
             ),
-            keras.callbacks.CSVLogger(output / "history.csv"),
+            callbacks.HistoryFile(output / "history.csv"),
         ],
         verbose=2,
     )

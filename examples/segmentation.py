@@ -181,7 +181,7 @@ def main():
         initial_epoch=epoch,
         epochs=arguments.epochs,
         callbacks=[
-            keras.callbacks.CSVLogger(history, append=epoch > 0),
+            callbacks.HistoryFile(history),
             checkpoint,
         ],
         verbose=2,

@@ -35,6 +35,8 @@ from keras_iwm import datasets, evaluation, metrics, visualization
 
 # A reduced run, for a quick check that everything works.
 REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
+if REDUCED:
+    print("Reduced run: the numbers and pictures below say nothing.")
 NUM_RETRIEVAL = 2 if REDUCED else 12
 NUM_LABELLED = 60 if REDUCED else 600
 BANK = evaluation.RetrievalBank(size=16 if REDUCED else 256)

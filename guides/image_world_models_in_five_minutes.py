@@ -43,6 +43,8 @@ from keras_iwm import callbacks, datasets, evaluation, visualization
 
 # A reduced run, for a quick check that everything works.
 REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
+if REDUCED:
+    print("Reduced run: the numbers and pictures below say nothing.")
 EPOCHS = 1 if REDUCED else 8
 NUM_CROPS = 256 if REDUCED else 12_800
 keras.utils.set_random_seed(0)

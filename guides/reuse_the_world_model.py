@@ -40,6 +40,8 @@ from keras_iwm import datasets, downstream, evaluation, visualization
 
 # A reduced run, for a quick check that everything works.
 REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
+if REDUCED:
+    print("Reduced run: the numbers and pictures below say nothing.")
 EPOCHS = 1 if REDUCED else 10
 NUM_LABELLED = 64 if REDUCED else 1_000
 keras.utils.set_random_seed(0)

@@ -59,6 +59,8 @@ from keras_iwm.views import MultiBlockMask, ViewGenerator
 BACKEND = keras.backend.backend()
 # A reduced run, for a quick check that everything works.
 REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
+if REDUCED:
+    print("Reduced run: the numbers and pictures below say nothing.")
 EPOCHS = 2 if REDUCED else 12
 NUM_CROPS = 64 if REDUCED else 1024
 BATCH_SIZE = 32

@@ -1,11 +1,16 @@
 """Image world models in Keras 3, on JAX, TensorFlow and Torch."""
 
+from keras_iwm.choose_backend import choose_backend
+
+choose_backend()
+
 from keras_iwm import actions as actions
 from keras_iwm import backbones as backbones
 from keras_iwm import callbacks as callbacks
 from keras_iwm import datasets as datasets
 from keras_iwm import distribution as distribution
 from keras_iwm import downstream as downstream
+from keras_iwm import embeddings as embeddings
 from keras_iwm import evaluation as evaluation
 from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics

@@ -1,7 +1,19 @@
 """The program `keras-iwm`: what is useful in a shell without writing Python."""
 
 import argparse
+import importlib
 import sys
+
+import keras
+
+COMMANDS = {
+    "check": "read all headers of a folder of images, and report",
+    "pretrain": "pretrain a world model on your own images",
+    "evaluate": "measure what a world model knows of actions",
+    "finetune-predictor": "compare the ways from a world model to a classifier",
+    "embed": "write the features of a folder's images into one file",
+    "search": "find the images of such a file that are most like one",
+}
 
 
 def main(arguments=None):
@@ -11,31 +23,21 @@ def main(arguments=None):
         arguments: Optional list of strings, by default those of the process.
 
     Returns:
-        Integer: 0 if all is well, 1 if images were found that cannot be used, 2 if
-        the folder cannot be listed.
+        What the command returns: an integer, or `None` for 0.
     """
-    parser = argparse.ArgumentParser(prog="keras-iwm")
-    commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser(
-        "check", help="read all headers of a folder of images, and report"
+    width = max(map(len, COMMANDS)) + 2
+    parser = argparse.ArgumentParser(
+        prog="keras-iwm",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Image world models in Keras 3. Commands:\n\n"
+        + "\n".join(f"  {name:{width}}{words}" for name, words in COMMANDS.items()),
+        epilog="`keras-iwm COMMAND --help` tells more. KERAS_BACKEND chooses the "
+        "backend: jax, tensorflow or torch.",
     )
-    check.add_argument("folder")
-    check.add_argument(
-        "--decode", action="store_true", help="read the files to their ends"
-    )
-    return _check(parser.parse_args(arguments))
-
-
-def _check(arguments):
-    """Prints what lies in a folder of images."""
-    from keras_iwm.datasets.check_folder import check_folder, folder_report
-
-    try:
-        report = check_folder(arguments.folder, decode_pixels=arguments.decode)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    for line in folder_report(report):
-        # Names may hold bytes that no terminal can show.
-        print(line.encode("utf-8", "backslashreplace").decode())
-    return int(bool(report["bad"] or report["lost"]))
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...")
+    chosen = parser.parse_args(arguments)
+    if chosen.command != "check":
+        print(f"Backend: {keras.backend.backend()}", file=sys.stderr)
+    name = chosen.command.replace("-", "_")
+    return importlib.import_module(f"keras_iwm.commands.{name}").main(chosen.options)

@@ -24,6 +24,7 @@ from keras_iwm import (
     datasets,
     distribution,
     downstream,
+    embeddings,
     evaluation,
     layers,
     metrics,
@@ -36,7 +37,8 @@ from keras_iwm import (
 from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
-    *(actions, backbones, callbacks, datasets, distribution, downstream, evaluation),
+    *(actions, backbones, callbacks, datasets, distribution, downstream),
+    *(embeddings, evaluation),
     *(layers, metrics, models, optimizers, saving, views, visualization),
 )
 HOSTILE = {
@@ -140,9 +142,13 @@ LEGAL = {
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers", "facts"},
-    "{'a': None}": {"facts"},
-    "'a'": {"folder", "monitor", "skipped_csv", "index"},
+    "{}": {"learning_rate_multipliers", "facts", "summary"},
+    # Of a summary only what is known is drawn.
+    "{'a': None}": {"facts", "summary"},
+    "'a'": {
+        *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
+        "history_csv",
+    },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
@@ -199,11 +205,11 @@ def arguments_of(example):
     return {name: getattr(example, name) for name in names}
 
 
-def _image_folder():
-    """A folder of grey pictures, which may be images and masks."""
+def _image_folder(step=1):
+    """A folder of grey pictures, which may be images and, in small steps, masks."""
     folder = tempfile.mkdtemp()
     for number in range(4):
-        picture = Image.fromarray(np.full((16, 16), number, "uint8"))
+        picture = Image.fromarray(np.full((16, 16), step * number, "uint8"))
         picture.save(os.path.join(folder, f"{number}.png"))
     return folder
 
@@ -226,7 +232,13 @@ def _model_file():
     return path
 
 
-FOLDER = _image_folder()
+def _embeddings_file(encoder):
+    path = os.path.join(tempfile.mkdtemp(), "embeddings.npz")
+    embeddings.embed_folder(encoder, PHOTOS, path)
+    return path
+
+
+FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -251,6 +263,8 @@ def _calls_of_classes():
             **{"folder": "runs", "keep": 2, "every_steps": 9, "every_seconds": 9.0},
             **{"monitor": "val_loss", "mode": "min", "callbacks": ()},
         },
+        callbacks.HistoryFile: {"history_csv": "history.csv"},
+        callbacks.RemainingTime: {"every_seconds": 9.0},
         callbacks.StopOnNonFinite: {"max_skipped": 3, "dataset": None},
         callbacks.TensorBoardScalars: {"folder": "runs"},
         callbacks.WorldModelQuality: {
@@ -388,6 +402,13 @@ def _calls_of_functions():
             **{"model": MODEL, "protocol": "end_to_end", "random_predictor": True},
             "drop_path_rate": 0.1,
         },
+        embeddings.embed_folder: {
+            **{"encoder": encoder, "folder": PHOTOS, "batch_size": 4},
+            **{"output": os.path.join(tempfile.mkdtemp(), "embeddings.npz")},
+            **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
+            **{"num_processes": 0, "encoder_name": "encoder"},
+        },
+        embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
@@ -409,6 +430,9 @@ def _calls_of_functions():
             **{"num_blocks": 1, "training": False},
         },
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
+        evaluation.nearest_neighbors: {
+            **{"features": FEATURES, "queries": FEATURES, "k": 2}
+        },
         evaluation.report_table: {"report": report},
         evaluation.RetrievalBank.doubled: {"size": 8, "seed": 3},
         evaluation.RetrievalBank.for_actions: {
@@ -453,6 +477,7 @@ def _calls_of_functions():
             **{"warmup_fraction": 0.1, "weight_decay": 0.1, "ema_momentum": 0.9},
         },
         saving.check_file: {"path": _model_file()},
+        saving.load_encoder: {"path": _model_file()},
         saving.load_model: {"path": _model_file(), "compile": True},
         visualization.plot_action_sweep: {
             **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
@@ -465,6 +490,10 @@ def _calls_of_functions():
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
         },
+        visualization.plot_neighbors: {
+            **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},
+            **{"captions": ("a", "b", "c", "d"), **RGB},
+        },
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
         },
@@ -474,7 +503,13 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
-        visualization.plot_training_curves: {"history": {"loss": [2.0, 1.0]}},
+        visualization.plot_training_curves: {
+            **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
+        },
+        visualization.save_figure: {
+            **{"figure": visualization.plot_training_curves({"loss": [2.0, 1.0]})},
+            **{"path": os.path.join(tempfile.mkdtemp(), "a.svg"), "caption": "a"},
+        },
         visualization.plot_tuned_parameters: {"results": {"a": [(10, 0.5)]}},
         visualization.plot_undo: {**PICTURES, "num_images": 1, **RGB},
         visualization.plot_views: {

@@ -30,7 +30,8 @@ JUNK_PAIRS = sorted(
     {
         case[:2]
         for case in CASES
-        if case[1] not in LEGAL["'a'"] | {"latents", "class_names"}
+        if case[1]
+        not in LEGAL["'a'"] | {"latents", "class_names", "captions", "summary"}
         and case[:2] != ("ImageArray", "labels")
     }
 )

@@ -63,7 +63,7 @@ def test_examples_set_every_argument_to_another_value_than_its_default(kind):
 def test_public_things_have_docstrings_with_examples():
     modules = (
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
-        *(keras_iwm.saving, keras_iwm.visualization),
+        *(keras_iwm.embeddings, keras_iwm.saving, keras_iwm.visualization),
         *(actions, backbones, downstream, evaluation, layers, metrics, models),
         *(optimizers, views),
     )

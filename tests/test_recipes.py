@@ -19,7 +19,9 @@ def test_options_are_the_scripts_own(name):
     words = check.command(recipe, "photos", "run")
     options = {word for word in words if word.startswith("--")}
     assert set(recipe.SETTINGS) | set(recipe.DATA) | {"--output"} == options
-    source = (ROOT / recipe.SCRIPT).read_text()
+    script = ROOT / recipe.SCRIPT
+    program = ROOT / "keras_iwm" / "commands" / script.name
+    source = (program if program.is_file() else script).read_text()
     for option in options:
         assert f'"{option}"' in source, option
     assert 0 < recipe.SECONDS < 3600

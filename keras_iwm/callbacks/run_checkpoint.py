@@ -143,9 +143,9 @@ class RunCheckpoint(keras.callbacks.Callback):
                 are set.
             make_model: Function without arguments that returns the new, compiled
                 model; called only if there is no checkpoint.
-            history: Optional path of the file of `keras.callbacks.CSVLogger`. It is
-                made to end with the epochs behind, so that
-                `CSVLogger(history, append=initial_epoch > 0)` continues it.
+            history: Optional path of the file of `HistoryFile`, or of Keras's
+                `CSVLogger(history, append=initial_epoch > 0)`. It is made to end with
+                the epochs behind, so that they continue it.
 
         Returns:
             Tuple `(model, initial_epoch)`: the model, compiled, with its optimizer's
@@ -284,9 +284,10 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
         self.model.history.epoch = [epoch for epoch, _ in self._record]
-        for _, logs in self._record:
-            for name, value in logs.items():
-                self.model.history.history.setdefault(name, []).append(value)
+        names = dict.fromkeys(name for _, logs in self._record for name in logs)
+        for name in names:
+            values = [logs.get(name, float("nan")) for _, logs in self._record]
+            self.model.history.history[name] = values
         if self._offset:
             if not restore_variables(self.model, arrays, "metrics"):
                 # On TensorFlow compiled metrics have no values before the first step.

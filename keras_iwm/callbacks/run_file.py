@@ -166,7 +166,7 @@ def plain_values(callback):
 
 
 def mend_history(path, record):
-    """Makes the file of a `CSVLogger` end where a run goes on.
+    """Makes the file of a run's history end where the run goes on.
 
     Lines of epochs that will run again are dropped; lines that a crash has swallowed
     are written anew.
@@ -185,8 +185,8 @@ def mend_history(path, record):
         line for line in lines[1:] if len(line) == len(lines[0]) and line[0] in epochs
     ]
     if record and [line[0] for line in kept[1:]] != epochs:
-        names = sorted(record[0][1])
-        rows = [[epoch, *(logs.get(k, "NA") for k in names)] for epoch, logs in record]
+        names = sorted({name for _, logs in record for name in logs})
+        rows = [[epoch, *(logs.get(k, "") for k in names)] for epoch, logs in record]
         kept = [["epoch", *names], *rows]
     if kept != lines:
         with whole_file(path) as unfinished, open(unfinished, "w", newline="") as file:

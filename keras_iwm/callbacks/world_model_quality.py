@@ -1,7 +1,5 @@
 """World-model and representation quality in a run's log."""
 
-import json
-
 import keras
 import numpy as np
 
@@ -32,12 +30,11 @@ class WorldModelQuality(keras.callbacks.Callback):
     - `knn_accuracy` with `labels`: of `images` among `train_images`, or without
       those of each image among the other ones (leave one out).
 
-    It measures at epoch 0, at every `every`-th epoch and at the last one. The
-    epochs between repeat the last values, since some loggers fix their columns at
-    the first epoch and plots break at NaN. Put it before loggers such as
-    `keras.callbacks.CSVLogger` in the list of callbacks: they write what they find.
-    A run that goes on repeats what the stopped one has measured, if `RunCheckpoint`
-    was given this callback; otherwise it measures at its first epoch too.
+    It measures at epoch 0, at every `every`-th epoch and at the last one. The logs of
+    the epochs between lack these values; in what `fit` returns they are NaN, so that
+    all lists have one entry for each epoch. Put it before loggers such as `HistoryFile`
+    in the list of callbacks: they write what they find. (`keras.callbacks.CSVLogger`
+    fixes its columns at the first epoch that it sees.)
 
     Sources: image world models, arXiv 2403.00504; RankMe, arXiv 2210.02885.
 
@@ -134,12 +131,12 @@ class WorldModelQuality(keras.callbacks.Callback):
         self.num_neighbors = as_count("num_neighbors", num_neighbors)
         self.batch_size = as_count("batch_size", batch_size)
         self._evaluator = None
-        self._measured = ""  # in JSON, which a run's checkpoint keeps
+        self._names = ()  # of what is measured
 
     def on_train_begin(self, logs=None):
         """Check the images against the model before any time is spent."""
-        self._measured = ""
         encoder = self.model.feature_encoder
+        self._names = ()
         for name in ("images", "train_images", "retrieval_images"):
             if getattr(self, name) is not None:
                 check_images(
@@ -163,13 +160,25 @@ class WorldModelQuality(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        """Add the measured values, or the last ones, to the logs."""
+        """Add the measured values to the logs, at the epochs for that."""
         is_last = epoch + 1 == self.params.get("epochs")
-        if not self._measured or epoch % self.every == 0 or is_last:
+        if epoch % self.every == 0 or is_last:
             values = {name: float(value) for name, value in self._measure().items()}
-            self._measured = json.dumps(values)
-        if logs is not None:
-            logs.update(json.loads(self._measured))
+            self._names = tuple(values)
+            self._fill_history()
+            if logs is not None:
+                logs.update(values)
+
+    def on_train_end(self, logs=None):
+        """Fill the history of a run that was ended before its last epoch."""
+        self._fill_history()
+
+    def _fill_history(self):
+        """Put NaN in the history for the epochs without a measurement."""
+        history = self.model.history
+        for name in self._names:
+            values = history.history.setdefault(name, [])
+            values += [float("nan")] * (len(history.epoch) - len(values))
 
     def _measure(self):
         """Measure the model as it is now."""

@@ -9,6 +9,7 @@ from keras_iwm.arguments import as_boolean, as_count, as_path
 from keras_iwm.datasets.decode_image import decode
 from keras_iwm.datasets.find_images import as_paths, describe, list_images
 from keras_iwm.datasets.image_header import read_header
+from keras_iwm.datasets.read_ahead import read_ahead
 from keras_iwm.datasets.read_image import (
     BACKGROUND,
     MAX_PIXELS,
@@ -98,7 +99,7 @@ def check_folder(folder, decode_pixels=False, max_pixels=MAX_PIXELS, num_threads
             return None, describe_error(error, path)
 
     with concurrent.futures.ThreadPoolExecutor(num_threads) as threads:
-        headers = _in_parts(threads, read, paths)
+        headers = read_ahead(threads, read, paths, _NUM_TASKS)
         headers = tqdm(headers, desc="Reading headers", total=len(paths))
         for path, (header, reason) in zip(paths, headers, strict=True):
             counts["suffixes"][path.suffix.lower()] += 1
@@ -160,12 +161,6 @@ def folder_report(report):
     lines.append(f"{len(report['bad'])} bad files")
     lines += [f"  {path}: {reason}" for path, reason in report["bad"].items()]
     return lines
-
-
-def _in_parts(threads, function, paths):
-    """Yields what a function returns for each path; not a million tasks at once."""
-    for start in range(0, len(paths), _NUM_TASKS):
-        yield from threads.map(function, paths[start : start + _NUM_TASKS])
 
 
 def _num_pixels(measured):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_iwm.arguments import as_count
+from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 
 
@@ -59,7 +60,7 @@ class ImageArray(EpochOrderedDataset):
     ):
         images = check_images(images, num_channels)
         if labels is not None:
-            labels = np.asarray(labels)
+            labels = as_array("labels", labels)
             if labels.ndim == 0 or len(labels) != len(images):
                 raise ValueError(
                     f"`labels` must have one entry for each of the {len(images)} "

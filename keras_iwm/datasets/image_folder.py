@@ -7,9 +7,11 @@ from tqdm import tqdm
 
 from keras_iwm.arguments import as_count, as_number, as_path
 from keras_iwm.datasets.bad_files import BadFiles
+from keras_iwm.datasets.checked_reader import CheckedReader
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.hashed_names import hashed_names
 from keras_iwm.datasets.image_index import find_indexed_images
+from keras_iwm.datasets.read_ahead import read_ahead
 from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, require_pillow
 from keras_iwm.datasets.reader_pool import ReaderPool
 from keras_iwm.datasets.stand_ins import stand_ins
@@ -53,8 +55,8 @@ class ImageFolder(EpochOrderedDataset):
     epoch. Threads do it by default, since Pillow leaves Python's lock while it decodes.
     The rest of an image's way needs that lock, and so does the train step: where many
     cores must feed a fast accelerator, set `num_processes`. Each process takes some 20
-    MB besides its batch, and needs no `if __name__ == "__main__"` in your script; but
-    Pillow's settings, such as `ImageFile.LOAD_TRUNCATED_IMAGES`, do not reach it.
+    MB besides its batch, and needs no `if __name__ == "__main__"` in your script;
+    Pillow's settings do not reach it.
 
     Args:
         folder: Path of the folder.
@@ -109,7 +111,6 @@ class ImageFolder(EpochOrderedDataset):
     dataset = ImageFolder(folder, image_size=(32, 32), batch_size=4)
     images, labels = dataset[0]  # (4, 32, 32, 3), (4,)
     train, held_out = dataset.split(0.25)  # about 12 and 4 images
-    images, labels = held_out.load()
     ```
     """
 
@@ -149,7 +150,7 @@ class ImageFolder(EpochOrderedDataset):
         self.image_size, self.num_channels = pool.image_size, pool.num_channels
         self._pool = pool
         self._bad_files = BadFiles(bad_files, len(paths), skipped_csv)
-        self._dtype = None  # that of the first good file
+        self._reader = CheckedReader(paths, pool, self._bad_files)
         self._batches = {}  # (epoch, index) -> future of images and their indices
 
     def __getstate__(self):
@@ -196,15 +197,33 @@ class ImageFolder(EpochOrderedDataset):
             desc="Reading images",
             total=len(indices),
         )
-        images = np.empty((0, *self.image_size, self.num_channels), "uint8")
-        good = []
+        shape = (len(indices), *self.image_size, self.num_channels)
+        images, good = np.empty(shape, self._reader.dtype()), []
         for index, (image, (is_good,)) in zip(indices, read, strict=True):
-            if not len(images):  # The first one tells the dtype.
-                images = np.empty((len(indices), *image.shape[1:]), image.dtype)
             images[len(good)] = image[0]
             good += [index] if is_good else []
         self._bad_files.warn("left out", at_once=True)
         return images[: len(good)], None if self.labels is None else self.labels[good]
+
+    def good_batches(self, start=0):
+        """Reads all images once, in file order, a batch ahead for each thread.
+
+        Args:
+            start: Non-negative integer, how many batches to leave out.
+
+        Yields:
+            Pair `(indices, images)` for each `batch_size` files: int64 `(n,)` and
+            `(n, height, width, num_channels)`. Bad files are left out, so `n` may be
+            smaller, and is for the last batch.
+        """
+        files, size = np.arange(self.num_samples), self.batch_size
+        starts = range(as_count("start", start, 0) * size, len(files), size)
+        batches = [files[first : first + size] for first in starts]
+        pool = self._pool
+        read = read_ahead(pool.threads, self._read, batches, pool.num_workers)
+        for indices, (images, good) in zip(batches, read, strict=True):
+            self._bad_files.warn("left out")
+            yield indices[good], images[good]
 
     def split(self, fraction, seed=0):
         """Sets a random part of the images aside.
@@ -233,7 +252,7 @@ class ImageFolder(EpochOrderedDataset):
                 f"Received: {fraction} of {self.num_samples} images, "
                 f"{held_out.sum()} of them held out. Take another fraction or seed."
             )
-        self._first_dtype()  # The parts must not find different ones.
+        self._reader.dtype()  # The parts must not find different ones.
         train = self._subset(~held_out)
         if len(train) == 0:
             raise ValueError(
@@ -277,23 +296,5 @@ class ImageFolder(EpochOrderedDataset):
         return images, indices
 
     def _read(self, indices):
-        """Returns images, `(n, height, width, num_channels)`, and which are good."""
-        dtype = self._first_dtype()
-        paths = [self.paths[index] for index in indices]
-        images, messages, _ = self._pool.read(paths, dtype)
-        for path, message in zip(paths, messages, strict=True):
-            if message is not None:
-                self._bad_files.note(path, message)
-        return images, np.array([message is None for message in messages])
-
-    def _first_dtype(self):
-        """Returns the name of the dtype of the first good file."""
-        for path in self.paths if self._dtype is None else ():
-            _, (message,), dtype = self._pool.read([path])
-            if message is None:
-                self._dtype = dtype
-                break
-            self._bad_files.note(path, message)
-        if self._dtype is None:
-            raise ValueError(f"Not one of the image files can be used. {message}")
-        return self._dtype
+        """Returns images, and which of them are good."""
+        return self._reader.read([self.paths[index] for index in indices])

@@ -12,6 +12,9 @@ from keras_iwm.evaluation.evaluate_world_model import (
 )
 from keras_iwm.evaluation.extract_features import extract_features as extract_features
 from keras_iwm.evaluation.flops_per_image import flops_per_image as flops_per_image
+from keras_iwm.evaluation.nearest_neighbors import (
+    nearest_neighbors as nearest_neighbors,
+)
 from keras_iwm.evaluation.probes import knn_accuracy as knn_accuracy
 from keras_iwm.evaluation.probes import ridge_accuracy as ridge_accuracy
 from keras_iwm.evaluation.report_table import report_table as report_table

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import check_features, check_labels
+from keras_iwm.evaluation.nearest_neighbors import nearest_neighbors
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-1, 7)
 
@@ -15,6 +16,7 @@ def knn_accuracy(
 
     Equals scikit-learn's `KNeighborsClassifier(k, metric="cosine")`: every
     neighbour has one vote, and of classes with as many votes the smallest wins.
+    `nearest_neighbors` returns the neighbours themselves.
 
     Args:
         train_features: Array or tensor of shape `(num_train, hidden_dim)`.
@@ -49,28 +51,14 @@ def knn_accuracy(
             "`train_features` and `test_features` must have as many features. "
             f"Received: {train.shape[1]} and {test.shape[1]}."
         )
-    k = as_count("k", k)
-    if not 1 <= k <= len(train) - leave_one_out:
-        raise ValueError(
-            f"`k` must be from 1 to {len(train) - leave_one_out}, the number of "
-            f"neighbours there are. Received: k={k}. Lower it or pass more images."
-        )
+    k = as_count("k", k, 1, len(train) - leave_one_out)  # neighbours that there are
     if not (np.isfinite(train).all() and np.isfinite(test).all()):
         return float("nan")
+    nearest, _ = nearest_neighbors(train, None if leave_one_out else test, k)
     classes, codes = np.unique(train_labels, return_inverse=True)
-    train, test = _unit_length(train), _unit_length(test)
-    hits = 0
-    # Few rows at a time: all similarities of large sets do not fit into memory.
-    for start in range(0, len(test), 1024):
-        rows = np.arange(start, min(start + 1024, len(test)))
-        similarity = test[rows] @ train.T
-        if leave_one_out:
-            similarity[rows - start, rows] = -np.inf
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-        votes = np.zeros((len(rows), len(classes)), "int64")
-        np.add.at(votes, (np.arange(len(rows))[:, None], codes[nearest]), 1)
-        hits += np.sum(classes[np.argmax(votes, axis=1)] == test_labels[rows])
-    return float(hits / len(test))
+    votes = np.zeros((len(test), len(classes)), "int64")
+    np.add.at(votes, (np.arange(len(test))[:, None], codes[nearest]), 1)
+    return float(np.mean(classes[np.argmax(votes, axis=1)] == test_labels))
 
 
 def ridge_accuracy(train_features, train_labels, test_features, test_labels):
@@ -176,9 +164,3 @@ def _check_pair(features, labels, name):
     """Features as a float64 matrix and labels as a vector, of one length."""
     features = check_features(features, f"{name}_features").astype("float64")
     return features, check_labels(labels, len(features), f"{name}_labels")
-
-
-def _unit_length(features):
-    """Rows divided by their length; rows of zeros stay."""
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length == 0, 1.0, length)

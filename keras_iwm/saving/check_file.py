@@ -8,12 +8,11 @@ import zipfile
 from keras_iwm.arguments import as_path
 from keras_iwm.saving.check_config import check_config
 from keras_iwm.saving.check_weights import check_weights
-from keras_iwm.saving.file_window import FileWindow
+from keras_iwm.saving.file_window import archive_member
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 RUN = ("run.json", "run.npz")  # what `RunCheckpoint` adds; Keras does not look at it
 LARGEST_CONFIG = 2**24  # bytes; that of a ViT-H with an optimizer has a few thousand
-LOCAL_HEADER = 30  # bytes of a member's header before its name
 
 
 def check_file(path):
@@ -89,12 +88,7 @@ def _check_archive(file):
         if damaged is not None:
             raise zipfile.BadZipFile(f"the checksum of {damaged} is another")
         config = archive.read(CONFIG)
-        weights = archive.getinfo(WEIGHTS)
-        file.seek(weights.header_offset + LOCAL_HEADER - 4)
-        lengths = file.read(4)  # of the name and of what may follow it
-        start = weights.header_offset + LOCAL_HEADER
-        start += sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
-        shapes = check_weights(FileWindow(file, start, weights.file_size))
+        shapes = check_weights(archive_member(file, archive, WEIGHTS))
     check_config(as_config(config), sum(map(math.prod, shapes.values())))
 
 

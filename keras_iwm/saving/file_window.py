@@ -2,6 +2,8 @@
 
 import io
 
+LOCAL_HEADER = 30  # bytes of a member's header before its name
+
 
 class FileWindow(io.RawIOBase):
     """Read a part of an open file as if it were a file, without a copy of it.
@@ -42,3 +44,19 @@ class FileWindow(io.RawIOBase):
         count = self.file.readinto(memoryview(buffer)[:count])
         self.position += count
         return count
+
+
+def archive_member(file, archive, name):
+    """Return a member of a zip archive that is stored as it is, as a `FileWindow`.
+
+    Args:
+        file: Binary file.
+        archive: `zipfile.ZipFile` of that file.
+        name: String, the member's name.
+    """
+    member = archive.getinfo(name)
+    file.seek(member.header_offset + LOCAL_HEADER - 4)
+    lengths = file.read(4)  # of the name and of what may follow it
+    start = member.header_offset + LOCAL_HEADER
+    start += sum(int.from_bytes(lengths[i : i + 2], "little") for i in (0, 2))
+    return FileWindow(file, start, member.file_size)

@@ -7,6 +7,7 @@ from keras_iwm.visualization.plot_attention import plot_attention as plot_attent
 from keras_iwm.visualization.plot_model_comparison import (
     plot_model_comparison as plot_model_comparison,
 )
+from keras_iwm.visualization.plot_neighbors import plot_neighbors as plot_neighbors
 from keras_iwm.visualization.plot_patch_pca import plot_patch_pca as plot_patch_pca
 from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrieval
 from keras_iwm.visualization.plot_segmentation import (
@@ -20,3 +21,4 @@ from keras_iwm.visualization.plot_tuned_parameters import (
 )
 from keras_iwm.visualization.plot_undo import plot_undo as plot_undo
 from keras_iwm.visualization.plot_views import plot_views as plot_views
+from keras_iwm.visualization.save_figure import save_figure as save_figure

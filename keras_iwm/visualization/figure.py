@@ -10,6 +10,8 @@ from keras_iwm.array_arguments import as_array
 ACCENT = "#d1495b"
 HIT = "#3f8f5f"
 PALETTE = ("#2e6f95", ACCENT, HIT, "#e0a030", "#7d5ba6", "#6b6b6b")
+_MOST_ROWS = 4  # More of them below each other are a strip that no page holds.
+_SPACE = 0.1  # Between blocks of rows, as a part of a column.
 TITLE_SIZE = 10
 TEXT_SIZE = 8.5
 
@@ -27,6 +29,30 @@ def new_figure(width, height):
             "Pictures need matplotlib: `pip install matplotlib`."
         ) from error
     return Figure(figsize=(width, height), layout="constrained", dpi=120)
+
+
+def row_blocks(count):
+    """Returns how many blocks of rows stand side by side, and the rows of each."""
+    blocks = -(-count // _MOST_ROWS)
+    return blocks, -(-count // blocks)
+
+
+def add_rows(figure, count, titles, widths=None):
+    """Returns axes `(count, num_columns)`, in blocks side by side, under titles."""
+    blocks, rows = row_blocks(count)
+    widths = [1] * len(titles) if widths is None else list(widths)
+    ratios = ([*widths, _SPACE] * blocks)[:-1]
+    axes = figure.subplots(rows, len(ratios), squeeze=False, width_ratios=ratios)
+    found, width = [], len(widths)
+    for start in range(0, len(ratios), width + 1):
+        for title, axis in zip(titles, axes[0, start : start + width], strict=True):
+            axis.set_title(title, fontsize=TITLE_SIZE)
+        found += list(axes[:, start : start + width])
+        for axis in axes[:, start + width : start + width + 1].ravel():
+            axis.remove()
+    for axis in np.ravel(found[count:]):
+        axis.remove()
+    return found[:count]
 
 
 def prepare_images(images, value_range, name="images", rgb_channels=(0, 1, 2)):
@@ -94,12 +120,26 @@ def hide_frame(axes):
 
 
 def draw_neighbor(axes, image, found):
-    """Draws a retrieved image, framed green if found, else red; returns that colour."""
-    color = HIT if found else ACCENT
+    """Draws a retrieved image, framed green if found, else in dashes of red.
+
+    Returns the colour.
+    """
+    style = frame_style(found)
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(color=color, linewidth=2.5)
-    return color
+    axes.spines[:].set(linewidth=2.5, **style)
+    return style["color"]
+
+
+def frame_style(found):
+    """Returns colour and kind of the line around what was found, or was not.
+
+    Those who do not tell green from red see the dashes.
+    """
+    if found:
+        return {"color": HIT, "linestyle": "-"}
+    # Ends as they are by default would fill the gaps.
+    return {"color": ACCENT, "linestyle": (0, (2.5, 1.5)), "capstyle": "butt"}
 
 
 def draw_words(axes, text):

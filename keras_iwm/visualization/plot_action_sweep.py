@@ -4,10 +4,9 @@ import numpy as np
 
 from keras_iwm.arguments import as_count, as_names
 from keras_iwm.visualization.figure import (
-    ACCENT,
-    HIT,
     TEXT_SIZE,
     TITLE_SIZE,
+    frame_style,
     hide_frame,
     new_figure,
     wrapped,
@@ -17,6 +16,7 @@ from keras_iwm.visualization.slot_words import error_in_words, value_in_words
 
 _GAP = 0.07  # Between neighbouring images, as a part of their width.
 _CELL = 0.8  # Width of one image in inches.
+_MOST_BLOCKS = 6  # Below each other; more stand side by side.
 
 
 def plot_action_sweep(
@@ -34,8 +34,8 @@ def plot_action_sweep(
     of two rows for each slot: the wanted targets from one end of the slot to the
     other with their values, and below each the nearest neighbour of the prediction
     among 33 values of the slot (or as many as it has), framed green where it is the
-    wanted target and red where not, with how far off it is. Changes of colour jitter
-    are written as such; other slots as the numbers they are.
+    wanted target and dashed red where not, with how far off it is. Changes of colour
+    jitter are written as such; other slots as the numbers they are.
 
     Args:
         model: As of `plot_retrieval`, a model or an evaluator.
@@ -90,15 +90,18 @@ def plot_action_sweep(
     ratio = image.shape[0] / image.shape[1]
     block_height = _CELL * (2 * ratio + _GAP) + 0.65
     # The image is as high as a block of two rows.
-    widths = [2 + _GAP / ratio, columns * (1 + _GAP) - _GAP]
-    figure = new_figure(_CELL * sum(widths) + 0.85, block_height * len(blocks))
-    grid = figure.add_gridspec(len(blocks), 2, width_ratios=widths)
+    beside = -(-len(blocks) // _MOST_BLOCKS)
+    rows = -(-len(blocks) // beside)
+    widths = [2 + _GAP / ratio, *[columns * (1 + _GAP) - _GAP] * beside]
+    figure = new_figure(_CELL * sum(widths) + 0.85 * beside, block_height * rows)
+    grid = figure.add_gridspec(rows, 1 + beside, width_ratios=widths)
     axis = figure.add_subplot(grid[0, 0], anchor="N")
     axis.imshow(image)
     axis.set_title("image", fontsize=TITLE_SIZE)
     hide_frame(axis)
-    for row, (slot, block) in enumerate(zip(slots, blocks, strict=True)):
-        axis = figure.add_subplot(grid[row, 1], anchor="NW")
+    for number, (slot, block) in enumerate(zip(slots, blocks, strict=True)):
+        column, row = divmod(number, rows)
+        axis = figure.add_subplot(grid[row, 1 + column], anchor="NW")
         _draw_slot(axis, slot, block, ratio, columns)
     return figure
 
@@ -135,7 +138,7 @@ def _draw_slot(axis, slot, block, ratio, columns):
         axis.add_patch(
             Rectangle(
                 (left, top), 1, ratio, fill=False, linewidth=2.2, clip_on=False,
-                edgecolor=HIT if found else ACCENT,
+                **frame_style(found),
             )
         )  # fmt: skip
     middles = [column * (1 + _GAP) + 0.5 for column in range(len(captions))]

@@ -6,17 +6,18 @@ from keras_iwm.arguments import as_boolean
 from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
-    TITLE_SIZE,
+    add_rows,
     as_grey,
     check_grid,
     hide_frame,
     new_figure,
     prepare_images,
+    row_blocks,
 )
 
 _FADED = 0.45  # What is left of the contrast of the grey image below.
 _STRONGEST = 0.85  # How much of the picture is heat at the map's peak.
-_SCALE_WIDTH = 0.07  # Width of the scale, as a part of an image's.
+_SCALE_ASPECT = 14  # Height of the scale over its width.
 
 
 def plot_attention(
@@ -30,8 +31,9 @@ def plot_attention(
     """Draws the attention over an image's patches as heat on the faded image.
 
     One image a row: the image, the mean over all heads and, if asked for, each head.
-    Each map goes from no heat at weight 0 to the strongest at its own peak; below
-    it stands the peak as a multiple of attention spread evenly.
+    All maps have one scale, in multiples of attention spread evenly: from no heat at
+    weight 0 to the strongest at the highest peak of them all. So a map without a
+    strong spot is one that looks everywhere. Below each stands its own peak.
 
     Args:
         images: `(num_images, height, width, num_channels)`.
@@ -96,28 +98,23 @@ def plot_attention(
         maps = np.concatenate([maps, heads], axis=1)
         titles += [f"head {head}" for head in range(1, heads.shape[1] + 1)]
 
-    rows, columns = len(images), 1 + len(titles)
+    # A head may look nowhere, where its patches are masked.
+    maps = maps / np.maximum(maps.mean(axis=-1, keepdims=True), 1e-30)
+    highest = max(maps.max(), 1.0)
+    blocks, rows = row_blocks(len(images))
     ratio = images.shape[1] / images.shape[2]
-    figure = new_figure(1.8 * columns + 0.6, (1.75 * ratio + 0.25) * rows + 0.3)
-    axes = figure.subplots(
-        rows, columns + 1, squeeze=False, width_ratios=[1] * columns + [_SCALE_WIDTH]
-    )
-    for title, axis in zip(["image", *titles], axes[0], strict=False):
-        axis.set_title(title, fontsize=TITLE_SIZE)
-    for row, image in enumerate(images):
-        axes[row, 0].imshow(image)
-        hide_frame(axes[row, 0])
-        for axis, weights in zip(axes[row, 1:-1], maps[row], strict=True):
-            # A head may look nowhere, where its patches are masked.
-            heat = weights / max(weights.max(), 1e-30)
-            axis.imshow(_heat_picture(image, heat.reshape(grid_size)))
+    width = 1.8 * (1 + len(titles)) * blocks + 0.6
+    figure = new_figure(width, (1.75 * ratio + 0.25) * rows + 0.3)
+    axes = add_rows(figure, len(images), ["image", *titles])
+    for row, image, in_row in zip(axes, images, maps, strict=True):
+        row[0].imshow(image)
+        hide_frame(row[0])
+        for axis, weights in zip(row[1:], in_row, strict=True):
+            heat = weights.reshape(grid_size) / highest
+            axis.imshow(_heat_picture(image, heat))
             hide_frame(axis)
-            peak = weights.max() / max(weights.mean(), 1e-30)
-            axis.set_xlabel(f"peak {peak:.1f} × even", fontsize=TEXT_SIZE)
-    for axis in axes[1:, -1]:
-        axis.remove()
-    axes[0, -1].set_box_aspect(ratio / _SCALE_WIDTH)
-    _draw_scale(figure, axes[0, -1])
+            axis.set_xlabel(f"peak {weights.max():.1f} × even", fontsize=TEXT_SIZE)
+    _draw_scale(figure, axes, rows, highest)
     return figure
 
 
@@ -136,13 +133,19 @@ def _lay_heat_on(picture, heat):
     return (1.0 - amount) * picture + amount * colormaps["YlOrRd"](heat)[..., :3]
 
 
-def _draw_scale(figure, axis):
-    """Draws the colours of heat, as they are on white, from weight 0 to the peak."""
+def _draw_scale(figure, axes, rows, highest):
+    """Draws the colours of heat, as they are on white, in multiples of even."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
 
     colors = ListedColormap(_lay_heat_on(1.0, np.linspace(0, 1, 256)))
-    bar = figure.colorbar(ScalarMappable(cmap=colors), cax=axis)
-    bar.set_ticks([0, 1], labels=["0", "peak"])
-    axis.tick_params(labelsize=TEXT_SIZE - 1, length=0)
+    bar = figure.colorbar(
+        ScalarMappable(cmap=colors), ax=list(np.ravel(axes)), aspect=_SCALE_ASPECT,
+        shrink=0.8 / rows, anchor=(0, 1), pad=0.01,
+    )  # fmt: skip
+    ticks, labels = [0, 1], ["0", f"{highest:.1f} ×"]
+    if highest > 1.2:  # Else both would stand in one place.
+        ticks, labels = [0, 1 / highest, 1], ["0", "even", f"{highest:.1f} ×"]
+    bar.set_ticks(ticks, labels=labels)
+    bar.ax.tick_params(labelsize=TEXT_SIZE - 1, length=0)
     bar.outline.set_visible(False)

@@ -25,8 +25,8 @@ def plot_model_comparison(
     An equivariant model follows the request; an invariant one finds about the same
     image whatever was asked. One request a row: the image; the requested change in
     words; a column for each model with its nearest neighbour, framed green where it
-    is the wanted target and red where not, and the target's rank; the wanted target.
-    `plot_retrieval` draws one model alone.
+    is the wanted target and dashed red where not, and the target's rank; the wanted
+    target. `plot_retrieval` draws one model alone.
 
     Args:
         models: Dictionary from a name to a model, as `plot_retrieval` takes it. Its

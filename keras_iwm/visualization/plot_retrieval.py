@@ -2,12 +2,13 @@
 
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
-    TITLE_SIZE,
+    add_rows,
     draw_neighbor,
     draw_words,
     hide_frame,
     new_figure,
     rank_in_words,
+    row_blocks,
 )
 from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
 from keras_iwm.visualization.slot_words import request_in_words
@@ -20,7 +21,8 @@ def plot_retrieval(model, images=None, bank=None, num_images=6, rgb_channels=(0,
     bank image whose latents are nearest to the prediction. One image a row, four
     columns: the image; the requested change in words, one of those of its bank that
     change most; the nearest neighbour, framed green where it is the wanted target and
-    red where not; the wanted target and its rank.
+    dashed red where not; the wanted target and its rank. More than four images stand
+    in blocks side by side.
 
     Args:
         model: `ImageWorldModel`, or another model that a `WorldModelEvaluator` takes;
@@ -57,11 +59,10 @@ def plot_retrieval(model, images=None, bank=None, num_images=6, rgb_channels=(0,
     pictures = RetrievalPictures(model, images, bank, rgb_channels)
     shown = pictures.shown(num_images)
 
-    figure = new_figure(8.2, 2.0 * len(shown) + 0.45)
-    axes = figure.subplots(len(shown), 4, squeeze=False, width_ratios=[1, 0.95, 1, 1])
+    blocks, rows = row_blocks(len(shown))
+    figure = new_figure(8.2 * blocks, 2.0 * rows + 0.45)
     titles = ("image", "requested change", "retrieved for the prediction", "target")
-    for title, axis in zip(titles, axes[0], strict=True):
-        axis.set_title(title, fontsize=TITLE_SIZE)
+    axes = add_rows(figure, len(shown), titles, (1, 0.95, 1, 1))
     for index, row in zip(shown, axes, strict=True):
         found = pictures.evaluator.retrieve(index)
         wanted = pictures.most_changed(index, found["parameters"])

@@ -8,11 +8,12 @@ from keras_iwm.arguments import as_label, as_names
 from keras_iwm.array_arguments import as_array
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
-    TITLE_SIZE,
+    add_rows,
     as_grey,
     hide_frame,
     new_figure,
     prepare_images,
+    row_blocks,
     wrapped,
 )
 
@@ -104,18 +105,17 @@ def plot_segmentation(
     else:
         names = [wrapped(class_names[label], 28) for label in occurring]
 
-    rows, ratio = len(images), images.shape[1] / images.shape[2]
+    ratio = images.shape[1] / images.shape[2]
+    blocks, rows = row_blocks(len(images))
     entries = dict(zip(names, map(_class_color, occurring), strict=True))
     if ignored.any():
         entries["ignored"] = _IGNORED
     longest = max(len(line) for name in entries for line in name.split("\n"))
-    columns = max(1, min(len(entries), int(6.2 / (0.075 * longest + 0.5))))
+    columns = max(1, min(len(entries), int(6.2 * blocks / (0.075 * longest + 0.5))))
     lines = -(-len(entries) // columns)
     legend_height = 0.19 * lines * (1 + max(name.count("\n") for name in entries))
-    figure = new_figure(6.4, 2.05 * ratio * rows + 0.5 + legend_height)
-    axes = figure.subplots(rows, 3, squeeze=False)
-    for title, axis in zip(("image", "truth", "prediction"), axes[0], strict=True):
-        axis.set_title(title, fontsize=TITLE_SIZE)
+    figure = new_figure(6.4 * blocks, 2.05 * ratio * rows + 0.5 + legend_height)
+    axes = add_rows(figure, len(images), ("image", "truth", "prediction"))
     for row, image in enumerate(images):
         pictures = (
             image,

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from keras_iwm.arguments import shown
+from keras_iwm.arguments import as_number, shown
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -13,6 +13,9 @@ from keras_iwm.visualization.figure import (
     new_figure,
 )
 
+# Each curve its own mark too, for those who do not tell the colours apart.
+_MARKS = "os^Dv"
+_MOST_MARKED = 30  # Measurements; more of them make a band of marks.
 # Title -> {logged name: label of its curve}
 _PANELS = {
     "loss": {"loss": "training", "val_loss": "validation"},
@@ -34,17 +37,28 @@ _PANELS = {
 }
 
 
-def plot_training_curves(history):
+# Title -> {name in a summary: label of its line}
+_REFERENCES = {
+    "RankMe": {"rankme_untrained": "untrained encoder"},
+    "accuracy": {"knn_untrained": "untrained encoder", "knn_pixels": "pixels"},
+}
+
+
+def plot_training_curves(history, summary=None):
     """Draws what a run logged, one panel for each kind of number.
 
     Panels: loss, mean reciprocal rank with its chance line and the shuffled-action
     control, hit rate at 1, RankMe, feature spread, accuracy. Only what was logged is
-    drawn. A loss that falls while RankMe or the feature spread falls too is
-    collapse, not progress.
+    drawn, with a mark at each epoch that was measured. All axes begin at 0, so that
+    noise does not look like a collapse. A loss that falls while RankMe or the feature
+    spread falls towards 0 too is collapse, not progress.
 
     Args:
         history: What `fit` returned, its `history` dictionary, or the path of a file
-            that `keras.callbacks.CSVLogger` wrote.
+            that `keras_iwm.callbacks.HistoryFile` or `keras.callbacks.CSVLogger` wrote.
+        summary: Optional dictionary, such as `keras_iwm.evaluation.compare_features`
+            returns: its `rankme_untrained`, `knn_untrained` and `knn_pixels` are drawn
+            as dotted lines, what the curves must rise above.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -58,13 +72,16 @@ def plot_training_curves(history):
     ```python
     from keras_iwm.visualization import plot_training_curves
 
+    nan = float("nan")  # not measured
     figure = plot_training_curves(
-        {"loss": [0.9, 0.6, 0.5], "mrr": [0.03, 0.1, 0.2], "mrr_chance": [0.024] * 3}
+        {"loss": [0.9, 0.6, 0.5], "knn_accuracy": [0.5, nan, 0.7]},
+        summary={"knn_untrained": 0.45, "knn_pixels": 0.3},
     )
     figure.savefig("curves.png")
     ```
     """
     epochs, columns = _read(history)
+    references = _read_references(summary)
     # `CSVLogger` writes columns of a validation that there was not, full of NA.
     logged = {name for name, values in columns.items() if np.isfinite(values).any()}
     panels = {
@@ -84,20 +101,25 @@ def plot_training_curves(history):
     figure = new_figure(3.5 * num_columns, 2.6 * num_rows)
     axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
-        for color, (name, label) in zip(PALETTE, curves.items(), strict=False):
-            style = {"linewidth": 1.8, "color": color}
+        for index, (name, label) in enumerate(curves.items()):
+            measured = np.isfinite(columns[name])
+            style = {"linewidth": 1.8, "color": PALETTE[index]}
             if name == "mrr_chance":
                 style = {"linewidth": 1.2, "color": "0.35", "linestyle": "--"}
-            if len(epochs) == 1:
-                style["marker"] = "o"
-            axis.plot(epochs, columns[name], label=label, **style)
+            elif measured.sum() <= _MOST_MARKED:
+                style |= {"marker": _MARKS[index], "markersize": 4}
+            axis.plot(epochs[measured], columns[name][measured], label=label, **style)
+        lines = references.get(title, {})
+        for color, (label, value) in zip(("0.2", "0.55"), lines.items(), strict=False):
+            axis.axhline(value, label=label, color=color, linewidth=1.4, linestyle=":")
+        axis.set_ylim(0, 1.06 * axis.get_ylim()[1])
         axis.set_title(title, fontsize=TITLE_SIZE)
         axis.set_xlabel("epoch", fontsize=TEXT_SIZE)
         axis.tick_params(labelsize=TEXT_SIZE - 1)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-        if len(curves) > 1 or title == "accuracy":
+        if len(curves) > 1 or lines or title == "accuracy":
             axis.legend(fontsize=TEXT_SIZE - 1, frameon=False)
     for axis in axes[len(panels) :]:
         axis.remove()
@@ -121,7 +143,27 @@ def _read(history):
         start = next(iter(getattr(history, "epoch", [])), 0)
         longest = max((len(values) for values in columns.values()), default=0)
         epochs = [start + 1 + epoch for epoch in range(longest)]
-    return epochs, {name: _as_floats(values) for name, values in columns.items()}
+    return np.array(epochs, int), {
+        name: _as_floats(values) for name, values in columns.items()
+    }
+
+
+def _read_references(summary):
+    """Returns `{title: {label: value}}` of what a summary holds of it."""
+    summary = {} if summary is None else summary
+    if not isinstance(summary, dict):
+        raise ValueError(
+            "`summary` must be a dictionary from names to numbers, such as "
+            f"`compare_features` returns. Received: {shown(summary)}."
+        )
+    return {
+        title: {
+            label: as_number(f"summary[{name!r}]", summary[name], 0, float("inf"))
+            for name, label in lines.items()
+            if name in summary
+        }
+        for title, lines in _REFERENCES.items()
+    }
 
 
 def _as_floats(values):

@@ -20,8 +20,8 @@ def plot_undo(model, images=None, bank=None, num_images=6, rgb_channels=(0, 1, 2
 
     One image a row; for each destructive operation of the model three columns: the
     degraded source, the nearest neighbour of the prediction, framed green where it is
-    the wanted target and red where not, with the target's rank, and that target, an
-    entry of the image's bank that changes much. What an operation destroys cannot be
+    the wanted target and dashed red where not, with the target's rank, and that target,
+    an entry of the image's bank that changes much. What an operation destroys cannot be
     known: of a gray source the colour has to be guessed.
 
     Args:

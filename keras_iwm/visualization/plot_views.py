@@ -10,11 +10,12 @@ from keras_iwm.visualization.figure import (
     ACCENT,
     PALETTE,
     TEXT_SIZE,
-    TITLE_SIZE,
+    add_rows,
     check_grid,
     hide_frame,
     new_figure,
     prepare_images,
+    row_blocks,
 )
 
 _GREY = 0.85
@@ -99,15 +100,11 @@ def plot_views(
     # One block is the union of them all.
     blocks = target_ids[:, None] if target_ids.ndim == 2 else target_ids
 
-    rows, columns = len(source), 4 if len(action_slots) else 3
-    figure = new_figure(2.0 * 3 + 2.9 * (columns - 3), 2.05 * rows + 0.3)
-    axes = figure.subplots(
-        rows, columns, squeeze=False, width_ratios=[1, 1, 1, 1.15][:columns]
-    )
+    columns, (beside, rows) = 4 if len(action_slots) else 3, row_blocks(len(source))
+    figure = new_figure((2.0 * 3 + 2.9 * (columns - 3)) * beside, 2.05 * rows + 0.3)
     titles = ("source", "context", "target, to predict", "action")
-    for title, axis in zip(titles, axes[0], strict=False):
-        axis.set_title(title, fontsize=TITLE_SIZE)
-    for row in range(rows):
+    axes = add_rows(figure, len(source), titles[:columns], (1, 1, 1, 1.15)[:columns])
+    for row in range(len(source)):
         context = _patches_to_pixels(context_ids[row], grid_size, source.shape)
         predicted = _patches_to_pixels(blocks[row], grid_size, source.shape)
         faded = 1.0 - _FADED * (1.0 - target[row])
@@ -120,9 +117,9 @@ def plot_views(
             axis.imshow(picture)
             hide_frame(axis)
         for block, color in zip(blocks[row], _block_colors(blocks[row]), strict=True):
-            _outline(axes[row, 2], block, grid_size, source.shape, color)
+            _outline(axes[row][2], block, grid_size, source.shape, color)
         if len(action_slots):
-            _draw_action(axes[row, 3], action[row], action_slots)
+            _draw_action(axes[row][3], action[row], action_slots)
     return figure
 
 

@@ -73,7 +73,7 @@ def test_features_that_are_not_finite_score_nan():
 
 def test_bad_features_labels_and_counts_are_refused():
     features, labels = features_and_labels(20, 2, 6)
-    with pytest.raises(ValueError, match="`k` must be from 1 to 19"):
+    with pytest.raises(ValueError, match="`k` must be an integer from 1 to 19"):
         knn_accuracy(features, labels, k=20)
     with pytest.raises(ValueError, match="train_labels.*shape \\(20,\\)"):
         knn_accuracy(features, labels[:5], k=2)

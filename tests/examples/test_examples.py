@@ -103,11 +103,15 @@ def test_stopped_pretraining_resumes_exactly(tmp_path):
     histories = [
         (tmp_path / name / "history.csv").read_text() for name in ("whole", "part")
     ]
+    assert histories[0] == histories[1]
     assert [line.split(",")[0] for line in histories[1].splitlines()] == [
         "epoch",
         "0",
         "1",
     ]
+    assert "val_" not in histories[0]
+    for picture in ("views", "curves"):
+        assert (tmp_path / "part" / f"{picture}.png").stat().st_size > 10_000
     summary = json.loads((tmp_path / "part" / "summary.json").read_text())
     assert {"mrr", "mrr_doubled", "ridge_accuracy", "knn_pixels"} <= set(summary)
 

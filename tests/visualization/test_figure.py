@@ -48,6 +48,30 @@ def test_channels_that_images_do_not_have_are_refused(
         prepare_images(images, (0, 255), rgb_channels=rgb_channels)
 
 
+def test_many_images_stand_in_blocks_and_not_in_a_strip():
+    rng = np.random.default_rng(0)
+    images, masks = rng.uniform(0, 255, (5, 8, 8, 3)), np.zeros((5, 8, 8), "int32")
+    views = {
+        "source": images,
+        "target": images,
+        "action": np.zeros((5, 1)),
+        "context_ids": [[0]] * 5,
+        "target_ids": [[2]] * 5,
+    }
+    for figure in (
+        plot_attention(images, np.ones((5, 16)), (4, 4)),
+        plot_segmentation(images, masks, masks),
+        plot_views(views, (4, 4)),
+    ):
+        assert figure.get_figheight() < figure.get_figwidth()
+        drawn = [axis.images[0].get_array() for axis in figure.axes if axis.images]
+        for image in images:  # each is there, and once as it is
+            same = [
+                d.shape == image.shape and np.allclose(d, image / 255) for d in drawn
+            ]
+            assert sum(same) >= 1
+
+
 def test_images_need_four_axes():
     with pytest.raises(ValueError, match="`target` must have shape"):
         prepare_images(np.zeros((4, 4, 3)), (0, 255), "target")

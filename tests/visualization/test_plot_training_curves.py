@@ -62,9 +62,25 @@ def test_history_objects_and_csv_files_are_read(tmp_path):
 def test_missing_values_leave_gaps(tmp_path):
     (tmp_path / "log.csv").write_text("epoch,loss,mrr\n0,1.5,NA\n1,0.5,0.25\n")
     panels = drawn(plot_training_curves(tmp_path / "log.csv"))
-    np.testing.assert_array_equal(
-        panels["mean reciprocal rank"]["world model"][1], [np.nan, 0.25]
-    )
+    assert panels["mean reciprocal rank"]["world model"] == ([2], [0.25])
+
+
+def test_curves_have_marks_references_and_axes_from_zero():
+    history = {"loss": [0.5, 0.4, 0.3], "knn_accuracy": [0.8, np.nan, 0.81]}
+    summary = {"knn_untrained": 0.7, "knn_pixels": 0.4, "ridge_pixels": 0.5}
+    figure = plot_training_curves(history, summary)
+    loss, accuracy = figure.axes
+    assert loss.get_ylim()[0] == accuracy.get_ylim()[0] == 0
+    curve, untrained, pixels = accuracy.lines
+    assert list(curve.get_xdata()) == [1, 3]
+    assert curve.get_marker() == "o"
+    assert [line.get_label() for line in accuracy.lines[1:]] == [
+        "untrained encoder",
+        "pixels",
+    ]
+    assert [line.get_ydata()[0] for line in (untrained, pixels)] == [0.7, 0.4]
+    with pytest.raises(ValueError, match=r"summary\['knn_pixels'\]"):
+        plot_training_curves(history, {"knn_pixels": "low"})
 
 
 def test_nothing_to_draw_is_explained():

@@ -63,6 +63,20 @@ def test_ticks_are_few_and_in_human_units(numbers, expected):
     np.testing.assert_allclose(list(drawn.values()), list(expected.values()))
 
 
+def test_intervals_stand_around_their_points():
+    figure = plot_tuned_parameters({"a": [(1e6, 0.5, 0.1), (2e6, 0.75)]})
+    (intervals,) = figure.axes[0].collections
+    np.testing.assert_allclose(
+        [part[:, 1] for part in intervals.get_segments()], [[40, 60], [75, 75]]
+    )
+
+
+def test_few_curves_differ_in_colour_and_in_marker():
+    results = {f"protocol {index}": [(1e6, 0.5)] for index in range(6)}
+    lines = plot_tuned_parameters(results).axes[0].lines
+    assert len({line.get_marker() for line in lines}) == 6
+
+
 def test_many_curves_differ_in_colour_or_marker():
     results = {f"protocol {index}": [(1e6, 0.5)] for index in range(14)}
     lines = plot_tuned_parameters(results).axes[0].lines
@@ -75,7 +89,9 @@ def test_many_curves_differ_in_colour_or_marker():
         ({}, "`results` must be a dictionary"),
         ([(1, 0.5)], "`results` must be a dictionary"),
         ({"a": []}, r"`results\['a'\]` must be a list of at least one pair"),
-        ({"a": [(1, 0.5, 2)]}, "at least one pair"),
+        ({"a": [(1, 0.5, 2)]}, "half intervals from 0 to 1"),
+        ({"a": [(1, 0.5, 0.1, 2)]}, "at least one pair"),
+        ({"a": [(1,)]}, "at least one pair"),
         ({"a": [1, 2]}, "at least one pair"),
         ({"a": [(0, 0.5)]}, "Received: 0"),
         ({"a": [(10, 50.0)]}, "accuracies from 0 to 1"),

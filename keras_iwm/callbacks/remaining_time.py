@@ -1,0 +1,77 @@
+"""How long a run will take, in a log file."""
+
+import datetime
+import time
+
+import keras
+
+from keras_iwm.arguments import as_positive
+
+
+class RemainingTime(keras.callbacks.Callback):
+    """Prints a line now and then within an epoch: how far it is, and how long it takes.
+
+    A terminal has Keras's bar (`verbose=1`). In a file such a bar is thousands of
+    lines, so one takes `verbose=2` there, which is silent until an epoch ends, maybe
+    for hours. This adds, to the standard output:
+
+    ```
+    epoch 3/100, step 500/12000: 84 ms a step, epoch ends in 0:16:06, run in 1 day, ...
+    ```
+
+    The time counts steps alone, the first one, which compiles, left out; not what is
+    measured between epochs.
+
+    Args:
+        every_seconds: Positive number, the least seconds between two lines.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    from keras_iwm.callbacks import RemainingTime
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    data = np.zeros((64, 3)), np.zeros((64, 1))
+    model.fit(*data, verbose=2, callbacks=[RemainingTime(every_seconds=30)])
+    ```
+    """
+
+    def __init__(self, every_seconds=60):
+        super().__init__()
+        self.every_seconds = as_positive("every_seconds", every_seconds)
+
+    def on_train_begin(self, logs=None):
+        """Begins to count."""
+        self._printed = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins an epoch."""
+        self._epoch, self._first = epoch, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Prints a line, if it is time."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = batch, now
+        elif now - self._printed >= self.every_seconds:
+            first, start = self._first
+            print(self._line(batch + 1, (now - start) / (batch - first)), flush=True)
+            self._printed = now
+
+    def _line(self, done, seconds):
+        """What there is to say after some steps of so many seconds."""
+        steps, epochs = self.params.get("steps"), self.params.get("epochs", 1)
+        line = f"epoch {self._epoch + 1}/{epochs}, step {done}"
+        speed = f"{1000 * seconds:.3g} ms a step"
+        if steps is None:
+            return f"{line}: {speed}"
+        left = steps - done
+        in_all = left + steps * (epochs - self._epoch - 1)
+        epoch_ends, run_ends = (
+            datetime.timedelta(seconds=round(seconds * count))
+            for count in (left, in_all)
+        )
+        return f"{line}/{steps}: {speed}, epoch ends in {epoch_ends}, run in {run_ends}"

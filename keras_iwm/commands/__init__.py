@@ -1,0 +1,1 @@
+"""Programs, each a module with a `main`: `keras-iwm NAME` runs it."""

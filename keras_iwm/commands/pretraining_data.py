@@ -1,0 +1,76 @@
+"""The images that `keras-iwm pretrain` learns from, and those it is measured on."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_iwm import datasets
+
+MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
+
+
+def load_data(arguments, image_size):
+    """Return the dataset, images of it for probes, and held-out images, with labels."""
+    data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
+    if pathlib.Path(data).is_dir() and not arguments.limit:
+        return load_folder(arguments, image_size)
+    if data == "cifar10":
+        (images, labels), held_out = keras.datasets.cifar10.load_data()
+        labels, held_out = labels[:, 0], (held_out[0], held_out[1][:, 0])
+        chosen = np.random.default_rng(seed).permutation(len(images))
+        images, labels = (part[chosen[: arguments.limit]] for part in (images, labels))
+    else:
+        images, labels = datasets.load_images(data, image_size, arguments.limit, seed)
+        if not arguments.eval_data:  # they are in random order
+            count = max(2, len(images) // 10)
+            held_out = images[:count], None if labels is None else labels[:count]
+            images = images[count:]
+            labels = None if labels is None else labels[count:]
+    if arguments.eval_data:
+        held_out = load_held_out(arguments, image_size)
+    held_out = tuple(
+        None if part is None else part[: arguments.eval_limit] for part in held_out
+    )
+    dataset = datasets.ImageArray(images, batch_size=batch_size, seed=seed)
+    return dataset, (images, labels), held_out
+
+
+def load_held_out(arguments, image_size):
+    """Return the images of `--eval-data` and their labels."""
+    return datasets.load_images(
+        arguments.eval_data, image_size, arguments.eval_limit, arguments.seed
+    )
+
+
+def load_folder(arguments, image_size):
+    """Read a folder: at once, or while training, with a sample of it for probes.
+
+    Its list is kept beside the run, and names decide who is held out: what comes or
+    goes in the folder takes no held-out image into training.
+    """
+    output, draws = pathlib.Path(arguments.output), np.random.default_rng
+    output.mkdir(parents=True, exist_ok=True)
+    folder = datasets.ImageFolder(
+        arguments.data,
+        image_size,
+        arguments.batch_size,
+        seed=arguments.seed,
+        num_processes=arguments.reader_processes,
+        skipped_csv=output / "skipped.csv",
+        index=output / "images.index",
+    )
+    if arguments.eval_data:
+        held_out = load_held_out(arguments, image_size)
+    else:
+        folder, other = folder.split(0.1, seed=arguments.seed)
+        chosen = draws(arguments.seed).permutation(other.num_samples)
+        held_out = other.load(chosen[: arguments.eval_limit])
+    if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
+        chosen = draws(arguments.seed).permutation(folder.num_samples)
+        return folder, folder.load(chosen[:10_000]), held_out
+    images, labels = folder.load()
+    dataset = datasets.ImageArray(
+        images, batch_size=arguments.batch_size, seed=arguments.seed
+    )
+    return dataset, (images, labels), held_out

@@ -1,0 +1,39 @@
+"""Reads the images of a folder, and keeps account of those that cannot be used."""
+
+import numpy as np
+
+
+class CheckedReader:
+    """Reads files of one dtype, that of the first good one, and notes the bad ones.
+
+    Args:
+        paths: Sequence of the paths of the whole folder.
+        pool: `ReaderPool`.
+        bad_files: `BadFiles`.
+    """
+
+    def __init__(self, paths, pool, bad_files):
+        self.paths = paths
+        self.pool = pool
+        self.bad_files = bad_files
+        self._dtype = None
+
+    def read(self, paths):
+        """Returns images, `(n, height, width, num_channels)`, and which are good."""
+        images, messages, _ = self.pool.read(paths, self.dtype())
+        for path, message in zip(paths, messages, strict=True):
+            if message is not None:
+                self.bad_files.note(path, message)
+        return images, np.array([message is None for message in messages])
+
+    def dtype(self):
+        """Returns the name of the dtype of the folder's first good file."""
+        for path in self.paths if self._dtype is None else ():
+            _, (message,), dtype = self.pool.read([path])
+            if message is None:
+                self._dtype = dtype
+                break
+            self.bad_files.note(path, message)
+        if self._dtype is None:
+            raise ValueError(f"Not one of the image files can be used. {message}")
+        return self._dtype
