@@ -123,7 +123,7 @@ def measure(model, retrieval, neighbors, queries):
     return results, evaluator
 
 
-def draw(model, evaluator, history_path, train, output):
+def draw(model, evaluator, results, train, output):
     """Write the four pictures."""
     grid_size = model.encoder.grid_size
     views = model.view_generator(train[:6], training=True)
@@ -140,7 +140,8 @@ def draw(model, evaluator, history_path, train, output):
     visualization.plot_patch_pca(images, latents, (cells, cells)).savefig(
         output / "patch_pca.png"
     )
-    visualization.plot_training_curves(history_path).savefig(output / "curves.png")
+    figure = visualization.plot_training_curves(output / "history.csv", results)
+    figure.savefig(output / "curves.png")
 
 
 def main():
@@ -190,7 +191,7 @@ def main():
     }
     model.save_to_preset(output / "preset", facts, weights_dtype="float16")
     (output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    draw(model, evaluator, output / "history.csv", train, output)
+    draw(model, evaluator, results, train, output)
     print(json.dumps(summary, indent=2))
     print(f"Model, history, summary and pictures are in {output}/")
 
