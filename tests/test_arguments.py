@@ -32,7 +32,6 @@ JUNK_PAIRS = sorted(
         for case in CASES
         if case[1]
         not in LEGAL["'a'"] | {"latents", "class_names", "captions", "summary"}
-        and case[:2] != ("ImageArray", "labels")
     }
 )
 JUNK = strategies.one_of(
