@@ -62,6 +62,34 @@ def as_signature(name, value):
     return value
 
 
+def check_batch_of_images(images, num_channels, value_range, name="images"):
+    """Refuse what cannot be images for a model, before a step sees it.
+
+    Args:
+        images: Array or tensor.
+        num_channels: Integer, the model's.
+        value_range: Pair of numbers, the model's.
+        name: String, the argument's name in messages.
+
+    Raises:
+        ValueError: If shape, dtype or values cannot be meant.
+    """
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[-1] != num_channels or 0 in shape:
+        raise ValueError(
+            f"`{name}` must have shape (num_images, height, width, {num_channels}), "
+            f"with at least one image. Received shape: {shape}. Add a missing axis "
+            "with images[None], move channels last, or make the model with the images' "
+            "`num_channels`."
+        )
+    dtype = str(images.dtype)  # each backend writes it in its own way
+    if "int" not in dtype and "float" not in dtype:
+        raise ValueError(
+            f"`{name}` must hold integers or floats. Received dtype: {dtype}."
+        )
+    check_values(images, value_range, name)
+
+
 def check_values(images, value_range, name="images"):
     """Refuse images that cannot be meant to lie in a range of values.
 

@@ -49,6 +49,7 @@ ON_ONE_BACKEND = (
     "saving/test_check_file.py",
     "test_arguments.py",
     "test_docstring_examples.py",
+    "test_sizes.py",
     "visualization/",
 )
 

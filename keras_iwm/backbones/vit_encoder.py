@@ -15,7 +15,7 @@ from keras_iwm.arguments import (
     as_size,
     as_value_range,
 )
-from keras_iwm.array_arguments import check_values
+from keras_iwm.array_arguments import check_batch_of_images
 from keras_iwm.backbones.presets import encoder_arguments, is_size
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.first_batch import first_batch
@@ -263,7 +263,7 @@ class ViTEncoder(ComposedModel):
         batch, x = first_batch(x)
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         if hasattr(images, "shape"):
-            check_values(images, self.value_range, "x")
+            check_batch_of_images(images, self.num_channels, self.value_range, "x")
         return super().predict(x, *args, **kwargs)
 
     def compute_output_spec(

@@ -17,6 +17,11 @@ class DownstreamModel(TrainedModel):
     """
 
     @property
+    def num_channels(self):
+        """Channels of the images."""
+        return self.backbone.encoder.num_channels
+
+    @property
     def value_range(self):
         """Range of the images' pixel values."""
         return self.backbone.encoder.value_range

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.array_arguments import check_values
+from keras_iwm.array_arguments import check_batch_of_images
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches
 from keras_iwm.downstream.downstream_model import (
     DownstreamModel,
@@ -183,7 +183,9 @@ class MultiTaskModel(DownstreamModel):
                 f"{missing}. For one task alone, use `predict` and a metric."
             )
         for task, images in x.items():
-            check_values(images, self.value_range, f"{name}[{task!r}]")
+            check_batch_of_images(
+                images, self.num_channels, self.value_range, f"{name}[{task!r}]"
+            )
             masks = y.get(task) if isinstance(y, dict) else None
             if masks is not None and is_per_patch(self.heads[task]):
                 label = f"{labels_name(name)}[{task!r}]"

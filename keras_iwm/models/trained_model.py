@@ -6,7 +6,7 @@ import re
 import keras
 from keras import ops
 
-from keras_iwm.array_arguments import check_values
+from keras_iwm.array_arguments import check_batch_of_images
 from keras_iwm.backend import loss_tracker, make_replicas, seed_states, sound_step
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
@@ -128,10 +128,11 @@ class TrainedModel(ComposedModel):
             name: String, the images' name in messages.
 
         Raises:
-            ValueError: If values are not in the model's range, or hardly fill it.
+            ValueError: If shape or dtype are not those of images, or values are not in
+                the model's range, or hardly fill it.
         """
         if hasattr(x, "shape"):
-            check_values(x, self.value_range, name)
+            check_batch_of_images(x, self.num_channels, self.value_range, name)
 
     def check_paths(self):
         """Refuse weights that share a path: Keras on Torch knows them by it.
