@@ -27,7 +27,7 @@ FLOORS = (
     ("backbones",),
     ("models",),
     ("evaluation",),
-    ("callbacks", "downstream", "visualization"),
+    ("callbacks", "downstream", "kerashub", "visualization"),
     ("command_line",),
 )
 FLOOR_OF = {room: height for height, floor in enumerate(FLOORS) for room in floor}

@@ -17,9 +17,10 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
     of one size, the encoder's `image_size`; `EncoderImageConverter` brings images to
     it. The encoder normalises pixels itself, so they come in its `value_range`.
 
-    A patch has one size, so `pyramid_outputs` has one level: `"P4"` with patches of 16
-    (2 to the fourth) pixels. It is empty if the patch size is no power of two. SegFormer
-    and object detectors ask for several levels, and do not fit.
+    A patch has one size, so `pyramid_outputs` has one level: `"P4"` with patches of 16,
+    2 to the fourth, pixels. It is empty if the patch size is no power of two.
+    KerasHub's SegFormer and object detectors ask for several levels, and do not fit;
+    `keras_iwm.downstream.ImageSegmenter` takes any encoder.
 
     `from_preset` and `save_to_preset` are KerasHub's: they take folders of backbones.
     An encoder is loaded by itself, `EncoderBackbone(ViTEncoder.from_preset(preset))`.
@@ -45,6 +46,9 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
     Example:
 
     ```python
+    import keras_hub
+    import keras_iwm.kerashub
+
     encoder = keras_iwm.backbones.ViTEncoder.from_preset("iwm_tiny_32")
     backbone = keras_iwm.kerashub.EncoderBackbone(encoder)
     classifier = keras_hub.models.ImageClassifier(backbone, num_classes=10)

@@ -13,8 +13,9 @@ from keras_iwm.kerashub.encoder_image_classifier_preprocessor import (
 class EncoderImageClassifier(keras_hub.models.ImageClassifier):
     """KerasHub's image classifier on the mean latent of an `EncoderBackbone`.
 
-    It is `keras_hub.models.ImageClassifier` itself, under a name by which its
-    `from_preset` finds what fits the folder of an `EncoderBackbone`.
+    It is `keras_hub.models.ImageClassifier`, and what the `from_preset` of that class
+    makes of the folder of an `EncoderBackbone`. KerasHub does not load folders that its
+    base class has written, so take this one where a classifier is to be a preset.
 
     Args:
         backbone: `EncoderBackbone`.
@@ -33,6 +34,9 @@ class EncoderImageClassifier(keras_hub.models.ImageClassifier):
     Example:
 
     ```python
+    import keras_hub
+    import keras_iwm.kerashub
+
     encoder = keras_iwm.backbones.ViTEncoder.from_preset("iwm_tiny_32")
     classifier = keras_iwm.kerashub.EncoderImageClassifier(
         keras_iwm.kerashub.EncoderBackbone(encoder),

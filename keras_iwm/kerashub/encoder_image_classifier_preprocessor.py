@@ -29,8 +29,10 @@ class EncoderImageClassifierPreprocessor(keras_hub.models.ImageClassifierPreproc
     Example:
 
     ```python
+    import keras_iwm.kerashub
+
     preprocessor = keras_iwm.kerashub.EncoderImageClassifierPreprocessor(
-        keras_iwm.kerashub.EncoderImageConverter(image_size=(32, 32))
+        keras_iwm.kerashub.EncoderImageConverter(image_size=32)
     )
     photos = np.random.default_rng(0).integers(0, 256, (4, 120, 200, 3), "uint8")
     images, labels = preprocessor(photos, np.array([0, 1, 2, 0]))
