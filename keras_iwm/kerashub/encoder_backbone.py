@@ -29,7 +29,8 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
         encoder: `keras_iwm.backbones.ViTEncoder`. It is not copied.
         dtype: Optional, the encoder's own. In `from_preset` it may be another: the
             encoder is made with it.
-        **kwargs: Passed to `keras.Model`: `name`, `trainable`.
+        trainable: Boolean. If `False`, all weights are frozen.
+        **kwargs: Passed to `keras.Model`: `name`.
 
     Call arguments:
         images: Tensor of shape `(batch_size, height, width, num_channels)` in the
@@ -57,14 +58,17 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
     ```
     """
 
-    def __init__(self, encoder, dtype=None, **kwargs):
+    def __init__(self, encoder, dtype=None, trainable=True, **kwargs):
         needed = ("image_size", "num_channels", "patch_size", "grid_size", "hidden_dim")
         as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
         policy = encoder.dtype_policy
-        if dtype is not None and keras.dtype_policies.get(dtype) != policy:
+        serialize = keras.dtype_policies.serialize  # policies by layer do not compare
+        if dtype is not None and (
+            serialize(keras.dtype_policies.get(dtype)) != serialize(policy)
+        ):
             raise ValueError(
-                f"`dtype` must be the encoder's, {policy.name!r}. Received: {dtype!r}. "
-                "Make the encoder with it."
+                f"`dtype` must be the encoder's, {policy}. Received: {dtype!r}. Make "
+                "the encoder with it."
             )
         self.encoder = encoder
         self.data_format = "channels_last"
@@ -76,6 +80,9 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
         level = encoder.patch_size.bit_length() - 1
         if encoder.patch_size == 2**level:
             self.pyramid_outputs = {f"P{level}": grid}
+        # Not what it is already: that would melt what is frozen in the encoder.
+        if not trainable:
+            self.trainable = False
 
     def default_lora_layer_names(self):
         """Return the layers that `enable_lora` is for unless it is told others."""
