@@ -30,7 +30,7 @@ FLOORS = (
     ("backbones",),
     ("models",),
     ("evaluation",),
-    ("callbacks", "downstream", "embeddings", "visualization"),
+    ("callbacks", "downstream", "embeddings", "kerashub", "visualization"),
     ("commands",),
     ("command_line",),
     ("__main__",),

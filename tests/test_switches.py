@@ -30,6 +30,7 @@ from keras import ops
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.datasets import ImageArray
 from keras_iwm.models import ImageWorldModel
+from keras_iwm.optimizers import AdamW
 
 BACKEND = keras.backend.backend()
 TRAINED = [name for name in MODELS if name != "predictor"]  # alone it has no loss
@@ -271,6 +272,26 @@ def test_intermediates_feed_a_functional_head():
     eager = encoder(images(), return_intermediates=True)
     expected = head(ops.concatenate([eager["block_00"], eager["norm"]], axis=-1))
     np.testing.assert_allclose(*values([model(images()), expected]), atol=1e-6)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_functional_model_comes_back_as_its_encoder_was_changed(change, tmp_path):
+    encoder = make("encoder")
+    change(encoder)
+    inputs = keras.Input((16, 16, 3))
+    pooled = keras.layers.GlobalAveragePooling1D()(encoder(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(pooled))
+    model.compile(AdamW(1e-2), "mse")
+    model.fit(images(), np.ones((len(images()), 2)), epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert [v.path for v in loaded.trainable_variables] == [
+        v.path for v in model.trainable_variables
+    ]
+    state = [m.weights + m.optimizer.variables for m in (model, loaded)]
+    for one, two in zip(*map(values, state), strict=True):
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_allclose(*values([loaded(images()), model(images())]), atol=1e-6)
 
 
 def test_one_graph_takes_images_of_any_size():

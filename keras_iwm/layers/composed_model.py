@@ -117,7 +117,7 @@ class ComposedModel(KeptState, keras.Model):
         return model
 
     def save_to_preset(self, folder, facts=None, weights_dtype="float32"):
-        """Write the model as a folder for `from_preset`, here or by KerasHub.
+        """Write the model as a folder for `from_preset`, in the layout of KerasHub.
 
         The folder gets `config.json`, `model.weights.h5` and `metadata.json`, with the
         parameter count, the versions of the libraries and the checksum of the weights.
