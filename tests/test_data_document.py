@@ -1,5 +1,6 @@
 """The programs in docs/data.md run, where their packages are installed."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -14,8 +15,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 @pytest.mark.parametrize("block", BLOCKS, ids=["torch", "webdataset", "hugging_face"])
 def test_program_runs(block, tmp_path, monkeypatch):
     for name in ("webdataset", "datasets"):
-        if f"import {name}\n" in block:
-            pytest.importorskip(name)
+        spec = importlib.util.find_spec(name)
+        # A folder of tests is called so too.
+        if f"import {name}\n" in block and (spec is None or spec.origin is None):
+            pytest.skip(f"{name} is not installed")
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(block, str(DOCUMENT), "exec"), names)

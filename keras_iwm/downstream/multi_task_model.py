@@ -254,8 +254,8 @@ def check_heads(heads):
     for name, head in heads.items():
         if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9][\w-]*", name):
             raise ValueError(
-                "Names of tasks must consist of letters, digits, '_' and '-', and "
-                f"begin with a letter or digit. Received: {name!r}."
+                "Names of tasks in `heads` must consist of letters, digits, '_' and "
+                f"'-', and begin with a letter or digit. Received: {name!r}."
             )
         if not isinstance(head, keras.layers.Layer):
             raise ValueError(

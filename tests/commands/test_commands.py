@@ -69,7 +69,7 @@ def test_what_does_not_fit_ends_with_a_word(place, tmp_path):
         embed(place, output)
     with pytest.raises(SystemExit, match="without --per-patch"):
         main(["search", str(output), query])
-    with pytest.raises(SystemExit, match="no such file"):
+    with pytest.raises(SystemExit, match="must be a file"):
         main(["embed", "photos", "--model", "none.keras", "--output", "a.npz"])
     with pytest.raises(SystemExit, match="`path` must be a .npz or .parquet"):
         main(["search", query, query])
