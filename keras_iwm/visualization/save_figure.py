@@ -46,8 +46,10 @@ def save_figure(figure, path, caption=None):
         )
     if as_optional(as_name, "caption", caption) is not None:
         width = max(20, int(_DENSITY * figure.get_figwidth()))
-        caption = "\n".join(textwrap.wrap(caption, width))
-        figure.supxlabel(caption, fontsize=TEXT_SIZE, color="0.25")
+        lines = textwrap.wrap(caption, width)
+        figure.supxlabel("\n".join(lines), fontsize=TEXT_SIZE, color="0.25")
+        # Room of its own, or titles would be pushed over the edge.
+        figure.set_figheight(figure.get_figheight() + 0.15 + 0.17 * len(lines))
     from matplotlib import rc_context
 
     path.parent.mkdir(parents=True, exist_ok=True)
