@@ -25,7 +25,8 @@ class TrainedModel(ComposedModel):
 
     Before the first step, `fit`, `evaluate` and `predict` look at the data on the
     host: at arrays, and at the first batch of what is loaded. A compiled step cannot
-    raise, and images of another range than `value_range` train on nonsense.
+    raise, and images of another range than `value_range` train on nonsense. Subclasses
+    have `num_channels` and `value_range`.
     """
 
     # Arguments of `fit` and `evaluate` that a model has no use for.

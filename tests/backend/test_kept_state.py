@@ -56,7 +56,7 @@ class Small(TrainedModel):
 
     def __init__(self):
         super().__init__()
-        self.value_range = (0, 255)
+        self.value_range, self.num_channels = (0, 255), 3
         self.dense = keras.layers.Dense(3, kernel_initializer="ones")
         self.dense.build((None, 768))
         self.dropout = keras.layers.Dropout(0.5, seed=0)
