@@ -33,7 +33,8 @@ def read_weights(path):
         raise ValueError(
             f"`path` must be a folder, or a file that ends in .safetensors or one of "
             f"{', '.join(TORCH)}. Received: {str(path)!r}, which is "
-            f"{'of another kind' if path.exists() else 'not there'}."
+            f"{'of another kind' if path.exists() else 'not there'}. Files of Keras's "
+            "are for `keras_iwm.saving.load_model` and `load_encoder`."
         )
     if (path / WEIGHTS).is_file():
         return read_safetensors(path / WEIGHTS), _read_configs(path)
