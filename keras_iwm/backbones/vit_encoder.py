@@ -135,9 +135,8 @@ class ViTEncoder(ComposedModel):
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
         self.num_heads = as_count("num_heads", num_heads)
-        self.mlp_dim = as_count(
-            "mlp_dim", 4 * self.hidden_dim if mlp_dim is None else mlp_dim
-        )
+        mlp_dim = 4 * self.hidden_dim if mlp_dim is None else mlp_dim
+        self.mlp_dim = as_count("mlp_dim", mlp_dim)
         self.drop_path_rate = as_number(
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
@@ -152,7 +151,6 @@ class ViTEncoder(ComposedModel):
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
         check_splits(self.name, num_heads, self.mlp_dim)
-
         policy = self.dtype_policy
         self.patch_embedding = PatchEmbedding(
             self.patch_size,
@@ -182,6 +180,7 @@ class ViTEncoder(ComposedModel):
             dtype=policy,
         )
         self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
+        self._predicted_sides = None  # height and width that `predict` last saw
         self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
 
@@ -264,6 +263,10 @@ class ViTEncoder(ComposedModel):
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         if hasattr(images, "shape"):
             check_batch_of_images(images, self.num_channels, self.value_range, "x")
+            if self._predicted_sides != (sides := tuple(images.shape[1:3])):
+                # TensorFlow would trace for any size, which no grid follows from.
+                self.make_predict_function(force=True)
+                self._predicted_sides = sides
         return super().predict(x, *args, **kwargs)
 
     def compute_output_spec(
@@ -294,7 +297,4 @@ class ViTEncoder(ComposedModel):
             *("std", "remat", "initializer_stddev", "positions", "epsilon"),
             *("num_prefix_tokens", "layer_scale", "gated_mlp"),
         )
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-        }
+        return super().get_config() | {name: getattr(self, name) for name in names}

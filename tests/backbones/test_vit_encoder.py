@@ -258,3 +258,14 @@ def test_wrong_arguments_are_refused(changes, message):
 def test_wrong_images_are_refused(shape):
     with pytest.raises(ValueError, match=r"images|multiples"):
         small_encoder()(np.zeros(shape, "float32"))
+
+
+def test_sizes_can_take_turns():
+    encoder = small_encoder()
+    for side in (16, 24, 16, 40):
+        images = random_images((2, side, 24, 3))
+        np.testing.assert_allclose(
+            encoder.predict(images, verbose=0),
+            ops.convert_to_numpy(encoder(images)),
+            atol=1e-5,
+        )
