@@ -129,10 +129,9 @@ class RunCheckpoint(keras.callbacks.Callback):
             )
         self.callbacks = list(callbacks)
         self._signals = StopSignals()
-        self._best = None
+        self._best = self._dataset = None
         self._record = []  # Pairs of an epoch and its log.
         self._resumed = None  # What stands in the file, until `fit` begins.
-        self._dataset = None
         self._offset = 0  # Steps of the current epoch before this `fit`.
 
     def resume(self, dataset, make_model, history=None):
@@ -195,12 +194,14 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Begins to listen to signals."""
         self._signals.install()
-        self._saved_at = time.monotonic()
-        self._starts = None
+        self._saved_at, self._starts = time.monotonic(), None
+        if self._resumed and self._dataset.epoch >= self.params["epochs"]:
+            self._continue()  # no epoch is left, but what the others do at the end
 
     def on_train_end(self, logs=None):
         """Gives the signals back."""
         self._signals.restore()
+        self.model.history.epoch = [epoch for epoch, _ in self._record]
         if self.monitor is not None and self._best is None:
             seen = sorted(self._record[-1][1]) if self._record else []
             warnings.warn(
@@ -283,7 +284,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         (run, arrays), self._resumed = self._resumed, None
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
-        self.model.history.epoch = [epoch for epoch, _ in self._record]
         names = dict.fromkeys(name for _, logs in self._record for name in logs)
         for name in names:
             values = [logs.get(name, float("nan")) for _, logs in self._record]

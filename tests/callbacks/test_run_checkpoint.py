@@ -120,6 +120,11 @@ def test_a_run_killed_at_any_step_equals_the_uninterrupted_one(tmp_path, whole):
     assert_equal_runs(tmp_path, run(tmp_path, every_steps=2), whole)
 
 
+def test_a_run_killed_behind_its_last_checkpoint_ends_as_the_whole_one(tmp_path, whole):
+    run(tmp_path / "run", every_steps=2)
+    assert_equal_runs(tmp_path / "run", run(tmp_path / "run"), whole)
+
+
 def test_seconds_decide_too(tmp_path):
     with pytest.raises(RuntimeError, match="killed"):
         run(tmp_path, kill=Kill(4), every_seconds=1e-9)
