@@ -129,9 +129,8 @@ class RunCheckpoint(keras.callbacks.Callback):
             )
         self.callbacks = list(callbacks)
         self._signals = StopSignals()
-        self._best = self._dataset = None
+        self._best = self._dataset = self._resumed = None  # resumed: what the file held
         self._record = []  # Pairs of an epoch and its log.
-        self._resumed = None  # What stands in the file, until `fit` begins.
         self._offset = 0  # Steps of the current epoch before this `fit`.
 
     def resume(self, dataset, make_model, history=None):
@@ -284,6 +283,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         (run, arrays), self._resumed = self._resumed, None
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
+        self.model.history.epoch = [epoch for epoch, _ in self._record]
         names = dict.fromkeys(name for _, logs in self._record for name in logs)
         for name in names:
             values = [logs.get(name, float("nan")) for _, logs in self._record]
