@@ -180,7 +180,6 @@ class ViTEncoder(ComposedModel):
             dtype=policy,
         )
         self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
-        self._predicted_sides = None  # height and width that `predict` last saw
         self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
 
@@ -263,10 +262,7 @@ class ViTEncoder(ComposedModel):
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         if hasattr(images, "shape"):
             check_batch_of_images(images, self.num_channels, self.value_range, "x")
-            if self._predicted_sides != (sides := tuple(images.shape[1:3])):
-                # TensorFlow would trace for any size, which no grid follows from.
-                self.make_predict_function(force=True)
-                self._predicted_sides = sides
+            self.start_anew_for(images)
         return super().predict(x, *args, **kwargs)
 
     def compute_output_spec(

@@ -43,9 +43,15 @@ else:
 if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.operations import layer_norm as layer_norm
     from keras_iwm.backend.tensorflow_operations import gelu as gelu
+    from keras_iwm.backend.tensorflow_operations import (
+        traces_any_size as traces_any_size,
+    )
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )
     from keras_iwm.backend.tensorflow_step import sound_step as sound_step
-elif keras.backend.backend() != "torch":
+else:
+    from keras_iwm.backend.operations import traces_any_size as traces_any_size
+
+if keras.backend.backend() == "jax":
     make_replicas = Replicas

@@ -54,6 +54,9 @@ def attend(query, key, value):
 fused_branches = None
 fused_update = None
 
+# Whether Keras's compiled functions that meet a second size are traced for any size.
+traces_any_size = False
+
 
 def move_towards(variables, targets, rate):
     """Move variables a share of the way to targets.

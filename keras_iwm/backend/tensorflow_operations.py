@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+traces_any_size = True
+
 
 def gelu(features):
     """See `operations.gelu`.

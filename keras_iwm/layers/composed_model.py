@@ -4,7 +4,12 @@ import keras
 
 from keras_iwm.arguments import as_boolean, as_choice, as_path
 from keras_iwm.array_arguments import as_signature
-from keras_iwm.backend import SUFFIXES, KeptState, export_arguments
+from keras_iwm.backend import (
+    SUFFIXES,
+    KeptState,
+    export_arguments,
+    traces_any_size,
+)
 from keras_iwm.saving.preset_folder import load_preset, save_preset
 
 
@@ -24,6 +29,21 @@ class ComposedModel(KeptState, keras.Model):
     """
 
     input_signature = None
+    _sides = None  # height and width of the images that were last predicted
+
+    def start_anew_for(self, images):
+        """Let images of another size be predicted and evaluated as those before were.
+
+        A function that is traced for any size knows no grid of patches.
+
+        Args:
+            images: Array or tensor of images. Anything else is passed over.
+        """
+        if traces_any_size and len(getattr(images, "shape", ())) == 4:
+            sides = tuple(images.shape[1:3])
+            if sides != self._sides:
+                self.predict_function = self.test_function = None
+                self._sides = sides
 
     def export(
         self,

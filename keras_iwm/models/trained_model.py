@@ -102,7 +102,9 @@ class TrainedModel(ComposedModel):
         Raises:
             ValueError: If images or labels cannot be meant for this model.
         """
-        return super().evaluate(**self._checked("evaluate", args, kwargs))
+        arguments = self._checked("evaluate", args, kwargs)
+        self.start_anew_for(arguments["x"])
+        return super().evaluate(**arguments)
 
     def predict(self, *args, **kwargs):
         """Predict like any Keras model, after a look at the data.
@@ -117,7 +119,9 @@ class TrainedModel(ComposedModel):
         Raises:
             ValueError: If images cannot be meant for this model.
         """
-        return super().predict(**self._checked("predict", args, kwargs))
+        arguments = self._checked("predict", args, kwargs)
+        self.start_anew_for(arguments["x"])
+        return super().predict(**arguments)
 
     def check_batch(self, x, y=None, sample_weight=None, name="x"):
         """Refuse images that cannot be meant. Subclasses also check labels.

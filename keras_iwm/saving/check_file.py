@@ -92,12 +92,12 @@ def _check_archive(file):
     check_config(as_config(config), sum(map(math.prod, shapes.values())))
 
 
-def as_config(text):
-    """What a config file says."""
+def as_config(text, name=CONFIG):
+    """What a file of JSON called `name` says."""
     try:
         return json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"its {CONFIG} is no config: {error}.") from None
+        raise ValueError(f"its {name} is no config: {error}.") from None
 
 
 def _check_members(archive, file_size):

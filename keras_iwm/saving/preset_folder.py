@@ -71,12 +71,12 @@ def save_preset(model, folder, facts=None, weights_dtype="float32"):
     with whole_file(folder / CONFIG) as path:
         path.write_text(json.dumps(config, indent=2) + "\n")
     metadata = {
+        **facts,  # first: what the model itself says is not for them to change
         "keras_version": keras.__version__,
         "keras_iwm_version": __version__,
         "parameter_count": model.count_params(),
         "date_saved": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d@%H:%M:%S"),
         "weights_sha256": _checksum(folder / WEIGHTS),
-        **facts,
     }
     with whole_file(folder / METADATA) as path:
         path.write_text(json.dumps(metadata, indent=2) + "\n")
@@ -100,7 +100,7 @@ def load_preset(folder, load_weights=True):
     """
     folder = pathlib.Path(folder)
     try:
-        config = _read_config(folder)
+        config = _read_json(folder / CONFIG)
         if not load_weights:
             check_config(config, float("inf"))
             return _make(config)
@@ -130,13 +130,13 @@ def is_preset(folder):
         return False
 
 
-def _read_config(folder):
-    path = folder / CONFIG
+def _read_json(path):
+    """What a JSON file says, unless it is too large to be what it should be."""
     if not path.is_file():
-        raise ValueError(f"it has no {CONFIG}.")
+        raise ValueError(f"it has no {path.name}.")
     if path.stat().st_size > LARGEST_CONFIG:
-        raise ValueError(f"its {CONFIG} has {path.stat().st_size} bytes.")
-    return as_config(path.read_bytes())
+        raise ValueError(f"its {path.name} has {path.stat().st_size} bytes.")
+    return as_config(path.read_bytes(), path.name)
 
 
 def _checked_shapes(folder):
@@ -148,7 +148,7 @@ def _checked_shapes(folder):
         )
     metadata = folder / METADATA
     if metadata.is_file():
-        expected = as_config(metadata.read_bytes())
+        expected = _read_json(metadata)
         expected = isinstance(expected, dict) and expected.get("weights_sha256")
         if expected and expected != _checksum(path):
             raise ValueError(

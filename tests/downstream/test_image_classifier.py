@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from harness import images, make_classifier
 from keras import ops
 
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
@@ -113,3 +114,18 @@ def test_attention_of_the_head_is_what_pools_its_values(photos):
     attention = ops.convert_to_numpy(classifier.head_layer.attention(latents))
     assert attention.shape == (2, 2, 16)
     np.testing.assert_allclose(attention.sum(axis=-1), 1.0, atol=1e-6)
+
+
+def test_sizes_can_take_turns():
+    classifier = make_classifier()
+    classifier.compile("sgd")
+    labels = np.arange(4) % 2
+    for side in (16, 24, 16, 20):
+        pictures = images(size=side)
+        logits = ops.convert_to_numpy(classifier(pictures))
+        np.testing.assert_allclose(
+            classifier.predict(pictures, verbose=0), logits, atol=1e-5
+        )
+        expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), labels]
+        loss = classifier.evaluate(pictures, labels, verbose=0, return_dict=True)
+        np.testing.assert_allclose(loss["loss"], expected.mean(), rtol=1e-4)
