@@ -73,7 +73,7 @@ def plot_tuned_parameters(results):
         )  # fmt: skip
         for text, *dot in zip(texts, numbers, 100 * accuracies, strict=True):
             axis.annotate(
-                text, dot, xytext=(0, 6), textcoords="offset points", ha="center",
+                text, dot, xytext=(-6, 3), textcoords="offset points", ha="right",
                 color=PALETTE[color], fontsize=TEXT_SIZE,
             )  # fmt: skip
     axis.set_xlabel("tuned parameters", fontsize=TITLE_SIZE)
