@@ -489,6 +489,8 @@ def _calls_of_functions():
         saving.check_file: {"path": _model_file()},
         saving.load_encoder: {"path": _model_file()},
         saving.load_model: {"path": _model_file(), "compile": True},
+        views.mean_jump_length: {"order": "raster", "grid_size": (2, 2)},
+        views.patch_order: {"grid_size": (2, 2), "order": "random", "seed": 3},
         visualization.plot_action_sweep: {
             **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
         },
@@ -503,6 +505,9 @@ def _calls_of_functions():
         visualization.plot_neighbors: {
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},
             **{"captions": ("a", "b", "c", "d"), **RGB},
+        },
+        visualization.plot_patch_orders: {
+            **{"grid_size": (2, 2), "orders": ("raster",), "seed": 0}
         },
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
