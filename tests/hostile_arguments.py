@@ -26,6 +26,7 @@ from keras_iwm import (
     downstream,
     embeddings,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -38,7 +39,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
-    *(embeddings, evaluation),
+    *(embeddings, evaluation, heads),
     *(layers, metrics, models, optimizers, saving, views, visualization),
 )
 HOSTILE = {
@@ -82,7 +83,15 @@ ELSEWHERE = {callbacks.NonFiniteError}
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
 SIZES = {
-    *("action_dim", "epochs", "feature_dim", "grid_size", "hidden_dim", "image_size"),
+    *(
+        "action_dim",
+        "condition_dim",
+        "epochs",
+        "feature_dim",
+        "grid_size",
+        "hidden_dim",
+        "image_size",
+    ),
     *(
         "index",
         "max_skipped",
@@ -104,6 +113,7 @@ SIZES = {
         "num_layers",
         "num_pairs",
         "num_prefix_tokens",
+        "patch_dim",
         "patch_size",
         "predictor_dim",
         "predictor_heads",
