@@ -5,7 +5,7 @@ import math
 from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
-from keras_iwm.models.image_world_model import ImageWorldModel
+from keras_iwm.models.pretraining_model import PretrainingModel
 
 
 def flops_per_image(
@@ -32,15 +32,15 @@ def flops_per_image(
     counted as having none.
 
     Args:
-        model: `ViTEncoder`, `WorldModelPredictor` or `ImageWorldModel`.
-        num_context: Positive integer, patches that the encoder sees of the image and
-            hands to the predictor. By default what the mask of an `ImageWorldModel`
-            leaves visible, or all patches of the grid for a part of its own. An
-            encoder may be asked for more: those of a larger image.
-        num_targets: Positive integer, positions to predict; in each block, if blocks
-            are predicted apart. By default the mask's, or all of the grid.
-        num_blocks: Positive integer, blocks that a `WorldModelPredictor` predicts
-            apart from each other. An `ImageWorldModel` knows its own.
+        model: `ViTEncoder`, `WorldModelPredictor`, or a pretraining model of any
+            method, which knows how many patches each of its parts sees.
+        num_context: Positive integer, patches that an encoder or predictor sees of
+            the image. By default all patches of the grid. An encoder may be asked for
+            more: those of a larger image.
+        num_targets: Positive integer, positions that a predictor is to predict, in
+            each block if blocks are predicted apart. By default all of the grid.
+        num_blocks: Positive integer, blocks that a predictor predicts apart from each
+            other.
         training: Boolean, whether to count a training step instead of a forward pass.
 
     Returns:
@@ -61,30 +61,33 @@ def flops_per_image(
     """
     check_numbers(model, num_context, num_targets, num_blocks)
     training = as_boolean("training", training)
-    if isinstance(model, ViTEncoder):
-        forward, blocks = encoder_flops(model, num_context or model.num_patches)
-        return with_backward(model, forward, blocks) if training else forward
-    if isinstance(model, WorldModelPredictor):
-        num_patches = math.prod(model.grid_size)
+    if isinstance(model, PretrainingModel):
+        passes = model.forward_passes()
+        if model.probe is not None:
+            passes.append((model.probe, {}))
+        return sum(part_flops(part, training, **numbers) for part, numbers in passes)
+    return part_flops(model, training, num_context, num_targets, num_blocks)
+
+
+def part_flops(
+    part, training, num_context=None, num_targets=None, num_blocks=1, rows=1
+):
+    """Return the operations of one part, each time that it runs.
+
+    Parts that are neither encoder nor predictor are rows times dense kernels.
+    """
+    if isinstance(part, ViTEncoder):
+        forward, blocks = encoder_flops(part, num_context or part.num_patches)
+    elif isinstance(part, WorldModelPredictor):
+        num_patches = math.prod(part.grid_size)
         forward, blocks = predictor_flops(
-            model, num_context or num_patches, num_targets or num_patches, num_blocks
+            part, num_context or num_patches, num_targets or num_patches, num_blocks
         )
-        return with_backward(model, forward, blocks) if training else forward
-    mask = model.view_generator.mask
-    num_context = num_context or mask.num_context
-    total = flops_per_image(model.feature_encoder)
-    total += flops_per_image(model.encoder, num_context, training=training)
-    total += flops_per_image(
-        model.predictor,
-        num_context,
-        num_targets or mask.num_targets,
-        mask.num_blocks if mask.separate_blocks else 1,
-        training=training,
-    )
-    if model.num_classes is not None:
-        probe = product_flops(1, model.encoder.hidden_dim, model.num_classes)
-        total += with_backward(model.probe, probe) if training else probe
-    return total
+    else:
+        kernels = [w for w in part.weights if len(w.shape) == 2]
+        forward = sum(product_flops(rows, *kernel.shape) for kernel in kernels)
+        blocks = 0
+    return with_backward(part, forward, blocks) if training else forward
 
 
 def encoder_flops(encoder, num_patches):
@@ -137,18 +140,24 @@ def with_backward(part, forward, blocks=0):
 
 def check_numbers(model, num_context, num_targets, num_blocks):
     """Refuse another kind of model, and numbers that it does not use."""
-    if not isinstance(model, (ViTEncoder, WorldModelPredictor, ImageWorldModel)):
+    if not isinstance(model, (ViTEncoder, WorldModelPredictor, PretrainingModel)):
         raise ValueError(
-            "`model` must be a ViTEncoder, a WorldModelPredictor or an "
-            f"ImageWorldModel. Received: {type(model).__name__}."
+            "`model` must be a ViTEncoder, a WorldModelPredictor or a pretraining "
+            f"model. Received: {type(model).__name__}."
         )
     as_optional(as_count, "num_context", num_context)
     as_optional(as_count, "num_targets", num_targets)
     as_count("num_blocks", num_blocks)
-    if isinstance(model, ViTEncoder) and num_targets is not None:
+    if isinstance(model, PretrainingModel) and num_context is not None:
         raise ValueError(
-            "`num_targets` is for predictors: an encoder has none. Received: "
-            f"num_targets={num_targets}. Give `num_context` alone."
+            f"`num_context` is for encoders and predictors: a {type(model).__name__} "
+            f"knows its own. Received: num_context={num_context}. Leave it out, or "
+            "count the parts one by one."
+        )
+    if not isinstance(model, WorldModelPredictor) and num_targets is not None:
+        raise ValueError(
+            "`num_targets` is for predictors: an encoder has none, and a pretraining "
+            f"model knows its own. Received: num_targets={num_targets}. Leave it out."
         )
     if not isinstance(model, WorldModelPredictor) and num_blocks != 1:
         raise ValueError(

@@ -1,26 +1,14 @@
 """The image world model."""
 
-import math
-import warnings
-
 import keras
 from keras import ops
 
-from keras_iwm.arguments import (
-    as_boolean,
-    as_choice,
-    as_count,
-    as_object,
-    as_optional,
-)
-from keras_iwm.backbones.presets import check_no_changes, is_size, preset_path
-from keras_iwm.backbones.world_model_predictor import (
-    CONDITIONINGS,
-    WorldModelPredictor,
-)
+from keras_iwm.arguments import as_boolean, as_choice, as_object
+from keras_iwm.backbones.fitting_predictor import fitting_predictor
+from keras_iwm.backbones.presets import is_size, preset_path
+from keras_iwm.backbones.world_model_predictor import CONDITIONINGS
 from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.layers.position_embedding import FIXED
-from keras_iwm.models.preset_arguments import preset_arguments
+from keras_iwm.models.preset_arguments import world_model_arguments
 from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
 from keras_iwm.views.multi_block_mask import MultiBlockMask
@@ -115,6 +103,8 @@ class ImageWorldModel(TeacherStudentModel):
         if not trainable:
             self.trainable = False
 
+    preset_prefixes = ("iwm_", "ijepa_")
+
     @classmethod
     def from_encoder(
         cls,
@@ -175,9 +165,6 @@ class ImageWorldModel(TeacherStudentModel):
         needed = ("image_size", "grid_size", "hidden_dim", "num_layers", "num_heads")
         as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
         conditioning = as_choice("conditioning", conditioning, CONDITIONINGS)
-        num_layers = as_optional(as_count, "predictor_layers", predictor_layers)
-        num_heads = as_optional(as_count, "predictor_heads", predictor_heads)
-        as_optional(as_count, "predictor_dim", predictor_dim)
         view_generator = ViewGenerator(
             encoder.image_size,
             MultiBlockMask(encoder.grid_size, separate_blocks=separate_blocks),
@@ -188,25 +175,13 @@ class ImageWorldModel(TeacherStudentModel):
             seed=seed,
             name="view_generator",
         )
-        num_heads = num_heads or encoder.num_heads
-        if predictor_dim is None:
-            # Positions need a multiple of four.
-            unit = math.lcm(4, num_heads)
-            predictor_dim = unit * max(1, round(encoder.hidden_dim / 2 / unit))
-        predictor = WorldModelPredictor(
-            encoder.grid_size,
-            encoder.hidden_dim,
+        predictor = fitting_predictor(
+            encoder,
+            predictor_layers,
             predictor_dim,
-            num_layers or encoder.num_layers,
-            num_heads,
+            predictor_heads,
             action_dim=view_generator.action_space.action_dim,
             conditioning=conditioning,
-            drop_path_rate=encoder.drop_path_rate,
-            remat=encoder.remat,
-            initializer_stddev=encoder.initializer_stddev,
-            # Of a table the predictor has no copy.
-            positions=encoder.positions if encoder.positions in FIXED else FIXED[0],
-            dtype=encoder.dtype_policy,
             name="predictor",
         )
         return cls(encoder, predictor, view_generator, **model_arguments)
@@ -250,16 +225,15 @@ class ImageWorldModel(TeacherStudentModel):
         # It makes world models, and needs this class.
         from keras_iwm.models import read_published_world_model as published
 
-        if as_boolean("load_weights", load_weights) or not is_size(preset):
-            path = preset_path(preset)
-            if load_weights and path.is_file():
-                return published(path, **arguments)
-            check_no_changes(preset, load_weights, arguments)
-            return super().from_preset(path, load_weights)
-        with warnings.catch_warnings():
-            if not {"image_size", "patch_size"} & set(arguments):
-                warnings.simplefilter("ignore")  # the preset's own grid is meant
-            return cls.from_encoder(**preset_arguments(preset, **arguments))
+        load_weights = as_boolean("load_weights", load_weights)
+        if load_weights and not is_size(preset) and preset_path(preset).is_file():
+            return published(preset_path(preset), **arguments)
+        return super().from_preset(preset, load_weights, **arguments)
+
+    @classmethod
+    def preset_arguments(cls, preset, arguments):
+        """Return the arguments of `from_encoder` for a named size and changes to it."""
+        return world_model_arguments(preset, arguments)
 
     def call(self, inputs, training=None):
         """Predict the target latents of views, or of views made from images."""
@@ -290,6 +264,17 @@ class ImageWorldModel(TeacherStudentModel):
     def method_loss(self, outputs):
         """Return the mean squared difference of prediction and target."""
         return self.latent_loss(outputs["target"], outputs["prediction"])
+
+    def forward_passes(self):
+        """Say what runs for one image of a batch in training."""
+        mask = self.view_generator.mask
+        counts = {"num_context": mask.num_context, "num_targets": mask.num_targets}
+        num_blocks = mask.num_blocks if mask.separate_blocks else 1
+        return [
+            (self.target_encoder, {}),
+            (self.encoder, {"num_context": mask.num_context}),
+            (self.predictor, {**counts, "num_blocks": num_blocks}),
+        ]
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -1,14 +1,22 @@
 """What all pretraining methods share."""
 
+import warnings
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_object
+from keras_iwm.arguments import as_boolean, as_object
+from keras_iwm.backbones.presets import (
+    PRESETS,
+    check_no_changes,
+    is_size,
+    preset_path,
+)
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.layers.online_probe import OnlineProbe
+from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.trained_model import TrainedModel
-from keras_iwm.views.view_generator import VIEW_KEYS
 
 
 class PretrainingModel(TrainedModel):
@@ -35,6 +43,8 @@ class PretrainingModel(TrainedModel):
     """
 
     ignored_arguments = ("class_weight", "sample_weight")
+    # How the names of the method's sizes begin.
+    preset_prefixes = ()
 
     def __init__(self, encoder, view_generator, num_classes=None, **kwargs):
         # Views are float32 whatever the precision: nothing is cast on the way in.
@@ -55,8 +65,8 @@ class PretrainingModel(TrainedModel):
 
     @property
     def action_space(self):
-        """`ActionSpace`, the operations that views differ by."""
-        return self.view_generator.action_space
+        """`ActionSpace`, the operations that views differ by, or `None`."""
+        return getattr(self.view_generator, "action_space", None)
 
     @property
     def image_size(self):
@@ -77,6 +87,54 @@ class PretrainingModel(TrainedModel):
     def value_range(self):
         """Range of the images' pixel values."""
         return self.encoder.value_range
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, **arguments):
+        """Load a pretrained model, or make an untrained one of a named size.
+
+        Args:
+            preset: String. A folder that `save_to_preset` has written, or the name of
+                a size that comes with weights. Or, for `load_weights=False`, a name of
+                `keras_iwm.backbones.PRESETS` that is of this method.
+            load_weights: Boolean. If `False`, the model starts at random.
+            **arguments: Of a named size without weights, what to change: arguments of
+                `ViTEncoder` and of the method's `from_encoder`.
+
+        Returns:
+            A model of this class.
+
+        Raises:
+            ValueError: If there is no such preset or it has no weights, its folder is
+                refused, or an argument cannot apply to it.
+        """
+        if as_boolean("load_weights", load_weights) or not is_size(preset):
+            path = preset_path(preset)
+            check_no_changes(preset, load_weights, arguments)
+            return super().from_preset(path, load_weights)
+        if not preset.startswith(cls.preset_prefixes):
+            names = tuple(n for n in PRESETS if n.startswith(cls.preset_prefixes))
+            raise ValueError(
+                f"`preset` must be a size of a {cls.__name__}: {names}. Received: "
+                f"{preset!r}, of another method. Ask that method's class for it."
+            )
+        with warnings.catch_warnings():
+            if not {"image_size", "patch_size"} & set(arguments):
+                warnings.simplefilter("ignore")  # the preset's own grid is meant
+            return cls.from_encoder(**cls.preset_arguments(preset, arguments))
+
+    @classmethod
+    def preset_arguments(cls, preset, arguments):
+        """Return the arguments of `from_encoder` for a named size and changes to it."""
+        return preset_arguments(preset, arguments)
+
+    def forward_passes(self):
+        """Say what runs for one image of a batch in training.
+
+        Returns:
+            List of pairs of a part and a dictionary, for each time that it runs: what
+            `flops_per_image` is to be told of it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say `forward_passes`.")
 
     def compile(self, optimizer="rmsprop", **kwargs):
         """Compile with an optimizer; the loss is the method's own.
@@ -112,10 +170,10 @@ class PretrainingModel(TrainedModel):
         """Return views made from images, or the views that came."""
         if not isinstance(inputs, dict):
             return self.view_generator(inputs, training=training)
-        missing = [key for key in VIEW_KEYS if key not in inputs]
-        if missing:
+        keys = self.view_generator.keys
+        if not set(keys) <= set(inputs):
             raise ValueError(
-                f"`x` must be images, or a dictionary of views {VIEW_KEYS}. Received a "
+                f"`x` must be images, or a dictionary of views {keys}. Received a "
                 f"dictionary with the keys {sorted(inputs)}. Pass the images alone, or "
                 'with labels as a pair: dataset.map(lambda d: (d["image"], '
                 'd["label"])).'
@@ -155,7 +213,7 @@ class PretrainingModel(TrainedModel):
     def check_batch(self, x, y=None, sample_weight=None, name="x"):
         """Refuse images and labels that cannot be meant, see `TrainedModel`."""
         if isinstance(x, dict):
-            x = self.make_views(x)["source"]
+            x = self.make_views(x)[self.view_generator.keys[0]]
         super().check_batch(x, y, sample_weight, name)
         if sample_weight is not None:
             raise ValueError(
@@ -180,7 +238,7 @@ def check_views(encoder, view_generator):
     facts = ("image_size", "num_channels", "value_range")
     needed = (*facts, "grid_size", "hidden_dim")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
-    needed = (*facts, "mask", "action_space")
+    needed = (*facts, "keys")
     as_object("view_generator", view_generator, needed, "a ViewGenerator")
     check_facts(
         ("view_generator.image_size", view_generator.image_size, encoder.image_size),
@@ -190,12 +248,11 @@ def check_views(encoder, view_generator):
             encoder.num_channels,
         ),
         ("view_generator.value_range", view_generator.value_range, encoder.value_range),
-        (
-            "view_generator.mask.grid_size",
-            view_generator.mask.grid_size,
-            encoder.grid_size,
-        ),
     )
+    mask = getattr(view_generator, "mask", None)
+    if mask is not None:
+        grid_size = ("view_generator.mask.grid_size", mask.grid_size)
+        check_facts((*grid_size, encoder.grid_size))
 
 
 def check_facts(*facts):

@@ -16,6 +16,7 @@ from keras_iwm.seeds import hash_seed
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 VIEW_KEYS = ("source", "target", "action", "context_ids", "target_ids")
+"""Names of what a world model trains on, as a `ViewGenerator` with a mask makes it."""
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -33,7 +34,8 @@ class ViewGenerator(keras.layers.Layer):
 
     Args:
         image_size: Size of the views: an integer, or (height, width).
-        mask: A `MultiBlockMask` of the patch grid.
+        mask: A `MultiBlockMask` of the patch grid, or `None` for methods that hide
+            nothing.
         actions: The operations that views differ by: an `ActionSpace`, or a list of
             `Transform`s that both views get. By default `ActionSpace.default`, which
             has those of the paper for RGB images.
@@ -52,7 +54,7 @@ class ViewGenerator(keras.layers.Layer):
     Returns:
         A dictionary: `"source"` and `"target"`, `(batch, *image_size, num_channels)`
         float32 in `value_range`; `"action"`, `(batch, action_dim)` float32;
-        `"context_ids"` and `"target_ids"`, int32, from the mask.
+        `"context_ids"` and `"target_ids"`, int32, from the mask if there is one.
 
     Raises:
         ValueError: If arguments do not fit together, an operation needs another
@@ -74,7 +76,7 @@ class ViewGenerator(keras.layers.Layer):
     def __init__(
         self,
         image_size,
-        mask,
+        mask=None,
         actions="default",
         crop="default",
         num_channels=3,
@@ -86,9 +88,10 @@ class ViewGenerator(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
         self.image_size = as_size("image_size", image_size)
-        self.mask = as_object(
-            *("mask", mask, ("grid_size", "num_draws")), "a MultiBlockMask"
-        )
+        if mask is not None:
+            needed = ("grid_size", "num_draws")
+            as_object("mask", mask, needed, "a MultiBlockMask, or None")
+        self.mask = mask
         self.num_channels = as_count("num_channels", num_channels)
         self.value_range = as_value_range(value_range)
         if isinstance(crop, str) and crop == "default":
@@ -115,6 +118,11 @@ class ViewGenerator(keras.layers.Layer):
         )
         self._evaluation_seed = hash_seed(seed or 0, 1)
         self.built = True
+
+    @property
+    def keys(self):
+        """Names of what `call` returns; the first are images."""
+        return VIEW_KEYS if self.mask is not None else VIEW_KEYS[:3]
 
     def apply_shared(self, images, parameters):
         """Images under the shared operations.
@@ -144,7 +152,7 @@ class ViewGenerator(keras.layers.Layer):
             space.shared.num_draws,
             space.shared.num_draws,
             space.destructive.num_draws,
-            self.mask.num_draws,
+            0 if self.mask is None else self.mask.num_draws,
         ]
         # One draw a step: on some backends each costs a synchronisation.
         uniforms = keras.random.uniform(
@@ -173,14 +181,14 @@ class ViewGenerator(keras.layers.Layer):
             target_parameters,
             space.destructive.touched(destructive_parameters),
         )
-        context_ids, target_ids = self.mask(mask_draws)
-        return {
+        views = {
             "source": self._to_values(source),
             "target": self._to_values(target),
             "action": action,
-            "context_ids": context_ids,
-            "target_ids": target_ids,
         }
+        if self.mask is not None:
+            views["context_ids"], views["target_ids"] = self.mask(mask_draws)
+        return views
 
     def _apply(self, transforms, images, parameters):
         """Images of `value_range` under some operations, and back."""

@@ -6,6 +6,8 @@ from keras import ops
 from keras_iwm.backbones import PRESETS, ViTEncoder, WorldModelPredictor
 from keras_iwm.models import ImageWorldModel
 
+WORLD_MODELS = [name for name in PRESETS if name.startswith(("iwm_tiny", "ijepa_tiny"))]
+
 
 def millions(model):
     return model.count_params() / 1e6
@@ -75,7 +77,7 @@ def test_unconditioned_predictors_lack_the_action_mlp(preset, expected):
     assert millions(predictor) == pytest.approx(expected, rel=3e-3)
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if "tiny" in name])
+@pytest.mark.parametrize("preset", WORLD_MODELS)
 def test_small_presets_predict(preset):
     model = ImageWorldModel.from_preset(preset, load_weights=False, seed=0)
     size = PRESETS[preset]["image_size"]
