@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm import heads, visualization
+from keras_iwm import heads, optimizers, visualization
 
 NUM_MODES = 8
 SPREAD = 0.2  # of a cluster
@@ -70,12 +70,13 @@ class FittedHead(keras.Model):
         return self.squared_error(y_pred["target"], y_pred["prediction"])
 
 
-def fit_head(head, steps):
+def fit_head(head, steps, batch_size=256):
     """Train a head on fresh patches; return its last loss."""
     model = FittedHead(head)
     rate = keras.optimizers.schedules.CosineDecay(4e-3, steps)
-    model.compile(keras.optimizers.AdamW(rate))
-    history = model.fit(draw_patches(256 * steps), batch_size=256, verbose=0)
+    model.compile(optimizers.AdamW(rate))
+    patches = draw_patches(batch_size * steps)
+    history = model.fit(patches, batch_size=batch_size, verbose=0)
     return history.history["loss"][-1]
 
 

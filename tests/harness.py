@@ -58,6 +58,7 @@ EXAMPLES = [
     layers.AttentivePooling(3),
     heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
     heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),
+    heads.SquaredErrorHead(12, 20, 8, 3),
     views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
     views.MultiBlockMask(
         (9, 9), aspect_ratio=(0.8, 1.2), separate_blocks=True, num_candidates=2
@@ -80,6 +81,10 @@ EXAMPLES = [
         **{"positions": "learned", "epsilon": 1e-5, "num_prefix_tokens": 2},
         **{"layer_scale": 0.1, "gated_mlp": True},
     ),
+    backbones.CausalEncoder(
+        backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
+    ),
+    backbones.LastBlocks(backbones.ViTEncoder((8, 12), 4, 16, 1, 2), num_layers=1),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),

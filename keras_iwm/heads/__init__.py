@@ -4,3 +4,4 @@ from keras_iwm.heads.denoising_steps_head import (
     DenoisingStepsHead as DenoisingStepsHead,
 )
 from keras_iwm.heads.diffusion_head import DiffusionHead as DiffusionHead
+from keras_iwm.heads.squared_error_head import SquaredErrorHead as SquaredErrorHead

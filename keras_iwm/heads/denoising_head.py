@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_count, as_number, as_optional
-from keras_iwm.array_arguments import as_tensor
 from keras_iwm.heads.denoising_network import DenoisingNetwork
+from keras_iwm.heads.squared_error_head import as_sized
 from keras_iwm.seeds import hash_seed
 
 
@@ -76,8 +76,8 @@ class DenoisingHead(keras.layers.Layer):
 
     def call(self, conditions, targets, training=None):
         """Compare the network's answers with the right ones, at drawn levels."""
-        conditions = self._check("conditions", conditions, self.condition_dim)
-        targets = self._check("targets", targets, self.patch_dim)[..., None, :]
+        conditions = as_sized("conditions", conditions, self.condition_dim)
+        targets = as_sized("targets", targets, self.patch_dim)[..., None, :]
         seeds = [self.seed_generator] * 2 if training else self._evaluation_seeds
         levels_shape = (*ops.shape(targets)[:-2], self.num_noise_levels)
         steps = self._draw_steps(levels_shape, seeds[0])
@@ -119,7 +119,7 @@ class DenoisingHead(keras.layers.Layer):
         Returns:
             Float32 tensor of shape `(..., patch_dim)`.
         """
-        conditions = self._check("conditions", conditions, self.condition_dim)
+        conditions = as_sized("conditions", conditions, self.condition_dim)
         temperature = as_number("temperature", temperature, 0.0, float("inf"))
         if seed is None:
             seed = self.seed_generator
@@ -140,16 +140,6 @@ class DenoisingHead(keras.layers.Layer):
             return kept * patches + answered * answer + added * new_noise
 
         return ops.fori_loop(0, len(chain), take_step, noise[0])[..., 0, :]
-
-    def _check(self, name, value, size):
-        """`value` as a tensor whose last axis has `size` numbers."""
-        tensor = as_tensor(name, value)
-        if tensor.shape[-1] != size:
-            raise ValueError(
-                f"`{name}` must have {size} numbers in the last axis, as the head was "
-                f"made for. Received shape: {tuple(tensor.shape)}."
-            )
-        return tensor
 
     def get_config(self):
         """Return the constructor's arguments."""

@@ -210,6 +210,40 @@ def test_half_precision_leaves_noise_and_patches_alone(name):
     )
 
 
+class Sampler(keras.Model):
+    """Draw a patch for each condition, after a step of learning for the compiler."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+        self.squared_error = keras.losses.MeanSquaredError()
+        self.built = True
+
+    def call(self, conditions, training=None):
+        if training:
+            return self.head(conditions, conditions[..., :5], training=True)
+        return self.head.sample(conditions, seed=1)
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        return self.squared_error(y_pred["target"], y_pred["prediction"])
+
+
+def test_compiled_steps_learn_and_sample():
+    head = DenoisingStepsHead(6, 5, 8, 1, num_steps=3, seed=0)
+    sampler = Sampler(head)
+    compiled = keras.backend.backend() != "torch"
+    sampler.compile(keras.optimizers.SGD(0.5), jit_compile=compiled)
+    conditions = normal(8, 2, 6)
+    sampler.fit(conditions, batch_size=8, epochs=2, verbose=0)
+    assert ops.convert_to_numpy(head.network.output_layer.kernel).any()
+    found = sampler.predict(conditions, batch_size=8, verbose=0)
+    assert found.shape == (8, 2, 5)
+    assert found.std() > 0.1
+    # The same seed, if not the numbers that it gives without the compiler.
+    again = sampler.predict(conditions, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(found, again)
+
+
 def test_wrong_sizes_are_refused():
     head = make("noise")
     with pytest.raises(ValueError, match="`conditions` must have 6 numbers"):

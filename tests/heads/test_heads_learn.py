@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_iwm import optimizers
 from keras_iwm.heads import DiffusionHead, SquaredErrorHead
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "heads_on_a_ring.py"
@@ -15,15 +16,15 @@ specification = importlib.util.spec_from_file_location("heads_on_a_ring", EXAMPL
 ring = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(ring)
 
-STEPS = 220
+STEPS = 150
 
 
 def learned(name):
     """Measures of the samples of a head that was fitted to the ring for seconds."""
     keras.utils.set_random_seed(0)
     head = ring.make_heads(48)[name]
-    ring.fit_head(head, STEPS)
-    return ring.measure(ring.draw_samples(head, 2000))
+    ring.fit_head(head, STEPS, batch_size=128)
+    return ring.measure(ring.draw_samples(head, 1000))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def learned(name):
 def test_samples_of_a_denoising_head_are_the_ring(name):
     found = learned(name)
     assert found["modes"] == ring.NUM_MODES
-    assert found["in_modes"] > 0.9
+    assert found["in_modes"] > 0.85
     np.testing.assert_allclose(found["mean"], 0.0, atol=0.1)
     np.testing.assert_allclose(found["variance"], 1.0, atol=0.15)
 
@@ -81,13 +82,16 @@ def test_next_to_no_signal_makes_the_clean_patch_a_squared_error():
         keras.utils.set_random_seed(0)
         model = Conditioned(head)
         rate = keras.optimizers.schedules.CosineDecay(1e-2, STEPS)
-        model.compile(keras.optimizers.AdamW(rate))
+        model.compile(optimizers.AdamW(rate))
         model.fit((conditions, patches), batch_size=128, verbose=0)
         outputs = head(conditions[:2000], patches[:2000])
-        losses.append(float(ops.mean((outputs["prediction"] - outputs["target"]) ** 2)))
-        prediction = ops.convert_to_numpy(outputs["prediction"])
-        predictions.append(prediction.reshape(2000, 4))
-    np.testing.assert_allclose(losses, 0.36, atol=0.03)
+        prediction, target = (
+            ops.convert_to_numpy(outputs[key]).reshape(2000, 4)
+            for key in ("prediction", "target")
+        )
+        losses.append(np.mean((prediction - target) ** 2))
+        predictions.append(prediction)
     assert losses[0] == pytest.approx(losses[1], abs=0.02)
+    assert losses[0] < 0.42  # of which 0.36 are the noise's
     spread = np.var(predictions[0])
     assert np.mean((predictions[0] - predictions[1]) ** 2) < 0.1 * spread

@@ -49,7 +49,8 @@ def positions(rows, columns, dim):
     return table
 
 
-def block(x, w, name, heads):
+def block(x, w, name, heads, mask=True):
+    """A block; `mask` (..., queries, keys) says which keys each query may see."""
     batch, tokens, dim = x.shape
     h = layer_norm(
         x, w[f"{name}/attention_norm/gamma"], w[f"{name}/attention_norm/beta"]
@@ -63,7 +64,7 @@ def block(x, w, name, heads):
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
         scores = q[..., part] @ k[..., part].transpose(0, 2, 1) / math.sqrt(size)
-        mixed[..., part] = softmax(scores) @ v[..., part]
+        mixed[..., part] = softmax(np.where(mask, scores, -np.inf)) @ v[..., part]
     x = (
         x
         + mixed @ w[f"{name}/attention/output_projection/kernel"]
