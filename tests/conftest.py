@@ -50,6 +50,7 @@ ON_ONE_BACKEND = (
     "test_arguments.py",
     "test_docstring_examples.py",
     "test_sizes.py",
+    "test_types.py",
     "visualization/",
 )
 
