@@ -1,7 +1,7 @@
-"""Names for the types in signatures, each with what it stands for.
+"""Names for the types in signatures.
 
-Tensors have no static type that all backends share, and Keras comes without types: what
-the library gives back as a tensor is `Tensor`, which a type checker lets pass.
+Keras comes without types, and the tensors of the backends have none in common: what is
+a tensor, or a model of any class, is `Any` under another name.
 """
 
 import os
@@ -25,28 +25,41 @@ class _ShapedNumbers(Protocol):
     def dtype(self) -> Any: ...
 
 
-# Numbers that a function takes: an array of NumPy's, a tensor of any backend's, or a
-# list of numbers. A path or a string is none.
 Array = _ShapedNumbers | list[Any] | tuple[Any, ...]
-# A tensor of the backend that runs, or a symbolic one of Keras's.
+"""Numbers: an array of NumPy's, a tensor of any backend's, or a list of numbers.
+
+A string or a path is none.
+"""
+
 Tensor = Any
-# Sizes of a tensor's axes, as Keras gives them to `build`; `None` if not known.
+"""A tensor of the backend that runs, or a symbolic one of Keras's."""
+
 Shape = tuple[int | None, ...]
-# Pixels, or the pair (height, width).
+"""The sizes of a tensor's axes, `None` where one is not known."""
+
 Size = int | tuple[int, int]
-# The smallest and the largest value that a pixel can have.
+"""Pixels of both sides, or the pair (height, width)."""
+
 ValueRange = tuple[float, float]
-# Strings in an order. A lone string, which is a sequence too, is none.
+"""The smallest and the largest value that a pixel can have."""
+
 Names = list[str] | tuple[str, ...]
-# Where a file or a folder is.
+"""Strings in an order. A lone string, though a sequence, is none."""
+
 Path = str | os.PathLike[str]
-# A dtype or a policy, by its name or as Keras's object.
+"""Where a file or a folder is."""
+
 DType = str | keras.DTypePolicy
-# A number, or one that changes from update to update.
+"""A dtype or a policy of Keras's, by name or as an object."""
+
 Rate = float | keras.optimizers.schedules.LearningRateSchedule
-# A model of a class that only running tells: the one in a file, or like another one.
+"""A number, or one that changes from update to update."""
+
 AnyModel = Any
-# Arguments of a constructor, as Keras's files hold them.
+"""A model of a class that is not known before it runs, such as that in a file."""
+
 Config = dict[str, Any]
-# What `fit` has measured so far, by name.
+"""Arguments of a constructor, as Keras's files hold them."""
+
 Logs = dict[str, Any] | None
+"""What `fit` has measured so far, by name."""
