@@ -89,6 +89,8 @@ SIZES = {
         "epochs",
         "feature_dim",
         "grid_size",
+        "head_dim",
+        "head_layers",
         "hidden_dim",
         "image_size",
     ),
@@ -142,8 +144,9 @@ LEGAL = {
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
+        *("num_first", "temperature"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -152,6 +155,7 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
+        "temperature",
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
@@ -331,6 +335,9 @@ def _calls_of_classes():
 
 
 MODEL = make_world_model()
+AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
+    make_encoder(), normalize_targets=False
+)
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
@@ -423,6 +430,9 @@ def _calls_of_functions():
             **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
             **{"num_processes": 0, "encoder_name": "encoder"},
         },
+        evaluation.loss_by_position: {
+            **{"model": AUTOREGRESSIVE, "images": images(), "batch_size": 4}
+        },
         embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
@@ -479,6 +489,14 @@ def _calls_of_functions():
             "wanted": np.zeros(8, "int32"),
         },
         metrics.uniformity: {"features": FEATURES, "t": 2.0},
+        AUTOREGRESSIVE.generate: {
+            **{"num_images": None, "images": images(), "num_first": 1, "seed": 3},
+            "temperature": 1.0,
+        },
+        models.AutoregressiveModel.from_encoder: {
+            **{"encoder": encoder, "head": "squared_error", "head_layers": 1},
+            **{"head_dim": 8, "crop": None, "order": "raster", "seed": 3},
+        },
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
