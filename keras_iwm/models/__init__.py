@@ -1,5 +1,8 @@
 """What is fitted: one file a method."""
 
+from keras_iwm.models.autoregressive_model import (
+    AutoregressiveModel as AutoregressiveModel,
+)
 from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldModel
 from keras_iwm.models.read_published_world_model import (
     read_published_world_model as read_published_world_model,

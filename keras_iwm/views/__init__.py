@@ -1,5 +1,7 @@
 """From images to what a training step needs: crops, masks, views."""
 
 from keras_iwm.views.multi_block_mask import MultiBlockMask as MultiBlockMask
+from keras_iwm.views.patch_order import mean_jump_length as mean_jump_length
+from keras_iwm.views.patch_order import patch_order as patch_order
 from keras_iwm.views.random_resized_crop import RandomResizedCrop as RandomResizedCrop
 from keras_iwm.views.view_generator import ViewGenerator as ViewGenerator
