@@ -472,7 +472,7 @@ def _calls_of_functions():
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
-            **{"crop": None, "separate_blocks": False, "seed": 3},
+            **{"crop": None, "mask": None, "seed": 3},
         },
         backbones.ViTEncoder.from_preset: {
             **{"preset": "iwm_tiny_32", "load_weights": False},
