@@ -12,6 +12,9 @@ from keras_iwm.visualization.plot_patch_orders import (
     plot_patch_orders as plot_patch_orders,
 )
 from keras_iwm.visualization.plot_patch_pca import plot_patch_pca as plot_patch_pca
+from keras_iwm.visualization.plot_reconstructions import (
+    plot_reconstructions as plot_reconstructions,
+)
 from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrieval
 from keras_iwm.visualization.plot_segmentation import (
     plot_segmentation as plot_segmentation,
