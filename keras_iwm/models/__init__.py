@@ -1,5 +1,6 @@
 """What is fitted: one file a method."""
 
+from keras_iwm.models.contrastive_model import ContrastiveModel as ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldModel
 from keras_iwm.models.read_published_world_model import (
     read_published_world_model as read_published_world_model,
