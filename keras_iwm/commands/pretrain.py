@@ -50,7 +50,6 @@ from keras_iwm.commands.program import (
     write_json,
 )
 
-
 PREFIXES = models.ImageWorldModel.preset_prefixes
 SIZES = [name for name in backbones.PRESETS if name.startswith(PREFIXES)]
 
