@@ -140,6 +140,7 @@ POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
     "ratio",
+    "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
@@ -506,6 +507,11 @@ def _calls_of_functions():
             **{"encoder": encoder, "head": "squared_error", "head_layers": 1},
             **{"head_dim": 8, "crop": None, "order": "raster", "seed": 3},
         },
+        models.ContrastiveModel.from_encoder: {
+            **{"encoder": encoder, "transforms": ((), ()), "crop": None, "seed": 3},
+            # Handed to the constructor.
+            **{"projector_dims": (8, 4), "predictor_dims": (8, 4)},
+        },
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
@@ -576,6 +582,10 @@ def _calls_of_functions():
             **{"views": MODEL.view_generator(images()), "grid_size": (4, 4)},
             **{"value_range": (0, 255), "num_images": 2, **RGB},
             "action_slots": MODEL.action_space.slots,
+        },
+        visualization.plot_view_pairs: {
+            **{"views": views.TwoViewGenerator(16)(images()), "value_range": (0, 255)},
+            **{"num_images": 2, **RGB},
         },
     }
 
