@@ -56,6 +56,8 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
+    heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
+    heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),
     heads.SquaredErrorHead(12, 20, 8, 3),
     views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
     views.MultiBlockMask(

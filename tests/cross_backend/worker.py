@@ -20,6 +20,7 @@ from keras import ops
 import keras_iwm
 from keras_iwm.actions import ColorJitter
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.heads import DenoisingStepsHead, DiffusionHead
 from keras_iwm.models import ImageWorldModel, PixelWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
@@ -150,9 +151,32 @@ def jitter(folder):
     np.savez(folder / f"colors_{keras.backend.backend()}.npz", compiled)
 
 
+def denoise(folder):
+    """Answers of the heads' networks with the same weights, steps and noise."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype("float32")
+
+    answers = []
+    for head in (DiffusionHead(6, 5, 8), DenoisingStepsHead(6, 5, 8)):
+        weights = head.network.weights
+        head.network.set_weights([rng.normal(0, 0.3, w.shape) for w in weights])
+        conditions, targets = normal(4, 3, 6), normal(4, 3, 1, 5)
+        steps = rng.integers(1, len(head.shares), (4, 3, 2))
+        noise = normal(head.noises_per_level, 4, 3, 2, 5)
+        noisy, answer = head.add_noise(
+            *map(ops.convert_to_tensor, (targets, steps, noise))
+        )
+        answers += [answer, head.network(noisy, steps, conditions)]
+    answers = map(ops.convert_to_numpy, answers)
+    np.savez(folder / f"heads_{keras.backend.backend()}.npz", *answers)
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[2])
     if sys.argv[1] == "compute":
+        denoise(folder)
         train(folder, "sgd")
         train(folder, "adamw")
         train(folder, "sgd", "pixels")
