@@ -52,6 +52,7 @@ ON_ONE_BACKEND = (
     "test_arguments.py",
     "test_docstring_examples.py",
     "test_sizes.py",
+    "test_types.py",
     "views/test_patch_order.py",
     "visualization/",
 )

@@ -13,7 +13,14 @@ import tempfile
 import keras
 import numpy as np
 import torch
-from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
+from harness import (
+    BACKBONE,
+    EXAMPLES,
+    images,
+    make_encoder,
+    make_masked_autoencoder,
+    make_world_model,
+)
 from PIL import Image
 from reference import published_vit
 
@@ -89,6 +96,8 @@ SIZES = {
         "epochs",
         "feature_dim",
         "grid_size",
+        "head_dim",
+        "head_layers",
         "hidden_dim",
         "image_size",
     ),
@@ -119,7 +128,7 @@ SIZES = {
         "predictor_dim",
         "predictor_heads",
     ),
-    *("predictor_layers", "size"),
+    *("predictor_layers", "size", "output_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -131,6 +140,8 @@ RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
+    "ratio",
+    "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
@@ -143,8 +154,9 @@ LEGAL = {
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
+        *("num_first", "temperature"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -153,6 +165,7 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
+        "temperature",
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
@@ -332,6 +345,10 @@ def _calls_of_classes():
 
 
 MODEL = make_world_model()
+AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
+    make_encoder(), normalize_targets=False
+)
+AUTOENCODER = make_masked_autoencoder()
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
@@ -424,6 +441,9 @@ def _calls_of_functions():
             **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
             **{"num_processes": 0, "encoder_name": "encoder"},
         },
+        evaluation.loss_by_position: {
+            **{"model": AUTOREGRESSIVE, "images": images(), "batch_size": 4}
+        },
         embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
@@ -480,11 +500,29 @@ def _calls_of_functions():
             "wanted": np.zeros(8, "int32"),
         },
         metrics.uniformity: {"features": FEATURES, "t": 2.0},
+        AUTOREGRESSIVE.generate: {
+            **{"num_images": None, "images": images(), "num_first": 1, "seed": 3},
+            "temperature": 1.0,
+        },
+        models.AutoregressiveModel.from_encoder: {
+            **{"encoder": encoder, "head": "squared_error", "head_layers": 1},
+            **{"head_dim": 8, "crop": None, "order": "raster", "seed": 3},
+        },
+        models.ContrastiveModel.from_encoder: {
+            **{"encoder": encoder, "transforms": ((), ()), "crop": None, "seed": 3},
+            # Handed to the constructor.
+            **{"projector_dims": (8, 4), "predictor_dims": (8, 4)},
+        },
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
-            **{"crop": None, "separate_blocks": False, "seed": 3},
+            **{"crop": None, "mask": None, "seed": 3},
         },
+        models.MaskedAutoencoder.from_encoder: {
+            **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
+            **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
+        },
+        AUTOENCODER.reconstruct: {"images": images(), "seed": 3},
         backbones.ViTEncoder.from_preset: {
             **{"preset": "iwm_tiny_32", "load_weights": False},
         },
@@ -523,6 +561,9 @@ def _calls_of_functions():
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
         },
+        visualization.plot_reconstructions: {
+            **{"model": AUTOENCODER, "images": images(), "seed": 3, **RGB},
+        },
         visualization.plot_retrieval: {**PICTURES, "num_images": 1, **RGB},
         visualization.plot_segmentation: {
             **{"images": images(), "masks": images()[..., 0] % 2, **RGB},
@@ -542,6 +583,10 @@ def _calls_of_functions():
             **{"views": MODEL.view_generator(images()), "grid_size": (4, 4)},
             **{"value_range": (0, 255), "num_images": 2, **RGB},
             "action_slots": MODEL.action_space.slots,
+        },
+        visualization.plot_view_pairs: {
+            **{"views": views.TwoViewGenerator(16)(images()), "value_range": (0, 255)},
+            **{"num_images": 2, **RGB},
         },
     }
 

@@ -62,7 +62,8 @@ class CausalEncoder(EncoderAround):
                 f"one with num_prefix_tokens={encoder.num_prefix_tokens}."
             )
         self.patch_ids = patch_order(encoder.grid_size, order)
-        self.order = order if isinstance(order, str) else self.patch_ids.tolist()
+        is_name = isinstance(order, str)
+        self.order = order if is_name else tuple(self.patch_ids.tolist())
         if self.order == "random":
             self.patch_ids = patch_order(encoder.grid_size, "raster")
         self.start_token = self.add_weight(
@@ -124,7 +125,7 @@ class CausalEncoder(EncoderAround):
             in_prefix = places <= ops.cast(prefix_lengths, "int32")[:, None]
             mask = ops.logical_or(mask, in_prefix[:, None])
         intermediates = {"stem": tokens}
-        for block in self.blocks:
+        for block in self.encoder.blocks:
             tokens = block(tokens, mask, training=training)
             intermediates[block.name] = tokens
         intermediates["norm"] = self.encoder.norm(tokens)
@@ -148,7 +149,7 @@ class CausalEncoder(EncoderAround):
         shape = (batch_size, self.num_patches, heads, self.hidden_dim // heads)
         empty = ops.zeros(shape, self.compute_dtype)
         token = ops.broadcast_to(self._start(), (batch_size, 1, self.hidden_dim))
-        return token, [(empty, empty) for _ in self.blocks]
+        return token, [(empty, empty) for _ in self.encoder.blocks]
 
     def extend(self, token, cache, index):
         """Encode one token more, from it and those before it.
@@ -163,7 +164,7 @@ class CausalEncoder(EncoderAround):
             Its latent, of shape `(batch_size, 1, hidden_dim)`, and the cache.
         """
         extended = []
-        for block, pair in zip(self.blocks, cache, strict=True):
+        for block, pair in zip(self.encoder.blocks, cache, strict=True):
             token, pair = block.extend(token, pair, index)
             extended.append(pair)
         return self.encoder.norm(token), extended
@@ -188,5 +189,4 @@ class CausalEncoder(EncoderAround):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        order = self.order if isinstance(self.order, str) else list(self.order)
-        return {**super().get_config(), "order": order}
+        return {**super().get_config(), "order": self.order}

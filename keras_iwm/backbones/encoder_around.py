@@ -6,7 +6,7 @@ from keras_iwm.arguments import as_object
 from keras_iwm.layers.composed_model import ComposedModel
 
 FACTS = ("image_size", "grid_size", "num_patches", "hidden_dim", "num_channels")
-FACTS = (*FACTS, "value_range", "input_signature", "blocks")
+FACTS = (*FACTS, "num_layers", "value_range", "input_signature")
 
 
 class EncoderAround(ComposedModel):
@@ -27,14 +27,10 @@ class EncoderAround(ComposedModel):
         self.image_size = encoder.image_size
         self.grid_size = encoder.grid_size
         self.num_patches = encoder.num_patches
+        self.num_layers = encoder.num_layers
         self.hidden_dim = encoder.hidden_dim
         self.num_channels = encoder.num_channels
         self.value_range = encoder.value_range
-
-    @property
-    def blocks(self):
-        """The encoder's blocks."""
-        return self.encoder.blocks
 
     @property
     def input_signature(self):

@@ -17,7 +17,7 @@ class LastBlocks(EncoderAround):
 
     Args:
         encoder: `ViTEncoder` or `CausalEncoder`.
-        num_layers: Integer, number of blocks, at most the encoder's.
+        num_last: Integer, number of blocks, at most the encoder's.
         **kwargs: Passed to `keras.Model`: `name`, `trainable`.
 
     Call arguments:
@@ -44,10 +44,10 @@ class LastBlocks(EncoderAround):
     ```
     """
 
-    def __init__(self, encoder, num_layers=6, **kwargs):
+    def __init__(self, encoder, num_last=6, **kwargs):
         trainable = kwargs.pop("trainable", True)
         super().__init__(encoder, **kwargs)
-        self.num_layers = as_count("num_layers", num_layers, 1, len(encoder.blocks))
+        self.num_last = as_count("num_last", num_last, 1, self.num_layers)
         self.built = True
         if not trainable:
             self.trainable = False
@@ -55,11 +55,15 @@ class LastBlocks(EncoderAround):
     def call(self, images, training=None, return_intermediates=False):
         """Encode images and average over the last blocks."""
         tokens = self.encoder(images, training=training, return_intermediates=True)
-        last = [tokens[block.name] for block in self.blocks[-self.num_layers :]]
-        mean = sum(ops.cast(part, "float32") for part in last) / self.num_layers
+        first = self.num_layers - self.num_last
+        last = [
+            ops.cast(tokens[f"block_{index:02d}"], "float32")
+            for index in range(first, self.num_layers)
+        ]
+        mean = sum(last) / self.num_last
         mean = ops.cast(mean, self.compute_dtype)
         return {**tokens, "norm": mean} if return_intermediates else mean
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {**super().get_config(), "num_layers": self.num_layers}
+        return {**super().get_config(), "num_last": self.num_last}

@@ -60,8 +60,8 @@ class SquaredErrorHead(keras.layers.Layer):
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
 
-        def dense(units, name):
-            return TokenDense(units, dtype=self.dtype_policy, name=name)
+        def dense(units, name, **kwargs):
+            return TokenDense(units, dtype=self.dtype_policy, name=name, **kwargs)
 
         def norm(name):
             return TokenNorm(dtype=self.dtype_policy, name=name)
@@ -76,7 +76,10 @@ class SquaredErrorHead(keras.layers.Layer):
             dense(self.hidden_dim, f"outer_{index}") for index in indices
         ]
         self.norm = norm("norm")
-        self.output_projection = dense(self.patch_dim, "output_projection")
+        # The first answer is zero, the mean of normalised patches.
+        self.output_projection = dense(
+            self.patch_dim, "output_projection", kernel_initializer="zeros"
+        )
         self.input_projection.build((None, self.condition_dim))
         for layer in (*self.block_norms, *self.block_inner, self.norm):
             layer.build((None, self.hidden_dim))

@@ -22,32 +22,14 @@ def small_encoder(**changes):
     return encoder
 
 
-def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
-    """The definition: outputs after each block, for start token and patches."""
-    encoder = causal_encoder.encoder
-    stem = numpy_vit.encode(encoder, images, patch_ids)["stem"]
-    start = ops.convert_to_numpy(causal_encoder.start_token).astype("float64")
-    start = np.broadcast_to(start, (len(images), 1, len(start)))
-    x = np.concatenate([start, stem], axis=1)
-    mask = np.zeros((len(images), x.shape[1], x.shape[1]), bool)
-    for sample, query, key in np.ndindex(*mask.shape):
-        prefix = 0 if prefix_lengths is None else prefix_lengths[sample]
-        mask[sample, query, key] = key <= query or key <= prefix
-    w = numpy_vit.weights_of(encoder)
-    outputs = {"stem": x}
-    for index in range(encoder.num_layers):
-        x = numpy_vit.block(x, w, f"block_{index:02d}", encoder.num_heads, mask)
-        outputs[f"block_{index:02d}"] = x
-    outputs["norm"] = numpy_vit.layer_norm(x, w["norm/gamma"], w["norm/beta"])
-    return outputs
-
-
 @pytest.mark.parametrize("prefix_lengths", [None, np.array([1, 4], "int32")])
 def test_a_sequence_equals_the_numpy_forward_pass(prefix_lengths):
     causal_encoder = CausalEncoder(small_encoder())
     patch_ids = np.array([[5, 0, 3, 1, 2], [1, 2, 4, 0, 5]], "int32")
     outputs = causal_encoder.encode_sequence(IMAGES, patch_ids, prefix_lengths)
-    expected = encode_sequence(causal_encoder, IMAGES, patch_ids, prefix_lengths)
+    expected = numpy_vit.encode_sequence(
+        causal_encoder, IMAGES, patch_ids, prefix_lengths
+    )
     np.testing.assert_allclose(
         ops.convert_to_numpy(outputs), expected["norm"], atol=2e-5
     )
@@ -57,7 +39,7 @@ def test_a_sequence_equals_the_numpy_forward_pass(prefix_lengths):
 def test_features_stand_on_the_grid_whatever_the_order(order):
     causal_encoder = CausalEncoder(small_encoder(), order)
     ids = patch_order((2, 3), "raster" if order == "random" else order)
-    expected = encode_sequence(causal_encoder, IMAGES, np.tile(ids, (2, 1)))
+    expected = numpy_vit.encode_sequence(causal_encoder, IMAGES, np.tile(ids, (2, 1)))
     outputs = causal_encoder(IMAGES, return_intermediates=True)
     assert list(outputs) == ["stem", "block_00", "block_01", "norm"]
     for name, tokens in outputs.items():
@@ -129,5 +111,5 @@ def test_what_does_not_fit_is_refused():
         CausalEncoder(small_encoder(), [0, 1, 2])
     with pytest.raises(ValueError, match="`images` must have the encoder's size"):
         CausalEncoder(small_encoder())(IMAGES[:, :, :16])
-    with pytest.raises(ValueError, match="`num_layers` must be an integer from 1 to 2"):
+    with pytest.raises(ValueError, match="`num_last` must be an integer from 1 to 2"):
         LastBlocks(small_encoder(), 3)

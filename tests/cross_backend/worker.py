@@ -21,17 +21,19 @@ import keras_iwm
 from keras_iwm.actions import ColorJitter
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.heads import DenoisingStepsHead, DiffusionHead
-from keras_iwm.models import ImageWorldModel
+from keras_iwm.models import ImageWorldModel, PixelWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 STEPS = 3
 BATCH = 4
 
 
-def make_model():
+def make_model(targets="latents"):
     """A small model with everything switched on that the views do not decide."""
     encoder = ViTEncoder((16, 24), 4, 16, 2, 2)
     views = ViewGenerator((16, 24), MultiBlockMask((4, 6)), seed=3)
+    if targets == "pixels":
+        return PixelWorldModel.from_encoder(encoder, predictor_dim=12, seed=3)
     predictor = WorldModelPredictor((4, 6), 16, 12, 2, 2, action_dim=7)
     return ImageWorldModel(encoder, predictor, views, ema_momentum=0.9)
 
@@ -41,10 +43,10 @@ def random_images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 16, 24, 3)).astype("uint8")
 
 
-def train(folder, optimizer):
+def train(folder, optimizer, targets="latents"):
     """Take three steps from the same weights on the same views."""
     rng = np.random.default_rng(0)
-    model = make_model()
+    model = make_model(targets)
     model.encoder.set_weights(
         [
             rng.normal(0, 0.2, w.shape) + (w.name == "gamma")
@@ -57,7 +59,8 @@ def train(folder, optimizer):
             for w in model.predictor.weights
         ]
     )
-    model.reset_target_encoder()
+    if targets == "latents":
+        model.reset_target_encoder()
     count = STEPS * BATCH
     order = np.stack([rng.permutation(24) for _ in range(count)]).astype("int32")
     views = {
@@ -76,7 +79,7 @@ def train(folder, optimizer):
         batch = {k: v[step * BATCH : (step + 1) * BATCH] for k, v in views.items()}
         losses.append(float(model.train_on_batch(batch)))
     np.savez(
-        folder / f"{optimizer}_{keras.backend.backend()}.npz",
+        folder / f"{optimizer}_{targets}_{keras.backend.backend()}.npz",
         np.array(losses),
         *model.get_weights(),
     )
@@ -176,6 +179,7 @@ if __name__ == "__main__":
         denoise(folder)
         train(folder, "sgd")
         train(folder, "adamw")
+        train(folder, "sgd", "pixels")
         jitter(folder)
     else:
         {"save": save, "load": load}[sys.argv[1]](folder)

@@ -113,6 +113,26 @@ def encode(encoder, images, patch_ids=None):
     return outputs
 
 
+def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
+    """Outputs after each block for start token and patches, which see no later ones."""
+    encoder = causal_encoder.encoder
+    stem = encode(encoder, images, patch_ids)["stem"]
+    start = np.asarray(causal_encoder.start_token.numpy(), "float64")
+    start = np.broadcast_to(start, (len(images), 1, len(start)))
+    x = np.concatenate([start, stem], axis=1)
+    mask = np.zeros((len(images), x.shape[1], x.shape[1]), bool)
+    for sample, query, key in np.ndindex(*mask.shape):
+        prefix = 0 if prefix_lengths is None else prefix_lengths[sample]
+        mask[sample, query, key] = key <= query or key <= prefix
+    w = weights_of(encoder)
+    outputs = {"stem": x}
+    for index in range(encoder.num_layers):
+        x = block(x, w, f"block_{index:02d}", encoder.num_heads, mask)
+        outputs[f"block_{index:02d}"] = x
+    outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
+    return outputs
+
+
 def predict(predictor, context_latents, context_ids, target_ids, action):
     """The predictor's output for one set of targets an image."""
     w = weights_of(predictor)
