@@ -146,9 +146,9 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
             arguments = {"latent_loss": "smooth_l1", **arguments}
         return arguments
 
-    def probed_latents(self, context, targets):
-        """Return the latents that an online probe reads: the teacher's."""
-        return targets
+    def outputs_beside(self, context, targets):
+        """Return what `call` returns beside both; the probe reads the teacher."""
+        return self.probe_outputs(targets)
 
     def forward_passes(self):
         """Say what runs for one image of a batch in training."""

@@ -18,7 +18,7 @@ specification.loader.exec_module(ring)
 
 STEPS = 150
 # Fewer clusters than in the picture, which take a minute to tell apart.
-CENTRES = ring.ring_of_centres(5)
+CENTRES = ring.ring_of_centres(4)
 
 
 def learned(name):
@@ -35,7 +35,7 @@ def learned(name):
 def test_samples_of_a_denoising_head_are_in_all_clusters(name):
     found = learned(name)
     assert found["modes"] == len(CENTRES)
-    assert found["in_modes"] > 0.55
+    assert found["in_modes"] > 0.5
     np.testing.assert_allclose(found["mean"], 0.0, atol=0.1)
     np.testing.assert_allclose(found["variance"], 1.0, atol=0.15)
 
@@ -49,11 +49,11 @@ def test_squared_error_learns_the_mean_where_no_patch_is():
 
 def test_measure_tells_clusters_from_a_ring():
     found = ring.measure(ring.draw_patches(CENTRES, 4000, seed=2), CENTRES)
-    assert found["modes"] == 5
+    assert found["modes"] == 4
     assert found["in_modes"] == pytest.approx(1 - np.exp(-1.125), abs=0.02)
     np.testing.assert_allclose(found["variance"], 1.0, atol=0.05)
     many = ring.draw_patches(ring.ring_of_centres(100), 4000)
-    assert ring.measure(many, CENTRES)["in_modes"] < 0.4
+    assert ring.measure(many, CENTRES)["in_modes"] < 0.35
 
 
 class Conditioned(keras.Model):
