@@ -17,7 +17,7 @@ ring = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(ring)
 
 STEPS = 150
-# Fewer clusters than in the picture, which take a minute to tell apart.
+# One cluster fewer than in the picture: they are sooner told apart.
 CENTRES = ring.ring_of_centres(4)
 
 
