@@ -50,9 +50,6 @@ from keras_iwm.commands.program import (
     write_json,
 )
 
-PREFIXES = models.ImageWorldModel.preset_prefixes
-SIZES = [name for name in backbones.PRESETS if name.startswith(PREFIXES)]
-
 
 def parse_arguments(options):
     """Read the command line; with --resume, the options of the stopped run."""
