@@ -13,7 +13,14 @@ import tempfile
 import keras
 import numpy as np
 import torch
-from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
+from harness import (
+    BACKBONE,
+    EXAMPLES,
+    images,
+    make_encoder,
+    make_masked_autoencoder,
+    make_world_model,
+)
 from PIL import Image
 from reference import published_vit
 
@@ -120,7 +127,7 @@ SIZES = {
         "predictor_dim",
         "predictor_heads",
     ),
-    *("predictor_layers", "size"),
+    *("predictor_layers", "size", "output_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -132,6 +139,8 @@ RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
+    "ratio",
+    "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
@@ -338,6 +347,7 @@ MODEL = make_world_model()
 AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
     make_encoder(), normalize_targets=False
 )
+AUTOENCODER = make_masked_autoencoder()
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
@@ -497,11 +507,21 @@ def _calls_of_functions():
             **{"encoder": encoder, "head": "squared_error", "head_layers": 1},
             **{"head_dim": 8, "crop": None, "order": "raster", "seed": 3},
         },
+        models.ContrastiveModel.from_encoder: {
+            **{"encoder": encoder, "transforms": ((), ()), "crop": None, "seed": 3},
+            # Handed to the constructor.
+            **{"projector_dims": (8, 4), "predictor_dims": (8, 4)},
+        },
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
-            **{"crop": None, "separate_blocks": False, "seed": 3},
+            **{"crop": None, "mask": None, "seed": 3},
         },
+        models.MaskedAutoencoder.from_encoder: {
+            **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
+            **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
+        },
+        AUTOENCODER.reconstruct: {"images": images(), "seed": 3},
         backbones.ViTEncoder.from_preset: {
             **{"preset": "iwm_tiny_32", "load_weights": False},
         },
@@ -540,6 +560,9 @@ def _calls_of_functions():
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
         },
+        visualization.plot_reconstructions: {
+            **{"model": AUTOENCODER, "images": images(), "seed": 3, **RGB},
+        },
         visualization.plot_retrieval: {**PICTURES, "num_images": 1, **RGB},
         visualization.plot_segmentation: {
             **{"images": images(), "masks": images()[..., 0] % 2, **RGB},
@@ -559,6 +582,10 @@ def _calls_of_functions():
             **{"views": MODEL.view_generator(images()), "grid_size": (4, 4)},
             **{"value_range": (0, 255), "num_images": 2, **RGB},
             "action_slots": MODEL.action_space.slots,
+        },
+        visualization.plot_view_pairs: {
+            **{"views": views.TwoViewGenerator(16)(images()), "value_range": (0, 255)},
+            **{"num_images": 2, **RGB},
         },
     }
 

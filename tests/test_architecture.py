@@ -16,6 +16,7 @@ FLOORS = (
     (
         "choose_backend",
         "version",
+        "type_aliases",
         "seeds",
         "arguments",
         "first_batch",

@@ -1,10 +1,13 @@
 """What is undone, composed and inverted, compiled once and repeatable."""
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array
 
 
 class EquivarianceEvaluator(WorldModelEvaluator):
@@ -13,7 +16,8 @@ class EquivarianceEvaluator(WorldModelEvaluator):
     It can take back what a destructive operation did to the source, apply one action
     after another, and lead an augmented image back to the clean one.
     `equivariance_report` and `plot_undo` are made of it. The encoder must have a last
-    norm, `norm`, as a `ViTEncoder` has.
+    norm, `norm`, as a `ViTEncoder` has, and the model predict its latents: pixels
+    cannot be the start of a second prediction.
 
     Args:
         model: As of `WorldModelEvaluator`, and so are the others.
@@ -33,18 +37,30 @@ class EquivarianceEvaluator(WorldModelEvaluator):
     ```
     """
 
-    def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
+    def __init__(
+        self,
+        model: keras.Model,
+        images: Array,
+        bank: RetrievalBank | None = None,
+        batch_size: int = 64,
+        swapped_image: bool = True,
+    ) -> None:
+        if not getattr(model, "predicts_latents", True):
+            raise ValueError(
+                "`model` must predict latents, from which it can predict on. Received: "
+                f"{type(model).__name__}. Measure it with a WorldModelEvaluator."
+            )
         super().__init__(model, images, bank, batch_size, swapped_image)
         self._steps = EquivarianceRanking(
             model, self.bank.size, self.batch_size, self.shuffle
         )
 
     @property
-    def operation_names(self):
+    def operation_names(self) -> tuple[str, ...]:
         """Names of the destructive operations that the model's views use."""
         return self._steps.operation_names
 
-    def rank_steps(self, verbose=True):
+    def rank_steps(self, verbose: bool = True) -> dict[str, np.ndarray]:
         """Rank what is undone, composed and inverted, for `equivariance_report`.
 
         Args:
@@ -62,7 +78,7 @@ class EquivarianceEvaluator(WorldModelEvaluator):
             steps.append(self._steps.rank(image, parameters))
         return {name: np.array([step[name] for step in steps]) for name in steps[0]}
 
-    def undo(self, index):
+    def undo(self, index: int) -> dict[str, dict[str, np.ndarray]]:
         """Look up the predictions for one image that was degraded first.
 
         Args:

@@ -6,13 +6,20 @@ from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.type_aliases import Array, Names
 
 
 def extract_features(
-    encoder, images, batch_size=64, verbose=True, blocks=("norm",), pooled=True
-):
+    encoder: ViTEncoder,
+    images: Array | EpochOrderedDataset,
+    batch_size: int = 64,
+    verbose: bool = True,
+    blocks: Names = ("norm",),
+    pooled: bool = True,
+) -> np.ndarray:
     """Latents of images, by default those of the last norm averaged over patches.
 
     Args:

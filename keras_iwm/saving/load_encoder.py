@@ -10,9 +10,10 @@ import keras
 
 from keras_iwm.saving.check_file import CONFIG, WEIGHTS, check_file
 from keras_iwm.saving.file_window import archive_member
+from keras_iwm.type_aliases import AnyModel, Path
 
 
-def load_encoder(path):
+def load_encoder(path: Path) -> AnyModel:
     """Load the encoder that a pretrained model gives away, and nothing else of it.
 
     The file of a run holds two encoders, a predictor and the optimizer's moments: eight
