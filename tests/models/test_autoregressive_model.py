@@ -225,6 +225,26 @@ def test_presets_have_the_parameters_of_their_names(preset, expected):
     assert model.count_params() == expected
 
 
+@pytest.mark.parametrize("head", ["diffusion", "denoising_steps"])
+def test_heads_that_denoise_learn_and_generate(head):
+    model = small_model(head=head, prefix_attention=True, normalize_targets=False)
+    outputs = as_arrays(model(IMAGES))
+    assert outputs["prediction"].shape == (3, 16, 4, 48)
+    assert outputs["weights"].shape == (3, 16, 4)
+    squares = ((outputs["prediction"] - outputs["target"]) ** 2).mean(-1)
+    model.compile(AdamW(1e-3))
+    expected = squares[outputs["weights"] == 1].mean()
+    assert model.evaluate(IMAGES, verbose=0) == pytest.approx(expected, rel=1e-3)
+    assert np.isfinite(model.fit(IMAGES, verbose=0).history["loss"]).all()
+    assert loss_by_position(model, IMAGES).shape == (16,)
+    if head == "diffusion":
+        return  # whose 100 steps for each patch are the same loop
+    pictures = model.generate(images=IMAGES, num_first=12, seed=1)
+    np.testing.assert_allclose(pictures[:, :12], IMAGES[:, :12], atol=1e-3)
+    others = model.generate(images=IMAGES, num_first=12, seed=2)
+    assert np.abs(pictures - others).max() > 1
+
+
 def test_presets_take_changes():
     model = AutoregressiveModel.from_preset(
         *("autoregressive_tiny_32", False),
