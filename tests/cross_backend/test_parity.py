@@ -49,8 +49,11 @@ def load_arrays(path):
 
 def test_same_weights_and_views_give_the_same_three_steps_and_colors(tmp_path):
     on_all_backends("compute", tmp_path)
-    # Adam amplifies the rounding noise of small gradients.
-    for name, tolerance in (("sgd", 1e-6), ("adamw", 1e-4), ("colors", 1e-4)):
+    # Adam amplifies the rounding noise of small gradients, and so do batch norms.
+    for name, tolerance in (
+        *(("sgd", 1e-6), ("adamw", 1e-4), ("contrastive", 1e-5)),
+        ("colors", 1e-4),
+    ):
         first, *others = (
             load_arrays(tmp_path / f"{name}_{backend}.npz") for backend in BACKENDS
         )

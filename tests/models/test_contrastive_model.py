@@ -157,9 +157,7 @@ def test_teacher_has_all_its_parts_and_follows_their_closed_form():
     model.compile(AdamW(1e-2))
     model.fit(random_images(8), batch_size=8, verbose=0)
     for (student, target), weights in zip(parts, start, strict=True):
-        moved = zip(
-            weights, student.get_weights(), target.get_weights(), strict=True
-        )
+        moved = zip(weights, student.get_weights(), target.get_weights(), strict=True)
         for old, new, followed in moved:
             np.testing.assert_allclose(followed, 0.75 * old + 0.25 * new, atol=1e-6)
 
