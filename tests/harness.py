@@ -14,6 +14,7 @@ from keras_iwm import (
     backbones,
     downstream,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -55,10 +56,15 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
+    heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
+    heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),
+    heads.SquaredErrorHead(12, 20, 8, 3),
     views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
     views.MultiBlockMask(
         (9, 9), aspect_ratio=(0.8, 1.2), separate_blocks=True, num_candidates=2
     ),
+    views.RandomMask((5, 6), ratio=0.6),
+    views.QuadrantMask((5, 6)),
     views.ViewGenerator(
         16, views.MultiBlockMask(4), actions=(), crop=None, num_channels=2
     ),
@@ -69,6 +75,13 @@ EXAMPLES = [
         value_range=(-1, 1),
         seed=4,
     ),
+    views.TwoViewGenerator(
+        *((16, 24), [[actions.Hue(0.2)], [actions.Grayscale(0.5)]]),
+        crop=views.RandomResizedCrop((16, 24)),
+        value_range=(-1, 1),
+        seed=4,
+    ),
+    views.TwoViewGenerator((16, 24), crop=None, num_channels=2),
     backbones.ViTEncoder(
         (16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), num_channels=2, mean=0.4, remat=True
     ),
@@ -77,13 +90,40 @@ EXAMPLES = [
         **{"positions": "learned", "epsilon": 1e-5, "num_prefix_tokens": 2},
         **{"layer_scale": 0.1, "gated_mlp": True},
     ),
+    backbones.CausalEncoder(
+        backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
+    ),
+    backbones.LastBlocks(backbones.ViTEncoder((8, 12), 4, 16, 1, 2), num_last=1),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
-    backbones.WorldModelPredictor((4, 6), 16, 12, 1, 2, positions="columns_first"),
+    backbones.WorldModelPredictor(
+        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7
+    ),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
+        latent_loss="smooth_l1",
         load_weights=False,
+        seed=3,
+        num_classes=4,
+        ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
+    ),
+    models.AutoregressiveModel.from_preset(
+        *("autoregressive_tiny_32", False),
+        **{"order": "random", "prefix_attention": True, "normalize_targets": False},
+        **{"seed": 3, "num_classes": 4},
+    ),
+    models.PixelWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=3, num_classes=4
+    ),
+    models.MaskedAutoencoder.from_preset(
+        "mae_tiny_32", load_weights=False, seed=3, num_classes=4
+    ),
+    models.ContrastiveModel.from_preset(
+        *("byol_tiny_32", False),
+        projector_dims=(24, 16, 8),
+        predictor_dims=(24, 8),
+        temperature=0.1,
         seed=3,
         num_classes=4,
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
@@ -135,6 +175,28 @@ def make_world_model(conditioning="feature", **arguments):
     )
 
 
+def make_autoregressive(**arguments):
+    return models.AutoregressiveModel.from_encoder(
+        make_encoder(**arguments),
+        **{"order": "random", "prefix_attention": True, "seed": 0, "crop": None},
+    )
+
+
+def make_masked_autoencoder(**arguments):
+    encoder = make_encoder(**arguments)
+    return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
+
+
+def make_contrastive_model(**arguments):
+    return models.ContrastiveModel.from_encoder(
+        make_encoder(**arguments),
+        projector_dims=(24, 24, 8),
+        predictor_dims=(24, 8),
+        ema_momentum=0.9,
+        seed=0,
+    )
+
+
 def make_backbone(protocol="end_to_end", **arguments):
     predictor = make_predictor(**arguments)
     return downstream.WorldModelBackbone(make_encoder(**arguments), predictor, protocol)
@@ -163,6 +225,9 @@ MODELS = {
     "feature": make_world_model,
     "sequence": functools.partial(make_world_model, "sequence"),
     "none": functools.partial(make_world_model, "none"),
+    "autoregressive": make_autoregressive,
+    "masked_autoencoder": make_masked_autoencoder,
+    "contrastive": make_contrastive_model,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -200,7 +265,9 @@ def inputs_of(name, num_channels=3):
     if name == "predictor":
         latents = draws.normal(size=(4, 6, 16)).astype("float32")
         return latents, context_ids, target_ids, action
-    if name in ("feature", "sequence", "none"):
+    if name == "masked_autoencoder":
+        action = action[:, :0]
+    if name in ("feature", "sequence", "none", "masked_autoencoder"):
         view = {
             "source": pictures.astype("float32"),
             "target": pictures[::-1].astype("float32"),
@@ -209,6 +276,9 @@ def inputs_of(name, num_channels=3):
             "target_ids": target_ids,
         }
         return (view,)
+    if name == "contrastive":
+        view = {"first": pictures, "second": pictures[::-1]}
+        return ({key: images.astype("float32") for key, images in view.items()},)
     if name == "multi_task":
         return ({"one": pictures, "two": pictures},)
     return (pictures,)

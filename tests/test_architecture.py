@@ -27,7 +27,7 @@ FLOORS = (
     ("backend",),
     ("actions", "saving"),
     ("views", "layers", "metrics"),
-    ("distribution", "optimizers", "datasets"),
+    ("distribution", "optimizers", "datasets", "heads"),
     ("backbones",),
     ("models",),
     ("evaluation",),

@@ -13,6 +13,7 @@ from keras_iwm import (
     backbones,
     downstream,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -27,7 +28,7 @@ WITH_WEIGHTS = list(
 
 def public_classes():
     modules = (
-        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(actions, backbones, downstream, evaluation, heads, layers, metrics, models),
         *(optimizers, views),
     )
     for module in modules:
@@ -64,7 +65,7 @@ def test_public_things_have_docstrings_with_examples():
     modules = (
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
         *(keras_iwm.embeddings, keras_iwm.saving, keras_iwm.visualization),
-        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(actions, backbones, downstream, evaluation, heads, layers, metrics, models),
         *(optimizers, views),
     )
     for module in modules:
@@ -75,8 +76,9 @@ def test_public_things_have_docstrings_with_examples():
                 assert "```python" in value.__doc__, f"{name} has no example"
 
 
-def test_weights_of_the_whole_model_survive_saving(tmp_path):
-    model = next(e for e in EXAMPLES if isinstance(e, models.ImageWorldModel))
+@pytest.mark.parametrize("kind", [models.ImageWorldModel, models.ContrastiveModel])
+def test_weights_of_the_whole_model_survive_saving(kind, tmp_path):
+    model = next(e for e in EXAMPLES if isinstance(e, kind))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):

@@ -50,6 +50,9 @@ from keras_iwm.commands.program import (
     write_json,
 )
 
+PREFIXES = models.ImageWorldModel.preset_prefixes
+SIZES = [name for name in backbones.PRESETS if name.startswith(PREFIXES)]
+
 
 def parse_arguments(options):
     """Read the command line; with --resume, the options of the stopped run."""
@@ -59,7 +62,9 @@ def parse_arguments(options):
     add("--eval-data", help="the same, held out; by default a tenth of --data")
     add("--limit", type=int, help="train on so many images, chosen at random")
     add("--eval-limit", type=int, default=2000, help="the same for --eval-data")
-    add("--preset", default="iwm_tiny_32", choices=backbones.PRESETS)
+    prefixes = models.ImageWorldModel.preset_prefixes
+    presets = [name for name in backbones.PRESETS if name.startswith(prefixes)]
+    add("--preset", default="iwm_tiny_32", choices=presets)
     add("--image-size", type=int, help="pixels; by default the preset's")
     add("--patch-size", type=int, help="pixels; by default the preset's")
     add("--conditioning", choices=("feature", "sequence", "none"))

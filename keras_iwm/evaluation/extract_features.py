@@ -24,7 +24,8 @@ def extract_features(
 
     Args:
         encoder: `ViTEncoder`. Pass `model.feature_encoder`, which is what is
-            evaluated and reused (the teacher, where there is one).
+            evaluated and reused (the teacher, where there is one). Or a `CausalEncoder`
+            or `LastBlocks` around one.
         images: Array or tensor of shape `(num_images, height, width, num_channels)`
             of the encoder's `image_size` and in its `value_range`. Or an `ImageFolder`
             or `ImageArray` with `shuffle=False` and `drop_remainder=False`, for images
@@ -60,7 +61,7 @@ def extract_features(
     ).shape  # (8, 16, 192)
     ```
     """
-    needed = ("blocks", "hidden_dim", "image_size", "value_range", "num_channels")
+    needed = ("num_layers", "hidden_dim", "image_size", "value_range", "num_channels")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
     batch_size = as_count("batch_size", batch_size)
     pooled, verbose = as_boolean("pooled", pooled), as_boolean("verbose", verbose)
@@ -118,7 +119,8 @@ class _Blocks(KeptState, keras.Model):
 
 def _check_blocks(encoder, blocks):
     """Names of blocks as a list, after checking that the encoder has them."""
-    known = ["stem", *(block.name for block in encoder.blocks), "norm"]
+    indices = range(encoder.num_layers)
+    known = ["stem", *(f"block_{index:02d}" for index in indices), "norm"]
     names = list(blocks) if isinstance(blocks, (list, tuple)) else []
     if not names or any(name not in known for name in names):
         raise ValueError(

@@ -69,12 +69,12 @@ def _load(path):
         tempfile.TemporaryDirectory() as folder,
     ):
         config = json.loads(archive.read(CONFIG))
-        # Keras writes the teacher under the property that hands it out, unless that is
-        # the encoder itself, which comes first in the alphabet.
+        # Keras writes a part under the first name in the alphabet that hands it out.
         has_teacher = "feature_encoder" in weights
         encoder, is_part = _make_encoder(config, has_teacher)
         if is_part:
-            weights = weights["feature_encoder" if has_teacher else "encoder"]
+            places = ("feature_encoder", "causal_encoder/encoder", "encoder")
+            weights = weights[next(place for place in places if place in weights)]
         with _own_weights(encoder, folder) as own:
             _check_same(_shapes(own), _shapes(weights))
         part = pathlib.Path(folder, "encoder.weights.h5")
