@@ -75,7 +75,7 @@ class WorldModelEvaluator:
         swapped_image: bool = True,
     ) -> None:
         check_world_model("model", model)
-        default = RetrievalBank.for_actions(model.action_space)  # or refuses them
+        default = RetrievalBank.for_actions(model.action_space)  # also a check
         bank = default if bank is None else bank
         check_bank(bank)
         swapped_image = as_boolean("swapped_image", swapped_image)
