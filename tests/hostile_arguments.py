@@ -471,6 +471,7 @@ def _calls_of_functions():
             **{"folder": tempfile.mkdtemp(), "facts": {}, "weights_dtype": "float32"},
         },
         models.ImageWorldModel.from_preset: preset,
+        models.method_of: {"preset": "iwm_tiny_32"},
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},

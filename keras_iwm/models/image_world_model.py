@@ -104,6 +104,7 @@ class ImageWorldModel(TeacherStudentModel):
             self.trainable = False
 
     preset_prefixes = ("iwm_", "ijepa_")
+    view_arguments = ("jitter_strength", "jitter_probability")
 
     @classmethod
     def from_encoder(

@@ -38,6 +38,21 @@ def preset_arguments(preset, arguments):
     return {"encoder": encoder, **parts, **arguments}
 
 
+def accepted_arguments(method):
+    """Return the names of what `method.from_preset` lets change on a named size.
+
+    Args:
+        method: Subclass of `PretrainingModel`.
+    """
+    of_method = {
+        name
+        for call in (method.from_encoder, method)
+        for name, parameter in inspect.signature(call).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    return OF_ENCODER | of_method | set(method.view_arguments)
+
+
 def world_model_arguments(preset, arguments):
     """Return the arguments of `ImageWorldModel.from_encoder` for a named size.
 
