@@ -487,6 +487,9 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_method_comparison: {
+            **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
+        },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
