@@ -262,7 +262,7 @@ class ViTEncoder(ComposedModel):
         images = batch[0] if isinstance(batch, (tuple, list)) else batch
         if hasattr(images, "shape"):
             check_batch_of_images(images, self.num_channels, self.value_range, "x")
-            self.start_anew_for(images)
+            self.start_anew_for(images, "predict_function")
         return super().predict(x, *args, **kwargs)
 
     def compute_output_spec(

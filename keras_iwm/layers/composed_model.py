@@ -29,21 +29,22 @@ class ComposedModel(KeptState, keras.Model):
     """
 
     input_signature = None
-    _sides = None  # height and width of the images that were last predicted
 
-    def start_anew_for(self, images):
-        """Let images of another size be predicted and evaluated as those before were.
+    def start_anew_for(self, images, function):
+        """Let images of another size be taken as those before were.
 
         A function that is traced for any size knows no grid of patches.
 
         Args:
             images: Array or tensor of images. Anything else is passed over.
+            function: `"train_function"`, `"test_function"` or `"predict_function"`,
+                Keras's name of what will take them.
         """
         if traces_any_size and len(getattr(images, "shape", ())) == 4:
-            sides = tuple(images.shape[1:3])
-            if sides != self._sides:
-                self.predict_function = self.test_function = None
-                self._sides = sides
+            made, sides = getattr(self, function), tuple(images.shape[1:3])
+            if made is not None and getattr(self, f"_{function}_sides", sides) != sides:
+                setattr(self, function, None)
+            setattr(self, f"_{function}_sides", sides)
 
     def export(
         self,

@@ -87,6 +87,7 @@ class TrainedModel(ComposedModel):
         if self.compiled and self._chooses_xla and self.replicas.gains_by_xla(self):
             self.jit_compile = count_steps(arguments) >= LONG_RUN
         self.faults.restart()
+        self.start_anew_for(arguments["x"], "train_function")
         return super().fit(**arguments)
 
     def evaluate(self, *args, **kwargs):
@@ -103,7 +104,7 @@ class TrainedModel(ComposedModel):
             ValueError: If images or labels cannot be meant for this model.
         """
         arguments = self._checked("evaluate", args, kwargs)
-        self.start_anew_for(arguments["x"])
+        self.start_anew_for(arguments["x"], "test_function")
         return super().evaluate(**arguments)
 
     def predict(self, *args, **kwargs):
@@ -120,7 +121,7 @@ class TrainedModel(ComposedModel):
             ValueError: If images cannot be meant for this model.
         """
         arguments = self._checked("predict", args, kwargs)
-        self.start_anew_for(arguments["x"])
+        self.start_anew_for(arguments["x"], "predict_function")
         return super().predict(**arguments)
 
     def check_batch(self, x, y=None, sample_weight=None, name="x"):

@@ -24,7 +24,8 @@ def plot_tuned_parameters(results):
         results: Dictionary from a curve's name to its points, a list of
             `(number_of_tuned_parameters, accuracy)`: the number at least 1, the
             accuracy from 0 to 1. A third number is half the length of the interval
-            around the accuracy. The points are drawn in order of their numbers.
+            around the accuracy, and a string at the end is written beside the dot,
+            such as `"ViT-B"`. The points are drawn in order of their numbers.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -41,7 +42,7 @@ def plot_tuned_parameters(results):
     figure = plot_tuned_parameters(
         {
             "predictor finetuning": [(1.2e6, 0.71), (5.3e6, 0.78), (22e6, 0.81)],
-            "encoder finetuning": [(5.5e6, 0.70), (22e6, 0.77), (86e6, 0.82)],
+            "encoder finetuning": [(22e6, 0.77, "ViT-S"), (86e6, 0.82, "ViT-B")],
             "linear probe": [(77_000, 0.62, 0.01)],
         }
     )
@@ -59,7 +60,7 @@ def plot_tuned_parameters(results):
     legend_height = sum(0.25 + 0.15 * name.count("\n") for name in names)
     figure = new_figure(7.2, max(3.6, 0.1 + legend_height))
     axis = figure.subplots()
-    for index, (numbers, accuracies, intervals) in enumerate(curves.values()):
+    for index, (texts, numbers, accuracies, intervals) in enumerate(curves.values()):
         turn, color = divmod(index, len(PALETTE))
         style = {"color": PALETTE[color], "marker": _MARKERS[(index + turn) % 6]}
         axis.plot(
@@ -70,9 +71,14 @@ def plot_tuned_parameters(results):
             numbers, 100 * (accuracies - intervals), 100 * (accuracies + intervals),
             color=PALETTE[color], linewidth=1.2, alpha=0.7,
         )  # fmt: skip
+        for text, *dot in zip(texts, numbers, 100 * accuracies, strict=True):
+            axis.annotate(
+                text, dot, xytext=(-6, 3), textcoords="offset points", ha="right",
+                color=PALETTE[color], fontsize=TEXT_SIZE,
+            )  # fmt: skip
     axis.set_xlabel("tuned parameters", fontsize=TITLE_SIZE)
     axis.set_ylabel("accuracy, %", fontsize=TITLE_SIZE)
-    numbers = np.concatenate([numbers for numbers, *_ in curves.values()])
+    numbers = np.concatenate([numbers for _, numbers, *_ in curves.values()])
     _scale_logarithmically(axis, numbers.min() / 1.5, numbers.max() * 1.5)
     axis.margins(y=0.08)
     axis.tick_params(labelsize=TEXT_SIZE)
@@ -85,19 +91,26 @@ def plot_tuned_parameters(results):
 
 
 def _as_points(name, points):
-    """Returns numbers of parameters in rising order, accuracies and intervals."""
+    """Returns texts, numbers of parameters in rising order, accuracies, intervals."""
+    texts = []
     try:
+        for index, point in enumerate(points := list(points)):
+            named = isinstance(point, (tuple, list)) and isinstance(point[-1], str)
+            texts.append(point[-1] if named else "")
+            points[index] = point[:-1] if named else point
         # Without an interval it is 0; other lengths do not fit together.
         points = [(*point, 0.0)[: max(3, len(point))] for point in points]
         points = np.array(points, dtype="float64")
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError):
         points = np.empty(0)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
         raise ValueError(
             f"`results[{name!r}]` must be a list of at least one pair "
             "(number_of_tuned_parameters, accuracy)."
         )
-    numbers, accuracies, intervals = points[points[:, 0].argsort(kind="stable")].T
+    order = points[:, 0].argsort(kind="stable")
+    texts = [texts[index] for index in order]
+    numbers, accuracies, intervals = points[order].T
     if not numbers[0] >= 1:
         raise ValueError(
             f"`results[{name!r}]` must have at least one tuned parameter in each "
@@ -113,7 +126,7 @@ def _as_points(name, points):
             f"`results[{name!r}]` must have half intervals from 0 to 1. Received: "
             f"{intervals.tolist()}"
         )
-    return numbers, accuracies, intervals
+    return texts, numbers, accuracies, intervals
 
 
 def _scale_logarithmically(axis, low, high):

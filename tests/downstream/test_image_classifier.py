@@ -129,3 +129,6 @@ def test_sizes_can_take_turns():
         expected = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), labels]
         loss = classifier.evaluate(pictures, labels, verbose=0, return_dict=True)
         np.testing.assert_allclose(loss["loss"], expected.mean(), rtol=1e-4)
+        # One batch, whose loss stands before its step.
+        history = classifier.fit(pictures, labels, verbose=0).history
+        np.testing.assert_allclose(history["loss"], expected.mean(), rtol=1e-4)

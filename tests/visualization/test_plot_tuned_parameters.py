@@ -71,6 +71,13 @@ def test_intervals_stand_around_their_points():
     )
 
 
+def test_names_stand_at_their_dots():
+    points = [(2e6, 0.75, 0.1, "large"), (1e6, 0.5), (5e5, 0.25, "small")]
+    axis = plot_tuned_parameters({"a": points}).axes[0]
+    texts = {text.get_text(): tuple(text.xy) for text in axis.texts}
+    assert texts == {"small": (5e5, 25), "": (1e6, 50), "large": (2e6, 75)}
+
+
 def test_few_curves_differ_in_colour_and_in_marker():
     results = {f"protocol {index}": [(1e6, 0.5)] for index in range(6)}
     lines = plot_tuned_parameters(results).axes[0].lines
