@@ -53,7 +53,7 @@ def block_values(model, num_tokens, width):
 def activation_bytes(model):
     """Bytes, in bfloat16, kept for one image between forward and backward pass."""
     mask = model.view_generator.mask
-    blocks = mask.num_blocks if mask.separate_blocks else 1
+    blocks = mask.num_passes
     encoder, predictor = model.encoder, model.predictor
     values = block_values(encoder, mask.num_context, encoder.hidden_dim)
     values += blocks * block_values(

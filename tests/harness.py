@@ -59,6 +59,8 @@ EXAMPLES = [
     views.MultiBlockMask(
         (9, 9), aspect_ratio=(0.8, 1.2), separate_blocks=True, num_candidates=2
     ),
+    views.RandomMask((5, 6), ratio=0.6),
+    views.QuadrantMask((5, 6)),
     views.ViewGenerator(
         16, views.MultiBlockMask(4), actions=(), crop=None, num_channels=2
     ),
@@ -80,13 +82,22 @@ EXAMPLES = [
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
-    backbones.WorldModelPredictor((4, 6), 16, 12, 1, 2, positions="columns_first"),
+    backbones.WorldModelPredictor(
+        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7
+    ),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
+        latent_loss="smooth_l1",
         load_weights=False,
         seed=3,
         num_classes=4,
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
+    ),
+    models.PixelWorldModel.from_preset(
+        "iwm_tiny_32", load_weights=False, seed=3, num_classes=4
+    ),
+    models.MaskedAutoencoder.from_preset(
+        "mae_tiny_32", load_weights=False, seed=3, num_classes=4
     ),
     BACKBONE,
     downstream.LatentPredictor(BACKBONE.encoder, BACKBONE.predictor),
@@ -135,6 +146,11 @@ def make_world_model(conditioning="feature", **arguments):
     )
 
 
+def make_masked_autoencoder(**arguments):
+    encoder = make_encoder(**arguments)
+    return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
+
+
 def make_backbone(protocol="end_to_end", **arguments):
     predictor = make_predictor(**arguments)
     return downstream.WorldModelBackbone(make_encoder(**arguments), predictor, protocol)
@@ -163,6 +179,7 @@ MODELS = {
     "feature": make_world_model,
     "sequence": functools.partial(make_world_model, "sequence"),
     "none": functools.partial(make_world_model, "none"),
+    "masked_autoencoder": make_masked_autoencoder,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -200,7 +217,9 @@ def inputs_of(name, num_channels=3):
     if name == "predictor":
         latents = draws.normal(size=(4, 6, 16)).astype("float32")
         return latents, context_ids, target_ids, action
-    if name in ("feature", "sequence", "none"):
+    if name == "masked_autoencoder":
+        action = action[:, :0]
+    if name in ("feature", "sequence", "none", "masked_autoencoder"):
         view = {
             "source": pictures.astype("float32"),
             "target": pictures[::-1].astype("float32"),

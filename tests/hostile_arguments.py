@@ -122,7 +122,10 @@ POSITIVE = {
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
 }
 # Lists that may be empty: without operations views do not differ, and so on.
-NONE_OF = {"actions", "shared", "destructive", "latents", "callbacks", "augmentations"}
+NONE_OF = {
+    *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
+    "augmentations",
+}
 # Hostile values that are right for arguments of these names.
 LEGAL = {
     # Never, not at all, no spread, the first, or the seed 0.
@@ -154,13 +157,13 @@ LEGAL = {
     # A diverged encoder's features measure NaN, which callbacks warn of; what is
     # normalised within a step cannot be looked at.
     "NaN matrix": {
-        *("features", "train_features", "test_features", "latents"),
+        *("features", "train_features", "test_features", "latents", "patches"),
         *("predictions", "bank"),  # ranked in the middle
     },
-    "NaN images": {"latents", "predictions", "bank"},
-    "[nan, nan]": {"latents"},
-    "six axes": {"latents"},
-    "no rows": {"latents"},
+    "NaN images": {"latents", "patches", "predictions", "bank"},
+    "[nan, nan]": {"latents", "patches"},
+    "six axes": {"latents", "patches"},
+    "no rows": {"latents", "patches"},
 }
 
 
@@ -174,6 +177,8 @@ def is_legal(name, argument, label):
         return default is None or argument == "crop"  # no crop
     if isinstance(arguments[argument], bool):
         return label in ("0", "True")
+    if name == "patch_pixels" and argument == "images":
+        return label in ("NaN images", "no rows")  # within a step
     if name in ("ImageArray", "AugmentedImages") and label.startswith("NaN"):
         # `fit` looks at the first batch; labels may be arrays of any kind.
         if argument == ("images" if label == "NaN images" else "labels"):
@@ -440,7 +445,12 @@ def _calls_of_functions():
         },
         evaluation.ridge_accuracy: LABELLED,
         evaluation.untrained_copy: {"model": MODEL, "seed": 3},
+        layers.images_of_patches: {
+            **{"patches": LATENTS, "grid_size": (4, 4), "patch_size": 1}
+        },
         layers.normalize_latents: {"latents": LATENTS},
+        layers.normalize_patches: {"patches": LATENTS},
+        layers.patch_pixels: {"images": images(), "patch_size": 4},
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
             "columns_first": False,
@@ -462,7 +472,7 @@ def _calls_of_functions():
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
-            **{"crop": None, "separate_blocks": False, "seed": 3},
+            **{"crop": None, "mask": None, "seed": 3},
         },
         backbones.ViTEncoder.from_preset: {
             **{"preset": "iwm_tiny_32", "load_weights": False},

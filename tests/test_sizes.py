@@ -13,6 +13,7 @@ from keras import ops
 from keras_iwm import evaluation
 from keras_iwm.backbones import ViTEncoder
 from keras_iwm.models import ImageWorldModel
+from keras_iwm.views import MultiBlockMask
 
 SIDES = strategies.integers(1, 40)
 SETTINGS = hypothesis.settings(
@@ -71,7 +72,10 @@ def test_world_models_of_any_grid_work_or_are_refused(grid_size, separate_blocks
     refusal = None
     try:
         model = ImageWorldModel.from_encoder(
-            encoder, separate_blocks=separate_blocks, predictor_dim=8, seed=0
+            encoder,
+            mask=MultiBlockMask(grid_size, separate_blocks=separate_blocks),
+            predictor_dim=8,
+            seed=0,
         )
     except ValueError as error:
         refusal = str(error)

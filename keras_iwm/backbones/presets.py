@@ -50,6 +50,10 @@ PRESETS = {
     "ijepa_huge_224": _size(224, 14, (32, 1280, 16), (12, 384, 16)),
     "ijepa_huge_448": _size(448, 16, (32, 1280, 16), (12, 384, 16)),
     "ijepa_giant_224": _size(224, 16, (40, 1408, 16, 6144), (12, 384, 16)),
+    "mae_tiny_32": _TINY_32,
+    "mae_tiny_96": _size(96, 16, (12, 192, 3), (4, 128, 4)),
+    # Section 4 of arXiv 2111.06377: the same decoder for encoders of all sizes.
+    "mae_base_224": _size(224, 16, (12, 768, 12), (8, 512, 16)),
 }
 """Named sizes, as `from_preset` takes them: arguments of encoder and predictor."""
 
@@ -106,11 +110,13 @@ def check_no_changes(preset, load_weights, arguments):
 def encoder_arguments(preset):
     """The arguments of the encoder of a named size."""
     size = PRESETS[preset]
+    is_published = preset.startswith(("ijepa_", "mae_"))
     return {
         "image_size": size["image_size"],
         "patch_size": size["patch_size"],
         **size["encoder"],
         "initializer_stddev": 0.02 if preset.startswith("ijepa_") else None,
+        "positions": "columns_first" if is_published else "rows_first",
         "name": "encoder",
     }
 

@@ -49,6 +49,8 @@ class WorldModelPredictor(ComposedModel):
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
         positions: `"rows_first"` or `"columns_first"`, see `ViTEncoder`.
+        output_dim: Optional integer, features of what is predicted. Defaults to
+            `hidden_dim`: latents.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -69,7 +71,7 @@ class WorldModelPredictor(ComposedModel):
             are resampled, as the encoder's are.
 
     Returns:
-        Tensor of the shape of `target_ids` with `hidden_dim` behind it, in the
+        Tensor of the shape of `target_ids` with `output_dim` behind it, in the
         compute dtype.
 
     Raises:
@@ -105,6 +107,7 @@ class WorldModelPredictor(ComposedModel):
         remat=False,
         initializer_stddev=None,
         positions="rows_first",
+        output_dim=None,
         **kwargs,
     ):
         trainable = kwargs.pop("trainable", True)
@@ -132,6 +135,8 @@ class WorldModelPredictor(ComposedModel):
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
         self.positions = as_choice("positions", positions, FIXED)
+        output_dim = self.hidden_dim if output_dim is None else output_dim
+        self.output_dim = as_count("output_dim", output_dim)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
@@ -166,7 +171,7 @@ class WorldModelPredictor(ComposedModel):
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
         self.output_projection = TokenDense(
-            hidden_dim,
+            self.output_dim,
             kernel_initializer=kernel_initializer(self.initializer_stddev),
             dtype=policy,
             name="output_projection",
@@ -218,7 +223,7 @@ class WorldModelPredictor(ComposedModel):
                 context_latents, context_ids, target_ids, action, *further
             )
             return ops.reshape(
-                prediction, (-1, num_blocks, num_targets, self.hidden_dim)
+                prediction, (-1, num_blocks, num_targets, self.output_dim)
             )
         return self._predict_sequence(
             context_latents, context_ids, target_ids, action, *further
@@ -281,18 +286,9 @@ class WorldModelPredictor(ComposedModel):
 
     def get_config(self):
         """Return the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "grid_size": self.grid_size,
-            "hidden_dim": self.hidden_dim,
-            "predictor_dim": self.predictor_dim,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "mlp_dim": self.mlp_dim,
-            "action_dim": self.action_dim,
-            "conditioning": self.conditioning,
-            "drop_path_rate": self.drop_path_rate,
-            "remat": self.remat,
-            "initializer_stddev": self.initializer_stddev,
-            "positions": self.positions,
-        }
+        names = (
+            *("grid_size", "hidden_dim", "predictor_dim", "num_layers", "num_heads"),
+            *("mlp_dim", "action_dim", "conditioning", "drop_path_rate", "remat"),
+            *("initializer_stddev", "positions", "output_dim"),
+        )
+        return super().get_config() | {name: getattr(self, name) for name in names}

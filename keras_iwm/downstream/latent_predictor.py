@@ -88,10 +88,16 @@ class LatentPredictor(ComposedModel):
             A `LatentPredictor`.
 
         Raises:
-            ValueError: If the model has no predictor, or one that knows no action.
+            ValueError: If the model has no predictor, or one that knows no action or
+                predicts pixels.
         """
         needed = ("feature_encoder", "predictor")
         as_object("model", model, needed, "a model such as an ImageWorldModel")
+        if not getattr(model, "predicts_latents", True):
+            raise ValueError(
+                "`model` must predict latents. Received: "
+                f"{type(model).__name__}, which predicts pixels."
+            )
         return cls(model.feature_encoder, model.predictor)
 
     @property

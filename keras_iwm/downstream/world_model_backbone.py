@@ -49,7 +49,8 @@ class WorldModelBackbone(ComposedModel):
             the predictor's sequence.
 
     Returns:
-        Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        Tensor of shape `(batch_size, num_patches, hidden_dim)`, the encoder's
+        `hidden_dim` or, of a predictor, its `output_dim`.
 
     Raises:
         ValueError: If the protocol is unknown, or the predictor is missing or does
@@ -92,7 +93,7 @@ class WorldModelBackbone(ComposedModel):
         needed = ("grid_size", "hidden_dim", "patch_size")
         as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
         if uses_predictor:
-            needed = ("grid_size", "hidden_dim", "action_dim")
+            needed = ("grid_size", "hidden_dim", "action_dim", "output_dim")
             as_object("predictor", predictor, needed, "a WorldModelPredictor")
         if uses_predictor and (predictor.grid_size, predictor.hidden_dim) != (
             encoder.grid_size,
@@ -172,7 +173,9 @@ class WorldModelBackbone(ComposedModel):
     @property
     def hidden_dim(self):
         """Features of the latents."""
-        return self.encoder.hidden_dim
+        if self.predictor is None:
+            return self.encoder.hidden_dim
+        return self.predictor.output_dim
 
     @property
     def trainable(self):
@@ -219,8 +222,9 @@ class WorldModelBackbone(ComposedModel):
     def compute_output_spec(self, images, training=None, task_token=None):
         """Return the latents as a symbolic tensor."""
         latents = self.encoder.compute_output_spec(images)
+        shape = (*latents.shape[:2], self.hidden_dim)
         last = self.predictor or self.encoder
-        return keras.KerasTensor(latents.shape, dtype=last.compute_dtype)
+        return keras.KerasTensor(shape, dtype=last.compute_dtype)
 
     def get_config(self):
         """Return the constructor's arguments."""

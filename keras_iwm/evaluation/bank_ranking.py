@@ -34,8 +34,9 @@ class BankRanking(KeptState, keras.Model):
         self.feature_encoder = model.feature_encoder
         self.predictor = model.predictor
         self.action_space = model.action_space
-        # A method, not the layer, which would be tracked and never be built.
+        # Methods, not what they are of, which would be tracked and never be built.
         self.apply_shared = model.view_generator.apply_shared
+        self.targets_of = getattr(model, "targets_of", self._encode)
         self.size = size
         self.num_chunks = -(-size // batch_size)
         self.chunk_size = -(-size // self.num_chunks)
@@ -69,14 +70,14 @@ class BankRanking(KeptState, keras.Model):
         Returns:
             Dictionary of `ranks`, `ranks_shuffled`, `ranks_pooled` and, if asked
             for, `ranks_swapped`, all of shape `(size,)`; `nearest`, `(size,)`, the
-            entry that each prediction is nearest to; `clean_latents`,
-            `(num_patches * hidden_dim,)`; `bank_variance`, `()`, the mean squared
-            distance of the bank's latents from their mean.
+            entry that each prediction is nearest to; `clean_targets`,
+            `(num_patches * output_dim,)`; `bank_variance`, `()`, the mean squared
+            distance of the bank's entries from their mean.
         """
         images = ops.stack([inputs["image"], inputs["other_image"]])
-        clean = self.feature_encoder(images, training=False)
+        clean = self._encode(images)
         parameters = self._chunks(inputs["parameters"])
-        bank = self._entries(self._embed(inputs["image"], parameters))
+        bank = self._entries(self._embed(inputs["image"], parameters, self.targets_of))
 
         def measure(parameters):
             identity = self.action_space.identity(self.chunk_size)
@@ -102,7 +103,8 @@ class BankRanking(KeptState, keras.Model):
             distances["ranks"], self.shuffle
         )
         results["nearest"] = ops.argmin(distances["ranks"], axis=1)
-        results["clean_latents"] = ops.reshape(normalize_latents(clean[:1]), (-1,))
+        clean_targets = normalize_latents(self.targets_of(images[:1]))
+        results["clean_targets"] = ops.reshape(clean_targets, (-1,))
         deviations = bank - ops.mean(bank, axis=0, keepdims=True)
         results["bank_variance"] = ops.sum(ops.square(deviations)) / self.size
         return results
@@ -118,15 +120,16 @@ class BankRanking(KeptState, keras.Model):
         """Rows as `(num_chunks, chunk_size, ...)`."""
         return ops.reshape(rows, (-1, self.chunk_size, *rows.shape[1:]))
 
-    def _embed(self, image, parameters):
-        """Latents of the bank of `image`, one chunk after the other."""
+    def _encode(self, images):
+        """The feature encoder's latents."""
+        return self.feature_encoder(images, training=False)
+
+    def _embed(self, image, parameters, embed):
+        """What `embed` makes of the bank of `image`, one chunk after the other."""
         image = ops.broadcast_to(image[None], (self.chunk_size, *image.shape))
-
-        def embed(parameters):
-            views = self.apply_shared(image, parameters)
-            return self.feature_encoder(views, training=False)
-
-        return ops.map(embed, parameters)
+        return ops.map(
+            lambda parameters: embed(self.apply_shared(image, parameters)), parameters
+        )
 
     def _entries(self, latents):
         """What predictions are compared with: normalised, and no filled up rows."""

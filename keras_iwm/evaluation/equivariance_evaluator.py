@@ -13,7 +13,8 @@ class EquivarianceEvaluator(WorldModelEvaluator):
     It can take back what a destructive operation did to the source, apply one action
     after another, and lead an augmented image back to the clean one.
     `equivariance_report` and `plot_undo` are made of it. The encoder must have a last
-    norm, `norm`, as a `ViTEncoder` has.
+    norm, `norm`, as a `ViTEncoder` has, and the model predict its latents: pixels
+    cannot be the start of a second prediction.
 
     Args:
         model: As of `WorldModelEvaluator`, and so are the others.
@@ -34,6 +35,11 @@ class EquivarianceEvaluator(WorldModelEvaluator):
     """
 
     def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
+        if not getattr(model, "predicts_latents", True):
+            raise ValueError(
+                "`model` must predict latents, from which it can predict on. Received: "
+                f"{type(model).__name__}. Measure it with a WorldModelEvaluator."
+            )
         super().__init__(model, images, bank, batch_size, swapped_image)
         self._steps = EquivarianceRanking(
             model, self.bank.size, self.batch_size, self.shuffle

@@ -76,9 +76,9 @@ class EquivarianceRanking(BankRanking):
             copies = ops.broadcast_to(images, (num_operations, *image.shape))
             degraded = self.apply_destructive(copies, self.operation_parameters)
             images = ops.concatenate([images, degraded])
-        contexts = self.feature_encoder(images, training=False)
+        contexts = self._encode(images)
         clean = contexts[:1]
-        bank = self._embed(image, self._chunks(rows))
+        bank = self._embed(image, self._chunks(rows), self._encode)
         entries = self._entries(bank)
         all_entries = ops.concatenate([entries, normalize_latents(clean)])
 

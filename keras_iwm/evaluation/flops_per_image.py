@@ -111,7 +111,8 @@ def predictor_flops(predictor, num_context, num_targets, num_blocks):
         conditioning = product_flops(1, action_dim, width)
         conditioning += 3 * product_flops(num_targets, width, width)
     blocks = blocks_flops(predictor, num_tokens, width)
-    projections = product_flops(num_context + num_targets, predictor.hidden_dim, width)
+    projections = product_flops(num_context, predictor.hidden_dim, width)
+    projections += product_flops(num_targets, width, predictor.output_dim)
     forward = projections + conditioning + blocks
     return num_blocks * forward, num_blocks * blocks
 

@@ -17,7 +17,7 @@ class WorldModelEvaluator:
     """Measure on fixed images how well a world model applies actions.
 
     For each image, the bank's augmented targets are embedded by the feature
-    encoder. The predictor gets the feature encoder's latents of the clean, unmasked
+    encoder (or are normalised pixels, where the model predicts those). The predictor gets the feature encoder's latents of the clean, unmasked
     image and the action that leads to one entry, predicts all positions, and the
     bank is sorted by distance to the prediction. The mean reciprocal rank (MRR) of
     the wanted entries says whether the model can apply the action. Both sides are
@@ -194,7 +194,7 @@ class WorldModelEvaluator:
         for index in tqdm(range(len(self.images)), "World model", disable=not verbose):
             results = self._rank_image(self._ranking, index, parameters[index])
             # Running mean and squared deviations: latents of many images are large.
-            latents = results.pop("clean_latents").astype("float64")
+            latents = results.pop("clean_targets").astype("float64")
             step = latents - mean
             mean = mean + step / (index + 1)
             squares += np.sum(step * (latents - mean))

@@ -58,12 +58,7 @@ class PatchEmbedding(keras.layers.Layer):
 
     def call(self, images, patch_ids=None):
         """Embed all patches, or those at `patch_ids`."""
-        size = self.patch_size
-        height, width, num_channels = images.shape[1:]
-        rows, columns = height // size, width // size
-        patches = ops.reshape(images, (-1, rows, size, columns, size * num_channels))
-        patches = ops.transpose(patches, (0, 1, 3, 2, 4))
-        patches = ops.reshape(patches, (-1, rows * columns, size**2 * num_channels))
+        patches = cut_patches(images, self.patch_size)
         if patch_ids is not None:
             patches = ops.take_along_axis(patches, patch_ids[..., None], axis=1)
         return self.projection(patches)
@@ -76,6 +71,16 @@ class PatchEmbedding(keras.layers.Layer):
             "hidden_dim": self.hidden_dim,
             "initializer_stddev": self.initializer_stddev,
         }
+
+
+def cut_patches(images, patch_size):
+    """Pixels of all patches, of shape (batch_size, num_patches, values)."""
+    size = patch_size
+    height, width, num_channels = images.shape[1:]
+    rows, columns = height // size, width // size
+    patches = ops.reshape(images, (-1, rows, size, columns, size * num_channels))
+    patches = ops.transpose(patches, (0, 1, 3, 2, 4))
+    return ops.reshape(patches, (-1, rows * columns, size**2 * num_channels))
 
 
 def grid_of(images, patch_size, num_channels):

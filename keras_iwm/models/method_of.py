@@ -3,8 +3,9 @@
 from keras_iwm.arguments import as_choice
 from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.models.image_world_model import ImageWorldModel
+from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 
-METHODS = (ImageWorldModel,)
+METHODS = (ImageWorldModel, MaskedAutoencoder)
 
 
 def method_of(preset):

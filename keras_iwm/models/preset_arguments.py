@@ -5,12 +5,35 @@ import inspect
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.views.multi_block_mask import MultiBlockMask
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 OF_ENCODER = {*inspect.signature(ViTEncoder).parameters, "dtype"} - {"kwargs"}
 
 # What makes a world model an I-JEPA (arXiv 2301.08243).
-IJEPA_ARGUMENTS = {"actions": (), "conditioning": "none", "separate_blocks": True}
+IJEPA_ARGUMENTS = {"actions": (), "conditioning": "none"}
+
+
+def with_ijepa_views(encoder, arguments):
+    """Add the crop and the mask of I-JEPA (arXiv 2301.08243) where there are none."""
+    if "crop" not in arguments:
+        crop = RandomResizedCrop(encoder.image_size, flip_probability=0.0)
+        arguments = {**arguments, "crop": crop}
+    if "mask" not in arguments:
+        mask = MultiBlockMask(encoder.grid_size, separate_blocks=True)
+        arguments = {**arguments, "mask": mask}
+    return arguments
+
+
+def with_predictor_sizes(arguments):
+    """Put the sizes of a named size's predictor as `from_encoder` takes them."""
+    predictor = arguments.pop("predictor")
+    return {
+        "predictor_layers": predictor["num_layers"],
+        "predictor_dim": predictor["predictor_dim"],
+        "predictor_heads": predictor["num_heads"],
+        **arguments,
+    }
 
 
 def preset_arguments(preset, arguments):
@@ -50,16 +73,17 @@ def accepted_arguments(method):
         for name, parameter in inspect.signature(call).parameters.items()
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     }
+    of_method -= {"encoder", "predictor", "view_generator"}  # made of the others
     return OF_ENCODER | of_method | set(method.view_arguments)
 
 
 def world_model_arguments(preset, arguments):
-    """Return the arguments of `ImageWorldModel.from_encoder` for a named size.
+    """Return the arguments of `WorldModel.from_encoder` for a named size.
 
     Args and errors are those of `ImageWorldModel.from_preset`.
     """
-    arguments = preset_arguments(preset, arguments)
-    encoder, predictor = arguments["encoder"], arguments.pop("predictor")
+    arguments = with_predictor_sizes(preset_arguments(preset, arguments))
+    encoder = arguments["encoder"]
     jitter = {
         name: arguments.pop(name)
         for name in ("jitter_strength", "jitter_probability")
@@ -74,12 +98,10 @@ def world_model_arguments(preset, arguments):
         }
         if refused:
             raise ValueError(
-                f"Preset {preset!r} is I-JEPA: it has no action, and predicts "
-                f"blocks apart. Received: {refused}. Choose an 'iwm_' preset, or "
-                "make the model with `from_encoder`."
+                f"Preset {preset!r} is I-JEPA: it has no action. Received: {refused}. "
+                "Choose an 'iwm_' preset, or make the model with `from_encoder`."
             )
-        crop = RandomResizedCrop(encoder.image_size, flip_probability=0.0)
-        arguments.setdefault("crop", crop)
+        arguments = with_ijepa_views(encoder, arguments)
     elif "actions" not in arguments:
         arguments["actions"] = ActionSpace.default(
             encoder.image_size, encoder.num_channels, **jitter
@@ -89,9 +111,4 @@ def world_model_arguments(preset, arguments):
             f"{', '.join(jitter)} belong to the default operations. Received: "
             f"{jitter} beside `actions`. Give your own operations their strength."
         )
-    return {
-        "predictor_layers": predictor["num_layers"],
-        "predictor_dim": predictor["predictor_dim"],
-        "predictor_heads": predictor["num_heads"],
-        **arguments,
-    }
+    return arguments

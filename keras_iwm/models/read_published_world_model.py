@@ -10,9 +10,8 @@ from keras_iwm.backbones.converters.from_official import (
 from keras_iwm.backbones.converters.published_licence import print_licence
 from keras_iwm.backbones.read_published import encoder_from_values
 from keras_iwm.models.image_world_model import ImageWorldModel
-from keras_iwm.models.preset_arguments import IJEPA_ARGUMENTS
+from keras_iwm.models.preset_arguments import IJEPA_ARGUMENTS, with_ijepa_views
 from keras_iwm.saving.read_weights import read_weights
-from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 
 def read_published_world_model(
@@ -85,8 +84,8 @@ def read_published_world_model(
         predictor_dim=predictor["predictor_dim"],
         predictor_heads=predictor["num_heads"],
         **{
-            "crop": RandomResizedCrop(encoder.image_size, flip_probability=0.0),
-            **model_arguments,
+            "latent_loss": "smooth_l1",
+            **with_ijepa_views(encoder, model_arguments),
         },
     )
     model.target_encoder.set_weights(target_encoder.get_weights())

@@ -6,21 +6,23 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.arguments import as_boolean, as_count, as_interval, as_size
+from keras_iwm.arguments import as_boolean, as_count, as_interval
+from keras_iwm.views.patch_mask import PatchMask
 
 # Draws behind the default counts: their 10th percentile is steady to one patch.
 _SIMULATED_DRAWS = 2048
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class MultiBlockMask(keras.layers.Layer):
+class MultiBlockMask(PatchMask):
     """Draw rectangles of patches to hide, and split each image's patches by them.
 
     The mask of image world models (arXiv 2403.00504, "views"): the union of
     `num_blocks` rectangles is hidden from the encoder; the predictor is asked for
     it in one pass. With `separate_blocks=True` it is I-JEPA's (arXiv 2301.08243):
     the target ids of every rectangle apart, and a large context block less all
-    rectangles.
+    rectangles. One rectangle of `scale=(0.6, 0.6)` is the `block` mask of that paper's
+    comparison.
 
     A compiled step needs fixed counts, so a fixed number of ids is taken at
     random from the visible and from the hidden patches. The first of
@@ -79,11 +81,7 @@ class MultiBlockMask(keras.layers.Layer):
         num_candidates=4,
         **kwargs,
     ):
-        # Half precision would round the draws: positions would be lost.
-        kwargs["dtype"] = "float32"
-        super().__init__(autocast=False, **kwargs)
-        self.grid_size = as_size("grid_size", grid_size)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        super().__init__(grid_size, **kwargs)
         _check_grid(self.grid_size, warn=num_context is None or num_targets is None)
         self.num_blocks = as_count("num_blocks", num_blocks)
         self.num_candidates = as_count("num_candidates", num_candidates)
@@ -109,6 +107,11 @@ class MultiBlockMask(keras.layers.Layer):
         return 4 * self.num_candidates * self._num_rectangles + self.num_patches
 
     @property
+    def num_passes(self):
+        """Times that a predictor runs for one image."""
+        return self.num_blocks if self.separate_blocks else 1
+
+    @property
     def _num_rectangles(self):
         """Rectangles in one candidate."""
         return self.num_blocks + self.separate_blocks
@@ -125,13 +128,8 @@ class MultiBlockMask(keras.layers.Layer):
         """
         return self._rectangles(uniforms, ops)
 
-    def call(self, uniforms):
-        """Split each image's patches; see the class."""
-        if len(uniforms.shape) != 2 or uniforms.shape[1] != self.num_draws:
-            raise ValueError(
-                "`uniforms` must have the shape (batch, num_draws) = "
-                f"(batch, {self.num_draws}). Received: {tuple(uniforms.shape)}."
-            )
+    def split(self, uniforms):
+        """Return ids of the visible and of the hidden patches, or of each block's."""
         blocks = ops.reshape(
             self.draw_blocks(uniforms),
             (-1, self.num_candidates, self._num_rectangles, self.num_patches),
@@ -153,7 +151,7 @@ class MultiBlockMask(keras.layers.Layer):
             # Visible first, then outside every block, then hidden, never a target.
             level = 1.0 - visible + hidden + chosen * 3.0
             context_ids = ops.argsort(level + keys, axis=-1)[:, : self.num_context]
-        return ops.cast(context_ids, "int32"), ops.cast(target_ids, "int32")
+        return context_ids, target_ids
 
     def _choose(self, blocks):
         """Blocks, hidden and visible patches of the candidate that lacks least."""
@@ -237,7 +235,7 @@ class MultiBlockMask(keras.layers.Layer):
         blocks = blocks.reshape(-1, self._num_rectangles, self.num_patches)
         hidden = blocks[:, : self.num_blocks].any(axis=1)
         visible = ~hidden & blocks[:, -1] if self.separate_blocks else ~hidden
-        groups = self.num_blocks if self.separate_blocks else 1
+        groups = self.num_passes
         regions = blocks[:, : self.num_blocks] if self.separate_blocks else hidden
 
         def usual(regions, largest):
@@ -264,11 +262,8 @@ class MultiBlockMask(keras.layers.Layer):
 
     def get_config(self):
         """The constructor's arguments, with the counts in use."""
-        config = super().get_config()
-        del config["dtype"]
         return {
-            **config,
-            "grid_size": self.grid_size,
+            **super().get_config(),
             "num_blocks": self.num_blocks,
             "scale": self.scale,
             "aspect_ratio": self.aspect_ratio,

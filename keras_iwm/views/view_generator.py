@@ -34,8 +34,8 @@ class ViewGenerator(keras.layers.Layer):
 
     Args:
         image_size: Size of the views: an integer, or (height, width).
-        mask: A `MultiBlockMask` of the patch grid, or `None` for methods that hide
-            nothing.
+        mask: A mask of the patch grid, such as `MultiBlockMask`, or `None` for methods
+            that hide nothing.
         actions: The operations that views differ by: an `ActionSpace`, or a list of
             `Transform`s that both views get. By default `ActionSpace.default`, which
             has those of the paper for RGB images.
@@ -89,8 +89,8 @@ class ViewGenerator(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.image_size = as_size("image_size", image_size)
         if mask is not None:
-            needed = ("grid_size", "num_draws")
-            as_object("mask", mask, needed, "a MultiBlockMask, or None")
+            needed = ("grid_size", "num_draws", "num_context", "num_targets")
+            as_object("mask", mask, needed, "a mask such as MultiBlockMask, or None")
         self.mask = mask
         self.num_channels = as_count("num_channels", num_channels)
         self.value_range = as_value_range(value_range)

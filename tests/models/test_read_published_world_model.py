@@ -12,6 +12,7 @@ from reference import published_vit
 from keras_iwm.backbones import ViTEncoder
 from keras_iwm.models import ImageWorldModel, read_published_world_model
 from keras_iwm.optimizers import AdamW
+from keras_iwm.views import MultiBlockMask
 
 
 def save(parts, path):
@@ -117,7 +118,8 @@ def test_pretraining_goes_on_below_the_loss_of_a_random_start(tmp_path):
         encoder = ViTEncoder(16, 4, 32, 2, 4, positions="columns_first", name="encoder")
         return ImageWorldModel.from_encoder(
             encoder,
-            **{"actions": (), "conditioning": "none", "separate_blocks": True},
+            **{"actions": (), "conditioning": "none", "latent_loss": "smooth_l1"},
+            mask=MultiBlockMask(4, separate_blocks=True),
             **{"predictor_heads": 4, **arguments},
         )
 
