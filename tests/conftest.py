@@ -39,6 +39,7 @@ import pytest
 # arguments refused, before a backend sees them.
 ONE_BACKEND = "torch"
 ON_ONE_BACKEND = (
+    "commands/test_compare.py",
     "datasets/test_bad_files.py",
     "datasets/test_check_folder.py",
     "datasets/test_damaged_files.py",

@@ -76,7 +76,7 @@ def plot_method_comparison(results, control="untrained"):
             marker = _MARKERS[(learned + turn) % len(_MARKERS)]
             style = {"marker": marker, "color": PALETTE[color], "linewidth": 0}
             learned += 1
-        label = wrapped(name, 26)
+        label = wrapped(name.replace(":", ": ").replace(",", ", "), 26)
         axis.scatter(equivariance, abstraction, s=46, label=label, zorder=3, **style)
     axis.set_xlabel("equivariance: R² of the action", fontsize=TITLE_SIZE)
     axis.set_ylabel("abstraction: linear / finetuned accuracy", fontsize=TITLE_SIZE)
