@@ -150,7 +150,7 @@ LEGAL = {
     "{'a': None}": {"facts", "summary"},
     "'a'": {
         *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
-        "history_csv",
+        *("history_csv", "control"),
     },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},

@@ -104,14 +104,15 @@ def measure(folder, settings, seed, is_control=False):
 
 def accuracies(folder, protocols, settings, seed):
     """Return the accuracy by each protocol; `finetune-predictor` keeps them itself."""
-    output = folder / "accuracies"
     words = [folder / "model.keras", "--train", settings["data"]]
     words += ["--test", settings["eval_data"], "--limit", settings["probe_images"]]
     words += ["--test-limit", settings["eval_limit"], "--seed", seed]
-    words += ["--epochs", settings["probe_epochs"], "--output", output]
+    words += ["--epochs", settings["probe_epochs"], "--output", folder / "accuracies"]
     ordered = [name for name in ACCURACIES if name in protocols]
-    finetune_predictor.main([str(word) for word in (*words, "--protocols", *ordered)])
-    found = json.loads((output / "summary.json").read_text())["results"]
+    words = [str(word) for word in (*words, "--protocols", *ordered)]
+    found, _ = finetune_predictor.run_protocols(
+        finetune_predictor.parse_arguments(words)
+    )
     return {ACCURACIES[name]: found[name]["accuracy"] for name in ordered}
 
 

@@ -244,8 +244,15 @@ def print_table(results):
 
 
 def main(options=None):
-    """Run what is asked for and not there yet."""
+    """Run what is asked for and not there yet, draw and print."""
     arguments = parse_arguments(options)
+    results, test = run_protocols(arguments)
+    draw(results, arguments, test)
+    print_table(results)
+
+
+def run_protocols(arguments):
+    """Run what is asked for and not there yet; return all results and the test set."""
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in vars(arguments).items() if k != "protocols"}
@@ -283,5 +290,4 @@ def main(options=None):
         results[name] = run(name, model, arguments, train, test)
         results[name]["seconds"] = time.perf_counter() - start
         write_json(summary, {"options": settings, "results": results})
-    draw(results, arguments, test)
-    print_table(results)
+    return results, test

@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
 
 
 OPTIONS = ["--data", "train.npz", "--eval-data", "test.npz"]
-IWM, MAE = "iwm:predictor_layers=1,learning_rate=0.001", "mae"
+IWM, MAE = "iwm:predictor_layers=1,learning_rate=0.001", "mae:predictor_layers=1"
 TINY = [*OPTIONS, "--methods", IWM, MAE, "--batch-size", "8", "--seeds", "1"]
 TINY += ["--probe-images", "64", "--probe-epochs", "1", "--retrieval-images", "2"]
 TINY += ["--action-pairs", "16", "--epochs-of", f"{IWM}:2"]
@@ -46,22 +46,23 @@ def test_a_stopped_comparison_goes_on(place, monkeypatch, capsys):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    # Ctrl-C while the first method is measured: its training and its probes are there.
+    # One method is trained, the other is stopped in the midst of it.
+    output = pathlib.Path("runs/compare")
+    first = output / "iwm_predictor_layers=1,learning_rate=0.001_seed_0"
+    second = output / "mae_predictor_layers=1_seed_0"
+    arguments = compare.parse_arguments(TINY)
+    methods = compare.plan(arguments)
+    pretrain.main(compare.training_words(methods[0], arguments, 0, first))
+    words = compare.training_words(methods[1], arguments, 0, second)
+    pretrain.main([*words, "--stop-after", "1"])
+    assert not (second / "model.keras").exists()
+    # Ctrl-C when the first one's probes are behind.
     with monkeypatch.context() as patch:
         patch.setattr(compare_runs, "knowledge", stop)
         with pytest.raises(KeyboardInterrupt):
             run(*TINY)
-    output = pathlib.Path("runs/compare")
-    first = output / "iwm_predictor_layers=1,learning_rate=0.001_seed_0"
     done = [first / "model.keras", first / "accuracies" / "summary.json"]
     times = [path.stat().st_mtime_ns for path in done]
-    # And the second one is stopped in the midst of its training.
-    arguments = compare.parse_arguments(TINY)
-    methods = compare.plan(arguments)
-    second = output / "mae_seed_0"
-    words = compare.training_words(methods[1], arguments, 0, second)
-    pretrain.main([*words, "--stop-after", "1"])
-    assert not (second / "model.keras").exists()
 
     run(*TINY)
     assert [path.stat().st_mtime_ns for path in done] == times
