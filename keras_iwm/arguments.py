@@ -167,17 +167,22 @@ def as_names(name, value):
 
 def as_grid(name, value):
     """`value`, the number of patches along each axis, as a tuple of integers."""
+    return as_counts(name, value, "one for each axis, such as (14, 14)")
+
+
+def as_counts(name, value, expected):
+    """`value`, a list of positive integers as is `expected`, as a tuple."""
     try:
-        grid = () if isinstance(value, (str, bytes, dict, set)) else tuple(value)
-        grid = tuple(as_count(name, side) for side in grid)
+        counts = () if isinstance(value, (str, bytes, dict, set)) else tuple(value)
+        counts = tuple(as_count(name, count) for count in counts)
     except (TypeError, ValueError):
-        grid = ()
-    if not grid:
+        counts = ()
+    if not counts:
         raise ValueError(
-            f"`{name}` must be positive integers, one for each axis, such as (14, 14)."
-            f" Received: {name}={shown(value)}."
+            f"`{name}` must be positive integers, {expected}. Received: "
+            f"{name}={shown(value)}."
         )
-    return grid
+    return counts
 
 
 def as_channel_values(name, values, num_channels):

@@ -207,15 +207,8 @@ class ActionSpace:
         Raises:
             ValueError: If an operation needs another number of channels.
         """
-        for transform in (*self.shared.transforms, *self.destructive.transforms):
-            if transform.num_channels not in (None, num_channels):
-                raise ValueError(
-                    f"{type(transform).__name__} needs images of "
-                    f"{transform.num_channels} channels. Received: num_channels="
-                    f"{num_channels}. Brightness, Contrast, GaussianBlur, Solarization,"
-                    " Flip, Rotation and RelativeCrop take any number, ChannelGain, "
-                    "ChannelOffset and ChannelDropout the one that they are made for."
-                )
+        self.shared.check_channels(num_channels)
+        self.destructive.check_channels(num_channels)
 
     def get_config(self):
         """The constructor's arguments."""

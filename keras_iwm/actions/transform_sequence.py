@@ -34,6 +34,25 @@ class TransformSequence(Transform):
                 "subclass it under other names."
             )
 
+    def check_channels(self, num_channels):
+        """Refuse operations that images of so many channels cannot have.
+
+        Args:
+            num_channels: Integer.
+
+        Raises:
+            ValueError: If an operation needs another number of channels.
+        """
+        for transform in self.transforms:
+            if transform.num_channels not in (None, num_channels):
+                raise ValueError(
+                    f"{type(transform).__name__} needs images of "
+                    f"{transform.num_channels} channels. Received: num_channels="
+                    f"{num_channels}. Brightness, Contrast, GaussianBlur, Solarization,"
+                    " Flip, Rotation and RelativeCrop take any number, ChannelGain, "
+                    "ChannelOffset and ChannelDropout the one that they are made for."
+                )
+
     @property
     def identity(self):
         """The identities of all."""

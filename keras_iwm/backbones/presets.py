@@ -26,6 +26,21 @@ def _size(image_size, patch_size, encoder, predictor):
     }
 
 
+def _contrastive_size(image_size, patch_size, encoder, projector_dims, **arguments):
+    """Write down the size of a `ContrastiveModel`.
+
+    Its predictor is as wide as the projector's last two layers.
+    """
+    return {
+        "image_size": image_size,
+        "patch_size": patch_size,
+        "encoder": dict(zip(ENCODER[:3], encoder, strict=True)),
+        "projector_dims": projector_dims,
+        "predictor_dims": projector_dims[-2:],
+        **arguments,
+    }
+
+
 _TINY_32 = _size(32, 8, (3, 96, 3), (4, 96, 3))
 _TINY_64 = _size(64, 8, (6, 192, 3), (6, 128, 4))
 _TINY_96 = _size(96, 16, (12, 192, 3), (6, 96, 3))
@@ -54,8 +69,21 @@ PRESETS = {
     "mae_tiny_96": _size(96, 16, (12, 192, 3), (4, 128, 4)),
     # Section 4 of arXiv 2111.06377: the same decoder for encoders of all sizes.
     "mae_base_224": _size(224, 16, (12, 768, 12), (8, 512, 16)),
+    # Widths at 224 pixels are those of arXiv 2104.02057 and 2006.07733.
+    **{
+        f"{method}_{name}": _contrastive_size(*size, dims[skipped:], **arguments)
+        for name, size, dims in (
+            ("tiny_32", (32, 8, (3, 96, 3)), (512, 512, 128)),
+            ("tiny_96", (96, 16, (12, 192, 3)), (1024, 1024, 256)),
+            ("base_224", (224, 16, (12, 768, 12)), (4096, 4096, 256)),
+        )
+        for method, skipped, arguments in (
+            ("moco", 0, {}),
+            ("byol", 1, {"negatives": False, "ema_momentum": 0.996}),
+        )
+    },
 }
-"""Named sizes, as `from_preset` takes them: arguments of encoder and predictor."""
+"""Named sizes, as `from_preset` takes them: arguments of encoder and other parts."""
 
 
 def is_size(preset):

@@ -32,6 +32,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
+    from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
     from keras_iwm.backend.torch_step import sound_step as sound_step
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
@@ -49,9 +50,12 @@ if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )
+    from keras_iwm.backend.tensorflow_replicas import gather_batch as gather_batch
     from keras_iwm.backend.tensorflow_step import sound_step as sound_step
 else:
     from keras_iwm.backend.operations import traces_any_size as traces_any_size
 
 if keras.backend.backend() == "jax":
+    from keras_iwm.backend.operations import gather_batch as gather_batch
+
     make_replicas = Replicas

@@ -58,6 +58,22 @@ fused_update = None
 traces_any_size = False
 
 
+def gather_batch(rows):
+    """Return the rows of all copies of a model, one copy's behind the other's.
+
+    Copies may have different numbers of rows. All of them must ask. A gradient of the
+    gathered rows goes back to where each came from, summed over the copies.
+
+    Args:
+        rows: Tensor of shape `(batch_size, ...)`.
+
+    Returns:
+        Tensor of shape `(batch_size of all copies, ...)`. Where one program drives all
+        devices, a batch is whole already.
+    """
+    return rows
+
+
 def move_towards(variables, targets, rate):
     """Move variables a share of the way to targets.
 

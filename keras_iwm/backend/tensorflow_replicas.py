@@ -44,3 +44,12 @@ class TensorFlowReplicas(Replicas):
         return tf.gather(
             tf.constant(offsets, "int64"), context.replica_id_in_sync_group
         )
+
+
+def gather_batch(rows):
+    """See `operations.gather_batch`."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    gathered = context.all_gather(rows, axis=0)
+    return tf.ensure_shape(gathered, (None, *rows.shape[1:]))

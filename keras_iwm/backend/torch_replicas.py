@@ -5,6 +5,7 @@ import contextlib
 import torch
 import torch.distributed
 from keras import ops
+from torch.nn.functional import pad
 
 from keras_iwm.backend.own_draws import own_draws
 from keras_iwm.backend.replicas import Replicas
@@ -107,3 +108,19 @@ def average_gradients(parameters):
         pieces = flat.split([gradient.numel() for gradient in bucket])
         for gradient, piece in zip(bucket, pieces, strict=True):
             gradient.copy_(piece.view_as(gradient))
+
+
+def gather_batch(rows):
+    """See `operations.gather_batch`."""
+    if count_processes() == 1:
+        return rows
+    # Not imported where Torch comes without processes.
+    from torch.distributed.nn.functional import all_reduce
+
+    rank = torch.distributed.get_rank()
+    counts = torch.zeros(count_processes(), dtype=torch.int64, device=rows.device)
+    counts[rank] = len(rows)
+    torch.distributed.all_reduce(counts)
+    before, after = int(counts[:rank].sum()), int(counts[rank + 1 :].sum())
+    # Each copy's rows stand where the others have zeros.
+    return all_reduce(pad(rows, (0, 0) * (rows.ndim - 1) + (before, after)))

@@ -1,5 +1,6 @@
 """What is fitted: one file a method."""
 
+from keras_iwm.models.contrastive_model import ContrastiveModel as ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
 from keras_iwm.models.method_of import method_of as method_of

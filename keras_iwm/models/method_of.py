@@ -2,10 +2,11 @@
 
 from keras_iwm.arguments import as_choice
 from keras_iwm.backbones.presets import PRESETS
+from keras_iwm.models.contrastive_model import ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 
-METHODS = (ImageWorldModel, MaskedAutoencoder)
+METHODS = (ImageWorldModel, MaskedAutoencoder, ContrastiveModel)
 
 
 def method_of(preset):

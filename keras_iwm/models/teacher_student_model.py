@@ -13,6 +13,7 @@ class TeacherStudentModel(PretrainingModel):
     The encoder (the student) learns. The target encoder (the teacher) has no gradient:
     after every update of the optimizer it moves a little towards the student. It is
     what a user takes away. After a step that was skipped it stays where it is.
+    Where the teacher has more parts than an encoder, a subclass calls `add_target`.
 
     The average is kept in float32 whatever the precision: steps of a thousandth are
     lost in half precision. A student with low-rank updates (`enable_lora`) is followed
@@ -26,6 +27,9 @@ class TeacherStudentModel(PretrainingModel):
         num_classes: Optional integer, see `PretrainingModel`.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`.
     """
+
+    # Names of the student's parts that the teacher follows.
+    target_names = ()
 
     def __init__(
         self, encoder, view_generator, ema_momentum=0.996, num_classes=None, **kwargs
@@ -44,10 +48,21 @@ class TeacherStudentModel(PretrainingModel):
                 f"Received: ema_momentum={ema_momentum!r}."
             )
         self.ema_momentum = ema_momentum
-        self.target_encoder = make_target_encoder(encoder)
+        self.add_target("encoder")
+
+    def add_target(self, name):
+        """Give the teacher a part that follows a part of the student.
+
+        Args:
+            name: String, the attribute that holds the student's part, a built layer
+                that its config rebuilds. The teacher's is `target_` and this name.
+        """
+        target = make_target(getattr(self, name))
+        setattr(self, f"target_{name}", target)
+        self.target_names = (*self.target_names, name)
         self.reset_target_encoder()
         # Not through the setter, which would also unfreeze an encoder that came frozen.
-        self.target_encoder.trainable = False
+        target.trainable = False
 
     @property
     def feature_encoder(self):
@@ -56,17 +71,17 @@ class TeacherStudentModel(PretrainingModel):
 
     @property
     def trainable(self):
-        """Whether the model learns. The target encoder never does."""
+        """Whether the model learns. The teacher never does."""
         return super().trainable
 
     @trainable.setter
     def trainable(self, value):
         keras.Model.trainable.fset(self, value)
-        if hasattr(self, "target_encoder"):
-            self.target_encoder.trainable = False
+        for target, _ in self._targets():
+            target.trainable = False
 
     def reset_target_encoder(self):
-        """Copy the encoder's weights into the target encoder.
+        """Copy the student's weights into the teacher, of all of its parts.
 
         To be called after weights have been loaded into `encoder` alone.
         """
@@ -119,11 +134,11 @@ class TeacherStudentModel(PretrainingModel):
         To find the pairs takes longer than to move them, so a step is not the place.
         """
         pairs = []
-        layers = zip(
-            self.target_encoder._flatten_layers(),
-            self.encoder._flatten_layers(),
-            strict=True,
-        )
+        layers = [
+            pair
+            for parts in self._targets()
+            for pair in zip(*(part._flatten_layers() for part in parts), strict=True)
+        ]
         for target, layer in layers:
             own = own_weights(layer)
             for name, variable in own_weights(target).items():
@@ -135,6 +150,11 @@ class TeacherStudentModel(PretrainingModel):
         # A function, which Keras does not take for a part of the model.
         self._followed_values = lambda: [(target, read()) for target, read in pairs]
 
+    def _targets(self):
+        """The parts of the teacher, each with the student's that it follows."""
+        names = self.target_names
+        return [(getattr(self, f"target_{n}"), getattr(self, n)) for n in names]
+
 
 def own_weights(layer):
     """A layer's own weights, without those of layers inside, by name."""
@@ -142,11 +162,11 @@ def own_weights(layer):
     return {w.name: w for w in layer.weights if id(w) not in inside}
 
 
-def make_target_encoder(encoder):
-    """Make an encoder like another one whose average is kept in float32."""
-    config = {**encoder.get_config(), "name": f"target_{encoder.name}"}
+def make_target(part):
+    """Make a layer like another one whose average is kept in float32."""
+    config = {**part.get_config(), "name": f"target_{part.name}"}
     config.pop("part_changes", None)
-    half = encoder.dtype_policy.variable_dtype
+    half = part.dtype_policy.variable_dtype
     if half in ("bfloat16", "float16"):
         config["dtype"] = f"mixed_{half}"
-    return type(encoder).from_config(config)
+    return type(part).from_config(config)

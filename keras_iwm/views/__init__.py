@@ -4,4 +4,5 @@ from keras_iwm.views.multi_block_mask import MultiBlockMask as MultiBlockMask
 from keras_iwm.views.quadrant_mask import QuadrantMask as QuadrantMask
 from keras_iwm.views.random_mask import RandomMask as RandomMask
 from keras_iwm.views.random_resized_crop import RandomResizedCrop as RandomResizedCrop
+from keras_iwm.views.two_view_generator import TwoViewGenerator as TwoViewGenerator
 from keras_iwm.views.view_generator import ViewGenerator as ViewGenerator

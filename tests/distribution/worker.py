@@ -24,7 +24,7 @@ import keras_iwm
 from keras_iwm import downstream
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.backend import seed_states
-from keras_iwm.models import ImageWorldModel
+from keras_iwm.models import ContrastiveModel, ImageWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
@@ -236,6 +236,36 @@ def tune(count, results):
     )
 
 
+def contrast(count, results):
+    """Three steps that compare all images of a batch, wherever they are."""
+    rng = np.random.default_rng(4)
+    shape = (3 * BATCH, 16, 16, 3)
+    views = {
+        name: rng.uniform(0, 255, shape).astype("float32")
+        for name in ("first", "second")
+    }
+    with on_devices(count):
+        model = ContrastiveModel.from_encoder(
+            ViTEncoder(16, 4, 16, 1, 2, name="encoder"),
+            projector_dims=(24, 24, 8),
+            predictor_dims=(24, 8),
+            ema_momentum=0.9,
+        )
+        model.compile(keras.optimizers.SGD(0.1))
+    if processes()[0]:
+        model.set_weights([weight + 1 for weight in model.get_weights()])
+    results[f"contrastive_loss_{count}"] = [
+        run(model.fit, part(views, start, start + BATCH))
+        for start in range(0, 3 * BATCH, BATCH)
+    ]
+    results[f"contrastive_weights_{count}"] = np.concatenate(
+        [np.ravel(weight) for weight in model.get_weights()]
+    )
+    results[f"contrastive_evaluation_{count}"] = run(
+        model.evaluate, part(views, 0, BATCH)
+    )
+
+
 def draws(count, data, **arguments):
     """What each of so many devices draws in a train step: (count, rows, slots)."""
     rows = BATCH if BACKEND == "jax" else BATCH // count
@@ -344,10 +374,12 @@ def main():
         if first:
             seeded(train, 1, results)
             seeded(tune, 1, results)
+            seeded(contrast, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
         seeded(train, last, results)
         seeded(tune, last, results)
+        seeded(contrast, last, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, last, results)
@@ -363,6 +395,7 @@ def main():
             seeded(train, count, results)
         for count in (1, 2):
             seeded(tune, count, results)
+            seeded(contrast, count, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, 2, results)
