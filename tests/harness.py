@@ -71,6 +71,13 @@ EXAMPLES = [
         value_range=(-1, 1),
         seed=4,
     ),
+    views.TwoViewGenerator(
+        *((16, 24), [[actions.Hue(0.2)], [actions.Grayscale(0.5)]]),
+        crop=views.RandomResizedCrop((16, 24)),
+        value_range=(-1, 1),
+        seed=4,
+    ),
+    views.TwoViewGenerator((16, 24), crop=None, num_channels=2),
     backbones.ViTEncoder(
         (16, 24), 4, 16, 1, 2, 20, 0.1, (0, 1), num_channels=2, mean=0.4, remat=True
     ),
@@ -98,6 +105,15 @@ EXAMPLES = [
     ),
     models.MaskedAutoencoder.from_preset(
         "mae_tiny_32", load_weights=False, seed=3, num_classes=4
+    ),
+    models.ContrastiveModel.from_preset(
+        *("byol_tiny_32", False),
+        projector_dims=(24, 16, 8),
+        predictor_dims=(24, 8),
+        temperature=0.1,
+        seed=3,
+        num_classes=4,
+        ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
     BACKBONE,
     downstream.LatentPredictor(BACKBONE.encoder, BACKBONE.predictor),
@@ -146,9 +162,19 @@ def make_world_model(conditioning="feature", **arguments):
     )
 
 
+<<<<<<< HEAD
 def make_masked_autoencoder(**arguments):
     encoder = make_encoder(**arguments)
     return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
+=======
+def make_contrastive_model(**arguments):
+    return models.ContrastiveModel.from_encoder(
+        make_encoder(**arguments),
+        projector_dims=(24, 24, 8),
+        predictor_dims=(24, 8),
+        ema_momentum=0.9,
+        seed=0,
+    )
 
 
 def make_backbone(protocol="end_to_end", **arguments):
@@ -179,7 +205,10 @@ MODELS = {
     "feature": make_world_model,
     "sequence": functools.partial(make_world_model, "sequence"),
     "none": functools.partial(make_world_model, "none"),
+<<<<<<< HEAD
     "masked_autoencoder": make_masked_autoencoder,
+=======
+    "contrastive": make_contrastive_model,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -228,6 +257,9 @@ def inputs_of(name, num_channels=3):
             "target_ids": target_ids,
         }
         return (view,)
+    if name == "contrastive":
+        view = {"first": pictures, "second": pictures[::-1]}
+        return ({key: images.astype("float32") for key, images in view.items()},)
     if name == "multi_task":
         return ({"one": pictures, "two": pictures},)
     return (pictures,)

@@ -120,6 +120,7 @@ RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
+    "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
@@ -469,6 +470,11 @@ def _calls_of_functions():
             "wanted": np.zeros(8, "int32"),
         },
         metrics.uniformity: {"features": FEATURES, "t": 2.0},
+        models.ContrastiveModel.from_encoder: {
+            **{"encoder": encoder, "transforms": ((), ()), "crop": None, "seed": 3},
+            # Handed to the constructor.
+            **{"projector_dims": (8, 4), "predictor_dims": (8, 4)},
+        },
         models.ImageWorldModel.from_encoder: {
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
@@ -530,6 +536,10 @@ def _calls_of_functions():
             **{"views": MODEL.view_generator(images()), "grid_size": (4, 4)},
             **{"value_range": (0, 255), "num_images": 2, **RGB},
             "action_slots": MODEL.action_space.slots,
+        },
+        visualization.plot_view_pairs: {
+            **{"views": views.TwoViewGenerator(16)(images()), "value_range": (0, 255)},
+            **{"num_images": 2, **RGB},
         },
     }
 

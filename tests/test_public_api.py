@@ -75,8 +75,9 @@ def test_public_things_have_docstrings_with_examples():
                 assert "```python" in value.__doc__, f"{name} has no example"
 
 
-def test_weights_of_the_whole_model_survive_saving(tmp_path):
-    model = next(e for e in EXAMPLES if isinstance(e, models.ImageWorldModel))
+@pytest.mark.parametrize("kind", [models.ImageWorldModel, models.ContrastiveModel])
+def test_weights_of_the_whole_model_survive_saving(kind, tmp_path):
+    model = next(e for e in EXAMPLES if isinstance(e, kind))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     for one, two in zip(model.get_weights(), loaded.get_weights(), strict=True):

@@ -36,7 +36,8 @@ BACKEND = keras.backend.backend()
 TRAINED = [name for name in MODELS if name != "predictor"]  # alone it has no loss
 # Where every model is compiled, those that are made of the same parts as another one
 # are left to Torch.
-ALIKE = {"sequence", "none", "masked_autoencoder", "backbone", "multi_task"}
+ALIKE = {"sequence", "none", "masked_autoencoder", "contrastive", "backbone"}
+ALIKE |= {"multi_task"}
 ALIKE = set() if BACKEND == "torch" else ALIKE
 on_every_model = pytest.mark.parametrize("name", [n for n in MODELS if n not in ALIKE])
 no_half_products = pytest.mark.skipif(

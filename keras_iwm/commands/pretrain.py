@@ -46,6 +46,7 @@ from keras_iwm.commands.pretraining_data import load_data
 from keras_iwm.commands.pretraining_options import model_settings, parse_arguments
 from keras_iwm.commands.program import is_whole, progress, save_picture, write_json
 from keras_iwm.evaluation.bank_ranking import predicts_actions
+from keras_iwm.views.two_view_generator import TWO_VIEW_KEYS
 from keras_iwm.views.view_generator import VIEW_KEYS
 
 
@@ -99,19 +100,16 @@ def draw_views(model, images, output):
     """Draw what the model gets to see, before it learns from it for hours."""
     # A copy, for the model's own draws are those of the run.
     generator = model.view_generator
-    if not set(VIEW_KEYS) <= set(generator.keys):
-        return
     generator = type(generator).from_config(generator.get_config())
     views = generator(images[:6].astype("float32"))
-    save_picture(
-        output / "views.png",
-        lambda: visualization.plot_views(
-            views,
-            model.encoder.grid_size,
-            model.value_range,
-            action_slots=model.action_space.slots,
-        ),
-    )
+    picture = output / "views.png"
+    if set(VIEW_KEYS) <= set(views):
+        plot = visualization.plot_views
+        facts = model.encoder.grid_size, model.value_range, 6, model.action_space.slots
+        save_picture(picture, plot, views, *facts)
+    elif set(TWO_VIEW_KEYS) <= set(views):
+        plot = visualization.plot_view_pairs
+        save_picture(picture, plot, views, model.value_range)
 
 
 def main(options=None):

@@ -24,10 +24,11 @@ class BatchNorm(keras.layers.Layer):
             between, such as views, are normalised apart.
 
     Returns:
-        Tensor of the same shape in the compute dtype. Computed in float32.
+        Float32 tensor of the same shape.
     """
 
     def __init__(self, affine=True, epsilon=1e-5, **kwargs):
+        kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.affine = affine
         self.epsilon = epsilon
@@ -44,15 +45,9 @@ class BatchNorm(keras.layers.Layer):
 
     def call(self, inputs):
         """Normalise over the first axis."""
-        inputs = ops.cast(inputs, "float32")
         mean, variance = batch_moments(inputs)
-        scale = ops.rsqrt(variance + self.epsilon)
-        if not self.affine:
-            outputs = (inputs - mean) * scale
-        else:
-            scale = scale * ops.cast(self.gamma, "float32")
-            outputs = (inputs - mean) * scale + ops.cast(self.beta, "float32")
-        return ops.cast(outputs, self.compute_dtype)
+        outputs = (inputs - mean) * ops.rsqrt(variance + self.epsilon)
+        return outputs * self.gamma + self.beta if self.affine else outputs
 
     def compute_output_shape(self, inputs_shape):
         """Return the shape of the inputs."""

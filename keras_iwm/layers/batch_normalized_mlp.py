@@ -12,7 +12,9 @@ class BatchNormalizedMLP(keras.layers.Layer):
     """Dense layers without bias, each behind it normalised over the batch.
 
     MoCo v3's projector and predictor (arXiv 2104.02057): ReLU follows each norm but
-    the last, which has no weights either.
+    the last, which has no weights either. Float32 whatever the precision policy: what
+    images have in common is subtracted, and half precision would leave little of the
+    rest. Beside an encoder's, its products are few.
 
     Args:
         input_dim: Integer, features that come in.
@@ -24,21 +26,21 @@ class BatchNormalizedMLP(keras.layers.Layer):
             between, such as views, are normalised apart.
 
     Returns:
-        Tensor of shape `(batch_size, ..., dims[-1])`.
+        Float32 tensor of shape `(batch_size, ..., dims[-1])`.
     """
 
     def __init__(self, input_dim, dims, **kwargs):
         # Sublayers are built here and frozen last, as an encoder's are.
         trainable = kwargs.pop("trainable", True)
+        kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
         self.input_dim, self.dims = input_dim, dims
-        policy = self.dtype_policy
         self.dense_layers = [
-            TokenDense(units, use_bias=False, dtype=policy, name=f"dense_{index}")
+            TokenDense(units, use_bias=False, dtype="float32", name=f"dense_{index}")
             for index, units in enumerate(dims)
         ]
         self.norms = [
-            BatchNorm(affine=index < len(dims) - 1, dtype=policy, name=f"norm_{index}")
+            BatchNorm(affine=index < len(dims) - 1, name=f"norm_{index}")
             for index in range(len(dims))
         ]
         self.build((None, input_dim))

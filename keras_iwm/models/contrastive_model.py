@@ -24,7 +24,7 @@ class ContrastiveModel(TeacherStudentModel):
 
     The batch is that of all devices together: negatives and the statistics of batch
     norms are exchanged. In processes of Torch all of them must therefore call the
-    model, also for `predict`; `feature_encoder` asks nobody. Large batches are better.
+    model, for `predict` too; `feature_encoder` asks nobody. Large batches are better.
 
     Departures from the papers. The encoder has no class token: the mean over patches of
     its last norm goes into the projector, the same features that evaluation takes.
@@ -117,15 +117,13 @@ class ContrastiveModel(TeacherStudentModel):
         self.contrastive_loss = ContrastiveLoss(
             self.temperature, self.negatives, name="contrastive_loss"
         )
-        policy = encoder.dtype_policy
         self.projector = BatchNormalizedMLP(
-            encoder.hidden_dim, self.projector_dims, dtype=policy, name="projector"
+            encoder.hidden_dim, self.projector_dims, name="projector"
         )
         # What others know as `predictor` predicts the latents of patches.
         self.projection_predictor = BatchNormalizedMLP(
             self.projector_dims[-1],
             self.predictor_dims,
-            dtype=policy,
             name="projection_predictor",
         )
         self.add_target("projector")
@@ -193,16 +191,15 @@ class ContrastiveModel(TeacherStudentModel):
         images = ops.stack([views[key] for key in TWO_VIEW_KEYS], axis=1)
         images = ops.reshape(images, (-1, *images.shape[2:]))
         latents = two_views(self.encoder(images, training=training))
-        projections = self.projector(ops.mean(latents, axis=2))
-        prediction = self.projection_predictor(projections)
+        projection = self.projector(ops.mean(latents, axis=2))
         latents = ops.stop_gradient(
             two_views(self.target_encoder(images, training=False))
         )
         target = self.target_projector(ops.mean(latents, axis=2))
         return {
-            "prediction": ops.cast(prediction, "float32"),
+            "prediction": self.projection_predictor(projection),
             # Each view predicts the other.
-            "target": ops.cast(ops.flip(target, axis=1), "float32"),
+            "target": ops.flip(target, axis=1),
             **self.probe_outputs(latents[:, 1]),
         }
 
@@ -231,5 +228,13 @@ class ContrastiveModel(TeacherStudentModel):
 
 
 def two_views(latents):
-    """Take the views of each image apart: `(batch_size, 2, num_patches, dim)`."""
+    """Take the views of each image apart, as float32.
+
+    Args:
+        latents: Tensor of shape `(2 * batch_size, num_patches, hidden_dim)`.
+
+    Returns:
+        Float32 tensor of shape `(batch_size, 2, num_patches, hidden_dim)`.
+    """
+    latents = ops.cast(latents, "float32")
     return ops.reshape(latents, (-1, 2, *latents.shape[1:]))

@@ -23,5 +23,6 @@ from keras_iwm.visualization.plot_tuned_parameters import (
     plot_tuned_parameters as plot_tuned_parameters,
 )
 from keras_iwm.visualization.plot_undo import plot_undo as plot_undo
+from keras_iwm.visualization.plot_view_pairs import plot_view_pairs as plot_view_pairs
 from keras_iwm.visualization.plot_views import plot_views as plot_views
 from keras_iwm.visualization.save_figure import save_figure as save_figure
