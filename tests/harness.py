@@ -162,11 +162,11 @@ def make_world_model(conditioning="feature", **arguments):
     )
 
 
-<<<<<<< HEAD
 def make_masked_autoencoder(**arguments):
     encoder = make_encoder(**arguments)
     return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
-=======
+
+
 def make_contrastive_model(**arguments):
     return models.ContrastiveModel.from_encoder(
         make_encoder(**arguments),
@@ -205,9 +205,7 @@ MODELS = {
     "feature": make_world_model,
     "sequence": functools.partial(make_world_model, "sequence"),
     "none": functools.partial(make_world_model, "none"),
-<<<<<<< HEAD
     "masked_autoencoder": make_masked_autoencoder,
-=======
     "contrastive": make_contrastive_model,
     "backbone": make_backbone,
     "classifier": make_classifier,
