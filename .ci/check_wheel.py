@@ -72,6 +72,7 @@ def build(folder):
         names = set(archive.namelist())
     others = {name for name in names if ".dist-info/" in name}
     assert names - others == known, (names - others) ^ known
+    assert "keras_iwm/py.typed" in names, "type checkers would not read the types"
     assert {name.rpartition("/")[2] for name in others} == about | {"top_level.txt"}
     with tarfile.open(sdist) as archive:
         files = [member.name for member in archive if member.isfile()]

@@ -12,6 +12,7 @@ from keras_iwm import distribution as distribution
 from keras_iwm import downstream as downstream
 from keras_iwm import embeddings as embeddings
 from keras_iwm import evaluation as evaluation
+from keras_iwm import heads as heads
 from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics
 from keras_iwm import models as models

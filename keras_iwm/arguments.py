@@ -8,13 +8,13 @@ import numpy as np
 LONGEST_VALUE = 200
 
 
-def shown(value):
+def shown(value) -> str:
     """`value` as a message shows it, cut where it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
-def as_number(name, value, low, high, below=False):
+def as_number(name, value, low, high, below=False) -> float:
     """`value` as a float in [`low`, `high`], or a ValueError that says so.
 
     With `below` it must be smaller than `high`.
@@ -33,14 +33,14 @@ def as_number(name, value, low, high, below=False):
     return number
 
 
-def as_positive(name, value):
+def as_positive(name, value) -> float:
     """`value` as a float above zero, or a ValueError that says so."""
     if as_number(name, value, 0.0, float("inf")) == 0:
         raise ValueError(f"`{name}` must be positive. Received: {name}={value}.")
     return float(value)
 
 
-def as_count(name, value, smallest=1, largest=None):
+def as_count(name, value, smallest=1, largest=None) -> int:
     """`value` as an integer in [`smallest`, `largest`], or a ValueError."""
     try:
         refused = isinstance(value, (bool, np.bool_)) or np.ndim(value) > 0
@@ -69,7 +69,7 @@ def as_label(name, value):
     return as_optional(as_count, name, value, -(2**31))
 
 
-def as_boolean(name, value):
+def as_boolean(name, value) -> bool:
     """`value`, True or False (or 1 or 0), as a boolean."""
     if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
         raise ValueError(
@@ -78,7 +78,7 @@ def as_boolean(name, value):
     return bool(value)
 
 
-def as_choice(name, value, choices):
+def as_choice(name, value, choices) -> str:
     """`value`, which must be one of the strings in `choices`."""
     if not isinstance(value, str) or value not in choices:
         raise ValueError(
@@ -99,7 +99,7 @@ def as_object(name, value, needed, expected):
     return value
 
 
-def as_interval(name, value, low, high):
+def as_interval(name, value, low, high) -> tuple[float, float]:
     """`value` as two floats in rising order within [`low`, `high`]."""
     first, last = _as_pair(value)
     if not low <= first <= last <= high:
@@ -110,7 +110,7 @@ def as_interval(name, value, low, high):
     return first, last
 
 
-def as_value_range(value_range):
+def as_value_range(value_range) -> tuple[float, float]:
     """`value_range` as two rising floats, or a ValueError that says so."""
     low, high = _as_pair(value_range)
     if not -float("inf") < low < high < float("inf"):
@@ -131,7 +131,7 @@ def _as_pair(value):
         return float("nan"), float("nan")
 
 
-def as_size(name, value):
+def as_size(name, value) -> tuple[int, int]:
     """`value`, one integer or (height, width), as two positive integers."""
     try:
         if isinstance(value, (str, bytes, dict, set)):
@@ -145,7 +145,7 @@ def as_size(name, value):
         ) from None
 
 
-def as_name(name, value):
+def as_name(name, value) -> str:
     """`value`, a string that is not empty."""
     if not isinstance(value, str) or not value:
         raise ValueError(
@@ -155,7 +155,7 @@ def as_name(name, value):
     return value
 
 
-def as_names(name, value):
+def as_names(name, value) -> tuple[str, ...]:
     """`value`, a list of strings, as a tuple."""
     names = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else (None,)
     if not all(isinstance(part, str) for part in names):
@@ -165,7 +165,7 @@ def as_names(name, value):
     return names
 
 
-def as_grid(name, value):
+def as_grid(name, value) -> tuple[int, ...]:
     """`value`, the number of patches along each axis, as a tuple of integers."""
     return as_counts(name, value, "one for each axis, such as (14, 14)")
 
@@ -185,7 +185,7 @@ def as_counts(name, value, expected):
     return counts
 
 
-def as_channel_values(name, values, num_channels):
+def as_channel_values(name, values, num_channels) -> tuple[float, ...]:
     """One number, or one for each channel, as a tuple of one for each channel."""
     try:
         top = float("inf")
@@ -202,7 +202,7 @@ def as_channel_values(name, values, num_channels):
     return tuple(numbers)
 
 
-def as_path(name, value):
+def as_path(name, value) -> pathlib.Path:
     """`value`, the path of a file or folder."""
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise ValueError(f"`{name}` must be a path. Received: {name}={shown(value)}.")

@@ -12,7 +12,7 @@ LARGEST_LOOK = 2**26
 SMALLEST_SHARE = 1 / 64
 
 
-def as_array(name, value):
+def as_array(name, value) -> np.ndarray:
     """`value` as a NumPy array of numbers, or a ValueError that says so."""
     try:
         array = value
@@ -150,7 +150,9 @@ def _guess(largest):
     return next(((0, top) for top in (1, 255, 4095, 65535) if largest <= top), "...")
 
 
-def check_images(images, image_size, value_range, name="images", num_channels=3):
+def check_images(
+    images, image_size, value_range, name="images", num_channels=3
+) -> np.ndarray:
     """Return images as a NumPy array, or say what is wrong with them.
 
     Args:
@@ -186,7 +188,7 @@ def check_images(images, image_size, value_range, name="images", num_channels=3)
     return images
 
 
-def check_image_array(name, images):
+def check_image_array(name, images) -> np.ndarray:
     """Return images as a NumPy array, before it is known which ones a model takes."""
     images = as_array(name, images)
     if images.ndim != 4 or len(images) < 2:
@@ -198,7 +200,7 @@ def check_image_array(name, images):
     return images
 
 
-def check_labels(labels, num_images, name="labels"):
+def check_labels(labels, num_images, name="labels") -> np.ndarray:
     """Return labels as a NumPy vector of integers, one for each image.
 
     Args:
@@ -222,7 +224,7 @@ def check_labels(labels, num_images, name="labels"):
     return labels
 
 
-def check_train_and_test_labels(train_labels, test_labels):
+def check_train_and_test_labels(train_labels, test_labels) -> int:
     """Say what is wrong with the labels that a classifier learns and is judged by.
 
     Args:
@@ -258,7 +260,7 @@ def check_train_and_test_labels(train_labels, test_labels):
     return int(learned[-1]) + 1
 
 
-def check_features(features, name="features"):
+def check_features(features, name="features") -> np.ndarray:
     """Return features as a NumPy matrix, one row an image, dtype unchanged.
 
     Args:

@@ -36,7 +36,8 @@ import pytest
 
 # What asks nothing of a backend, or what each backend is asked elsewhere: it runs on
 # the one that is quickest to start. Guides draw pictures on each; files are read, and
-# arguments refused, before a backend sees them.
+# arguments refused, before a backend sees them. Answers and samples of heads are
+# compared with NumPy on each; that they learn is seen on one.
 ONE_BACKEND = "torch"
 ON_ONE_BACKEND = (
     "commands/test_compare.py",
@@ -47,10 +48,13 @@ ON_ONE_BACKEND = (
     "datasets/test_load_images.py",
     "datasets/test_load_segmentation.py",
     "datasets/test_sample_photos.py",
+    "heads/test_heads_learn.py",
     "saving/test_check_file.py",
     "test_arguments.py",
     "test_docstring_examples.py",
     "test_sizes.py",
+    "test_types.py",
+    "views/test_patch_order.py",
     "visualization/",
 )
 

@@ -14,6 +14,7 @@ from keras_iwm import (
     backbones,
     downstream,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -55,6 +56,9 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
+    heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
+    heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),
+    heads.SquaredErrorHead(12, 20, 8, 3),
     views.MultiBlockMask((5, 6), num_blocks=3, scale=(0.1, 0.15), num_context=10),
     views.MultiBlockMask(
         (9, 9), aspect_ratio=(0.8, 1.2), separate_blocks=True, num_candidates=2
@@ -86,6 +90,10 @@ EXAMPLES = [
         **{"positions": "learned", "epsilon": 1e-5, "num_prefix_tokens": 2},
         **{"layer_scale": 0.1, "gated_mlp": True},
     ),
+    backbones.CausalEncoder(
+        backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
+    ),
+    backbones.LastBlocks(backbones.ViTEncoder((8, 12), 4, 16, 1, 2), num_last=1),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
@@ -99,6 +107,11 @@ EXAMPLES = [
         seed=3,
         num_classes=4,
         ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
+    ),
+    models.AutoregressiveModel.from_preset(
+        *("autoregressive_tiny_32", False),
+        **{"order": "random", "prefix_attention": True, "normalize_targets": False},
+        **{"seed": 3, "num_classes": 4},
     ),
     models.PixelWorldModel.from_preset(
         "iwm_tiny_32", load_weights=False, seed=3, num_classes=4
@@ -162,6 +175,13 @@ def make_world_model(conditioning="feature", **arguments):
     )
 
 
+def make_autoregressive(**arguments):
+    return models.AutoregressiveModel.from_encoder(
+        make_encoder(**arguments),
+        **{"order": "random", "prefix_attention": True, "seed": 0, "crop": None},
+    )
+
+
 def make_masked_autoencoder(**arguments):
     encoder = make_encoder(**arguments)
     return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
@@ -205,6 +225,7 @@ MODELS = {
     "feature": make_world_model,
     "sequence": functools.partial(make_world_model, "sequence"),
     "none": functools.partial(make_world_model, "none"),
+    "autoregressive": make_autoregressive,
     "masked_autoencoder": make_masked_autoencoder,
     "contrastive": make_contrastive_model,
     "backbone": make_backbone,

@@ -13,7 +13,14 @@ import tempfile
 import keras
 import numpy as np
 import torch
-from harness import BACKBONE, EXAMPLES, images, make_encoder, make_world_model
+from harness import (
+    BACKBONE,
+    EXAMPLES,
+    images,
+    make_encoder,
+    make_masked_autoencoder,
+    make_world_model,
+)
 from PIL import Image
 from reference import published_vit
 
@@ -26,6 +33,7 @@ from keras_iwm import (
     downstream,
     embeddings,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -38,7 +46,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
-    *(embeddings, evaluation),
+    *(embeddings, evaluation, heads),
     *(layers, metrics, models, optimizers, saving, views, visualization),
 )
 HOSTILE = {
@@ -82,7 +90,17 @@ ELSEWHERE = {callbacks.NonFiniteError}
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
 SIZES = {
-    *("action_dim", "epochs", "feature_dim", "grid_size", "hidden_dim", "image_size"),
+    *(
+        "action_dim",
+        "condition_dim",
+        "epochs",
+        "feature_dim",
+        "grid_size",
+        "head_dim",
+        "head_layers",
+        "hidden_dim",
+        "image_size",
+    ),
     *(
         "index",
         "max_skipped",
@@ -104,11 +122,12 @@ SIZES = {
         "num_layers",
         "num_pairs",
         "num_prefix_tokens",
+        "patch_dim",
         "patch_size",
         "predictor_dim",
         "predictor_heads",
     ),
-    *("predictor_layers", "size"),
+    *("predictor_layers", "size", "output_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -120,6 +139,7 @@ RATES = {"learning_rate", "weight_decay"}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
+    "ratio",
     "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
@@ -133,8 +153,9 @@ LEGAL = {
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
+        *("num_first", "temperature"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -143,6 +164,7 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
+        "temperature",
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
@@ -322,6 +344,10 @@ def _calls_of_classes():
 
 
 MODEL = make_world_model()
+AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
+    make_encoder(), normalize_targets=False
+)
+AUTOENCODER = make_masked_autoencoder()
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
@@ -414,6 +440,9 @@ def _calls_of_functions():
             **{"per_patch": False, "dtype": "float16", "bad_files": "raise"},
             **{"num_processes": 0, "encoder_name": "encoder"},
         },
+        evaluation.loss_by_position: {
+            **{"model": AUTOREGRESSIVE, "images": images(), "batch_size": 4}
+        },
         embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
@@ -470,6 +499,14 @@ def _calls_of_functions():
             "wanted": np.zeros(8, "int32"),
         },
         metrics.uniformity: {"features": FEATURES, "t": 2.0},
+        AUTOREGRESSIVE.generate: {
+            **{"num_images": None, "images": images(), "num_first": 1, "seed": 3},
+            "temperature": 1.0,
+        },
+        models.AutoregressiveModel.from_encoder: {
+            **{"encoder": encoder, "head": "squared_error", "head_layers": 1},
+            **{"head_dim": 8, "crop": None, "order": "raster", "seed": 3},
+        },
         models.ContrastiveModel.from_encoder: {
             **{"encoder": encoder, "transforms": ((), ()), "crop": None, "seed": 3},
             # Handed to the constructor.
@@ -480,6 +517,11 @@ def _calls_of_functions():
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "mask": None, "seed": 3},
         },
+        models.MaskedAutoencoder.from_encoder: {
+            **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
+            **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
+        },
+        AUTOENCODER.reconstruct: {"images": images(), "seed": 3},
         backbones.ViTEncoder.from_preset: {
             **{"preset": "iwm_tiny_32", "load_weights": False},
         },
@@ -496,6 +538,8 @@ def _calls_of_functions():
         saving.check_file: {"path": _model_file()},
         saving.load_encoder: {"path": _model_file()},
         saving.load_model: {"path": _model_file(), "compile": True},
+        views.mean_jump_length: {"order": "raster", "grid_size": (2, 2)},
+        views.patch_order: {"grid_size": (2, 2), "order": "random", "seed": 3},
         visualization.plot_action_sweep: {
             **{**PICTURES, **RGB, "index": 0, "slots": ("hue",), "num_values": 3},
         },
@@ -514,8 +558,14 @@ def _calls_of_functions():
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},
             **{"captions": ("a", "b", "c", "d"), **RGB},
         },
+        visualization.plot_patch_orders: {
+            **{"grid_size": (2, 2), "orders": ("raster",), "seed": 0}
+        },
         visualization.plot_patch_pca: {
             **{**LATENT_PICTURES, **RGB, "latents": LATENTS[:4]}
+        },
+        visualization.plot_reconstructions: {
+            **{"model": AUTOENCODER, "images": images(), "seed": 3, **RGB},
         },
         visualization.plot_retrieval: {**PICTURES, "num_images": 1, **RGB},
         visualization.plot_segmentation: {

@@ -16,6 +16,7 @@ FLOORS = (
     (
         "choose_backend",
         "version",
+        "type_aliases",
         "seeds",
         "arguments",
         "first_batch",
@@ -26,7 +27,7 @@ FLOORS = (
     ("backend",),
     ("actions", "saving"),
     ("views", "layers", "metrics"),
-    ("distribution", "optimizers", "datasets"),
+    ("distribution", "optimizers", "datasets", "heads"),
     ("backbones",),
     ("models",),
     ("evaluation",),

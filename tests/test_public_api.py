@@ -13,6 +13,7 @@ from keras_iwm import (
     backbones,
     downstream,
     evaluation,
+    heads,
     layers,
     metrics,
     models,
@@ -27,7 +28,7 @@ WITH_WEIGHTS = list(
 
 def public_classes():
     modules = (
-        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(actions, backbones, downstream, evaluation, heads, layers, metrics, models),
         *(optimizers, views),
     )
     for module in modules:
@@ -64,7 +65,7 @@ def test_public_things_have_docstrings_with_examples():
     modules = (
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
         *(keras_iwm.embeddings, keras_iwm.saving, keras_iwm.visualization),
-        *(actions, backbones, downstream, evaluation, layers, metrics, models),
+        *(actions, backbones, downstream, evaluation, heads, layers, metrics, models),
         *(optimizers, views),
     )
     for module in modules:

@@ -21,6 +21,7 @@ GUIDE_NOTE = """\
     results mean nothing.
 """
 README = (ROOT / "README.md").read_text()
+TYPE_ALIASES = "reference/type_aliases.md"
 
 
 def stems(folder, suffix):
@@ -52,7 +53,9 @@ def program_page(path):
 def reference_pages():
     """Dictionary of paths and Markdown: an overview, each room, each public name."""
     overview = "# Reference\n\nEvery public name of `keras_iwm`, by room.\n\n"
-    pages = {}
+    overview += "Signatures have types; [some have names](type_aliases.md).\n\n"
+    heading = "    options:\n      heading: keras_iwm.type_aliases\n"
+    pages = {TYPE_ALIASES: f"::: keras_iwm.type_aliases\n{heading}"}
     for room in rooms():
         overview += f"## [`keras_iwm.{room.name}`]({room.name}/index.md)\n\n"
         table = f"{room.summary}\n\n| name | what it is |\n|---|---|\n"
@@ -121,6 +124,7 @@ def navigation():
         folder = f"reference/{room.name}"
         names = [{name.name: f"{folder}/{name.name}.md"} for name in room.public_names]
         reference.append({room.name: [f"{folder}/index.md", *names]})
+    reference.append({"Types": TYPE_ALIASES})
     examples = [shown(path) for path in programs("examples")]
     recipes = ["recipes/README.md", *map(shown, programs("recipes"))]
     return [

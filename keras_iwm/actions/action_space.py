@@ -1,5 +1,8 @@
 """What an action is."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import keras
 import numpy as np
 from keras import ops
@@ -13,9 +16,11 @@ from keras_iwm.actions.contrast import Contrast
 from keras_iwm.actions.gaussian_blur import GaussianBlur
 from keras_iwm.actions.grayscale import Grayscale
 from keras_iwm.actions.solarization import Solarization
+from keras_iwm.actions.transform import Transform
 from keras_iwm.actions.transform_chain import TransformChain
 from keras_iwm.actions.transform_sequence import TransformSequence, as_objects
 from keras_iwm.arguments import as_count, as_number, as_size
+from keras_iwm.type_aliases import Array, Config, Names, Size, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -56,7 +61,9 @@ class ActionSpace:
     ```
     """
 
-    def __init__(self, shared=(), destructive=()):
+    def __init__(
+        self, shared: Sequence[Transform] = (), destructive: Sequence[Transform] = ()
+    ) -> None:
         self.shared = TransformSequence("shared", shared)
         self.destructive = TransformSequence("destructive", destructive)
         self.slots = (*self.shared.parameters, *self.operation_names)
@@ -70,8 +77,12 @@ class ActionSpace:
 
     @classmethod
     def default(
-        cls, image_size, num_channels=3, jitter_strength=1.0, jitter_probability=0.8
-    ):
+        cls,
+        image_size: Size,
+        num_channels: int = 3,
+        jitter_strength: float = 1.0,
+        jitter_probability: float = 0.8,
+    ) -> Self:
         """Make the operations that suit images without further knowledge.
 
         RGB images get those of the paper: colour jitter shared; grayscale, blur and
@@ -111,25 +122,27 @@ class ActionSpace:
         return cls([TransformChain(steps, jitter_probability)], destructive)
 
     @property
-    def action_dim(self):
+    def action_dim(self) -> int:
         """Integer, slots of the action."""
         return len(self.slots)
 
     @property
-    def operation_names(self):
+    def operation_names(self) -> tuple[str, ...]:
         """Tuple of strings, the slots of the destructive operations."""
         return tuple(transform.name for transform in self.destructive.transforms)
 
-    def identity(self, batch_size):
+    def identity(self, batch_size: int) -> Tensor:
         """Shared parameters that change nothing, `(batch_size, k)` float32."""
         row = ops.convert_to_tensor([self.shared.identity], dtype="float32")
         return ops.repeat(row, batch_size, axis=0)
 
-    def null(self, batch_size):
+    def null(self, batch_size: int) -> Tensor:
         """The action that changes nothing, zeros `(batch_size, action_dim)`."""
         return ops.zeros((batch_size, self.action_dim))
 
-    def between(self, source, target, touched=None):
+    def between(
+        self, source: Array, target: Array, touched: Array | None = None
+    ) -> Tensor:
         """The action that leads from one view to the other.
 
         Args:
@@ -151,7 +164,7 @@ class ActionSpace:
         touched = ops.convert_to_tensor(touched, dtype="float32")
         return ops.concatenate([slots, touched], axis=-1)
 
-    def sweep(self, slot, num_values=33):
+    def sweep(self, slot: str, num_values: int = 33) -> np.ndarray:
         """Shared parameters in which one slot runs over its range, the others not.
 
         Args:
@@ -173,7 +186,7 @@ class ActionSpace:
             )
         return self.shared.sweep(slot, num_values)
 
-    def rows(self, slots, parameters):
+    def rows(self, slots: Names, parameters: Array) -> np.ndarray:
         """Shared parameters of this space from those of another one, by name.
 
         Args:
@@ -198,7 +211,7 @@ class ActionSpace:
         rows[..., [self.shared.parameters.index(slot) for slot in slots]] = parameters
         return rows
 
-    def check_channels(self, num_channels):
+    def check_channels(self, num_channels: int) -> None:
         """Refuse operations that images of so many channels cannot have.
 
         Args:
@@ -210,7 +223,7 @@ class ActionSpace:
         self.shared.check_channels(num_channels)
         self.destructive.check_channels(num_channels)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         return {
@@ -219,6 +232,6 @@ class ActionSpace:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the space; parts may be objects or their dictionaries."""
         return cls(**{name: as_objects(parts) for name, parts in config.items()})

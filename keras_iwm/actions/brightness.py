@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import per_image
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -37,9 +38,9 @@ class Brightness(RangedTransform):
     parameters = ("brightness",)
     identity = (1.0,)
 
-    def __init__(self, range=0.4, probability=1.0):
+    def __init__(self, range: float = 0.4, probability: float = 1.0) -> None:
         super().__init__(range, probability)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` times `(batch, 1)` factors."""
         return ops.clip(images * per_image(parameters), 0.0, 1.0)

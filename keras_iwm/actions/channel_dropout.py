@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_count
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -37,26 +38,26 @@ class ChannelDropout(Transform):
     parameters = ("channel_dropout",)
     identity = (0.0,)
 
-    def __init__(self, num_channels, probability=0.2):
+    def __init__(self, num_channels: int, probability: float = 0.2) -> None:
         super().__init__(probability)
         self.num_channels = as_count("num_channels", num_channels, smallest=2)
 
     @property
-    def scales(self):
+    def scales(self) -> tuple[float, ...]:
         """The number of channels."""
         return (float(self.num_channels),)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """One of the channels, each as often."""
         channel = ops.floor(uniforms * self.num_channels)
         return 1.0 + ops.minimum(channel, self.num_channels - 1.0)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images without the channel that `(batch, 1)` parameters name."""
         channels = ops.arange(1, self.num_channels + 1, dtype="float32")
         dropped = ops.reshape(parameters, (-1, 1, 1, 1)) == channels
         return ops.where(dropped, 0.0, images)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"num_channels": self.num_channels, **super().get_config()}

@@ -6,6 +6,7 @@ from keras import ops
 from keras_iwm.actions.pixels import per_channel
 from keras_iwm.actions.ranged_transform import RangedTransform
 from keras_iwm.arguments import as_count
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -37,24 +38,26 @@ class ChannelGain(RangedTransform):
     ```
     """
 
-    def __init__(self, num_channels, range=0.2, probability=1.0):
+    def __init__(
+        self, num_channels: int, range: float = 0.2, probability: float = 1.0
+    ) -> None:
         super().__init__(range, probability)
         self.num_channels = as_count("num_channels", num_channels)
 
     @property
-    def parameters(self):
+    def parameters(self) -> tuple[str, ...]:
         """`gain_0`, `gain_1`, ..."""
         return tuple(f"gain_{i}" for i in range(self.num_channels))
 
     @property
-    def identity(self):
+    def identity(self) -> tuple[float, ...]:
         """Factors of 1."""
         return (1.0,) * self.num_channels
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images times `(batch, num_channels)` factors."""
         return ops.clip(images * per_channel(parameters), 0.0, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"num_channels": self.num_channels, **super().get_config()}

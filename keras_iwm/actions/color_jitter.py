@@ -8,6 +8,7 @@ from keras_iwm.actions.hue import Hue
 from keras_iwm.actions.saturation import Saturation
 from keras_iwm.actions.transform_chain import TransformChain
 from keras_iwm.arguments import as_number
+from keras_iwm.type_aliases import Config
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -49,13 +50,13 @@ class ColorJitter(TransformChain):
 
     def __init__(
         self,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.2,
-        hue=0.1,
-        probability=0.8,
-        strength=1.0,
-    ):
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.2,
+        hue: float = 0.1,
+        probability: float = 0.8,
+        strength: float = 1.0,
+    ) -> None:
         self.strength = as_number("strength", strength, 0.0, float("inf"))
         self.ranges = {}
         steps = []
@@ -76,7 +77,7 @@ class ColorJitter(TransformChain):
             steps.append(step(range * self.strength))
         super().__init__(steps, probability)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {
             **self.ranges,

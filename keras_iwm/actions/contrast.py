@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import luma, per_image
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -40,10 +41,10 @@ class Contrast(RangedTransform):
     parameters = ("contrast",)
     identity = (1.0,)
 
-    def __init__(self, range=0.4, probability=1.0):
+    def __init__(self, range: float = 0.4, probability: float = 1.0) -> None:
         super().__init__(range, probability)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images of any channels stretched by `(batch, 1)` factors."""
         factors = per_image(parameters)
         pivot = ops.mean(luma(images), axis=(1, 2), keepdims=True)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import per_image
 from keras_iwm.actions.transform import Transform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -39,15 +40,15 @@ class Flip(Transform):
     identity = (0.0,)
     scales = (1.0,)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """0 or 1, each as often."""
         return ops.cast(uniforms >= 0.5, "float32")
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images, mirrored where `(batch, 1)` says 1."""
         mirrored = ops.flip(images, axis=2)
         return ops.where(per_image(parameters) > 0.5, mirrored, images)
 
-    def difference(self, source, target):
+    def difference(self, source: Tensor, target: Tensor) -> Tensor:
         """1 where one of the two is mirrored: either way leads to the other."""
         return ops.abs(target - source)

@@ -9,6 +9,7 @@ from keras import ops
 from keras_iwm.actions.pixels import multiply_axes, per_image
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_interval
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -44,21 +45,23 @@ class GaussianBlur(Transform):
     parameters = ("gaussian_blur",)
     identity = (0.0,)
 
-    def __init__(self, sigma=(0.1, 2.0), probability=0.2):
+    def __init__(
+        self, sigma: tuple[float, float] = (0.1, 2.0), probability: float = 0.2
+    ) -> None:
         super().__init__(probability)
         self.sigma = as_interval("sigma", sigma, 0.0, 1000.0)
 
     @property
-    def scales(self):
+    def scales(self) -> tuple[float, ...]:
         """The largest standard deviation: the step from no blur to the most."""
         return (self.sigma[1],)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """Standard deviations, uniform in `sigma`."""
         smallest, largest = self.sigma
         return smallest + (largest - smallest) * uniforms
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` blurred by `(batch, 1)` sigmas."""
         height, width = images.shape[1:3]
         rows = self._kernels(parameters, height)
@@ -67,7 +70,7 @@ class GaussianBlur(Transform):
         # Accelerators may multiply matrices with fewer bits: no blur is no change.
         return ops.where(per_image(parameters) > 0.0, blurred, images)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"sigma": self.sigma, **super().get_config()}
 

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import luma, per_image
 from keras_iwm.actions.transform import Transform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -38,14 +39,14 @@ class Grayscale(Transform):
     identity = (0.0,)
     scales = (1.0,)
 
-    def __init__(self, probability=0.2):
+    def __init__(self, probability: float = 0.2) -> None:
         super().__init__(probability)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """Always 1: the gate alone decides."""
         return ops.ones_like(uniforms)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)`, grey where `(batch, 1)` says 1."""
         amounts = per_image(parameters)
         return ops.clip(images * (1.0 - amounts) + luma(images) * amounts, 0.0, 1.0)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import per_image
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -40,10 +41,10 @@ class Hue(RangedTransform):
     identity = (0.0,)
     largest_range = 0.5
 
-    def __init__(self, range=0.1, probability=1.0):
+    def __init__(self, range: float = 0.1, probability: float = 1.0) -> None:
         super().__init__(range, probability)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)` turned by `(batch, 1)` shifts."""
         red, green, blue = images[..., 0:1], images[..., 1:2], images[..., 2:3]
         value = ops.max(images, axis=-1, keepdims=True)

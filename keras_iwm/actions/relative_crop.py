@@ -3,11 +3,13 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_iwm.actions.pixels import multiply_axes, per_image, resizing_matrices
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_interval
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -46,24 +48,26 @@ class RelativeCrop(Transform):
     parameters = ("crop_top", "crop_left", "crop_size")
     identity = (0.0, 0.0, 1.0)
 
-    def __init__(self, scale=(0.6, 1.0), probability=1.0):
+    def __init__(
+        self, scale: tuple[float, float] = (0.6, 1.0), probability: float = 1.0
+    ) -> None:
         super().__init__(probability)
         self.scale = as_interval("scale", scale, 0.1, 1.0)
 
     @property
-    def scales(self):
+    def scales(self) -> tuple[float, ...]:
         """Largest shift in units of the smallest box, and largest logarithm."""
         smallest = self.scale[0]
         shift = (1.0 - smallest) / smallest
         return (shift, shift, -math.log(smallest))
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """Top, left and side of boxes inside the image."""
         smallest, largest = self.scale
         side = smallest + (largest - smallest) * uniforms[:, 2:3]
         return ops.concatenate([uniforms[:, :2] * (1.0 - side), side], axis=-1)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` cropped to `(batch, 3)` boxes."""
         height, width = images.shape[1:3]
         top, left, side = ops.split(parameters, 3, axis=-1)
@@ -78,7 +82,7 @@ class RelativeCrop(Transform):
         # Accelerators may multiply matrices with fewer bits: no crop is no change.
         return ops.where(per_image(parameters, 2) < 1.0, cropped, images)
 
-    def difference(self, source, target):
+    def difference(self, source: Tensor, target: Tensor) -> Tensor:
         """The target's box as seen from the source's."""
         scales = ops.convert_to_tensor(
             [scale or 1.0 for scale in self.scales], dtype="float32"
@@ -87,10 +91,10 @@ class RelativeCrop(Transform):
         ratio = ops.log(target[:, 2:3] / source[:, 2:3])
         return ops.concatenate([shift, ratio], axis=-1) / scales
 
-    def sweep(self, parameter, num_values=33):
+    def sweep(self, parameter: str, num_values: int = 33) -> np.ndarray:
         """Run one parameter over its range with the box in the middle otherwise."""
         return self._draw_sweep(self.parameters.index(parameter), num_values)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"scale": self.scale, **super().get_config()}

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import per_image
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -41,10 +42,10 @@ class Rotation(RangedTransform):
     identity = (0.0,)
     largest_range = 180.0
 
-    def __init__(self, range=30.0, probability=1.0):
+    def __init__(self, range: float = 30.0, probability: float = 1.0) -> None:
         super().__init__(range, probability)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` turned by `(batch, 1)` degrees."""
         height, width = images.shape[1:3]
         angles = parameters[:, 0] * (math.pi / 180.0)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.actions.pixels import luma, per_image
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -38,10 +39,10 @@ class Saturation(RangedTransform):
     num_channels = 3
     identity = (1.0,)
 
-    def __init__(self, range=0.2, probability=1.0):
+    def __init__(self, range: float = 0.2, probability: float = 1.0) -> None:
         super().__init__(range, probability)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)` saturated by `(batch, 1)` factors."""
         factors = per_image(parameters)
         return ops.clip(images * factors + luma(images) * (1.0 - factors), 0.0, 1.0)

@@ -6,6 +6,7 @@ from keras import ops
 from keras_iwm.actions.pixels import per_image
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_number
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -39,21 +40,21 @@ class Solarization(Transform):
     identity = (0.0,)
     scales = (1.0,)
 
-    def __init__(self, threshold=0.5, probability=0.2):
+    def __init__(self, threshold: float = 0.5, probability: float = 0.2) -> None:
         super().__init__(probability)
         self.threshold = as_number("threshold", threshold, 0.0, 1.0)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """Always 1: the gate alone decides."""
         return ops.ones_like(uniforms)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images of any channels, solarized where `(batch, 1)` says 1."""
         inverted = ops.logical_and(
             images >= self.threshold, per_image(parameters) > 0.5
         )
         return ops.where(inverted, 1.0 - images, images)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"threshold": self.threshold, **super().get_config()}

@@ -1,12 +1,14 @@
 """The operation on images whose parameters are known."""
 
 import re
+from typing import Self
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_number
+from keras_iwm.type_aliases import Array, Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -72,37 +74,29 @@ class Transform:
     ```
     """
 
-    parameters = ()
-    num_channels = None
+    parameters: tuple[str, ...] = ()
+    identity: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    num_channels: int | None = None
 
-    def __init__(self, probability=1.0):
+    def __init__(self, probability: float = 1.0) -> None:
         self.probability = as_number("probability", probability, 0.0, 1.0)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """The class name in snake case: the slot of a destructive operation."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
 
     @property
-    def identity(self):
-        """Parameters that leave an image unchanged: a tuple of k floats."""
-        raise NotImplementedError(f"{type(self).__name__} must declare `identity`.")
-
-    @property
-    def scales(self):
-        """Largest difference between two draws: a tuple of k floats."""
-        raise NotImplementedError(f"{type(self).__name__} must declare `scales`.")
-
-    @property
-    def num_draws(self):
+    def num_draws(self) -> int:
         """Uniform numbers that one image uses: the gate, then one a parameter."""
         return 1 + len(self.parameters)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """Turn `(batch, num_draws - 1)` uniforms into `(batch, k)` parameters."""
         raise NotImplementedError(f"{type(self).__name__} must define `draw`.")
 
-    def sample(self, uniforms):
+    def sample(self, uniforms: Array) -> Tensor:
         """Parameters of each image, with `identity` where it is skipped.
 
         Args:
@@ -117,7 +111,7 @@ class Transform:
             uniforms[:, :1] < self.probability, self.draw(uniforms[:, 1:]), identity
         )
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Transform each image by its own parameters.
 
         Args:
@@ -129,7 +123,7 @@ class Transform:
         """
         raise NotImplementedError(f"{type(self).__name__} must define `apply`.")
 
-    def difference(self, source, target):
+    def difference(self, source: Tensor, target: Tensor) -> Tensor:
         """What leads from an image under `source` to the same under `target`.
 
         Args:
@@ -144,7 +138,7 @@ class Transform:
         scales = [float(scale) or 1.0 for scale in self.scales]
         return (target - source) / ops.convert_to_tensor(scales, dtype="float32")
 
-    def sweep(self, parameter, num_values=33):
+    def sweep(self, parameter: str, num_values: int = 33) -> np.ndarray:
         """Parameters in which one runs over its range and the others do nothing.
 
         Args:
@@ -162,7 +156,7 @@ class Transform:
         rows[:, index] = drawn[:, index]
         return rows
 
-    def middle(self):
+    def middle(self) -> tuple[float, ...]:
         """The parameters in the middle of their ranges: a tuple of k floats."""
         uniforms = ops.full((1, len(self.parameters)), 0.5, dtype="float32")
         drawn = ops.convert_to_numpy(self.draw(uniforms))
@@ -176,11 +170,11 @@ class Transform:
         _, first = np.unique(drawn[:, index], return_index=True)
         return drawn[np.sort(first)]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {"probability": self.probability}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the operation from `get_config`'s dictionary."""
         return cls(**config)

@@ -1,10 +1,14 @@
 """Operations in a row with one gate for all of them."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import keras
 
 from keras_iwm.actions.transform import Transform
 from keras_iwm.actions.transform_sequence import TransformSequence, as_objects
 from keras_iwm.arguments import as_number
+from keras_iwm.type_aliases import Config
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -36,7 +40,9 @@ class TransformChain(TransformSequence):
     ```
     """
 
-    def __init__(self, transforms, probability=1.0):
+    def __init__(
+        self, transforms: Sequence[Transform], probability: float = 1.0
+    ) -> None:
         super().__init__("transforms", transforms)
         self.probability = as_number("probability", probability, 0.0, 1.0)
         if not self.transforms:
@@ -57,18 +63,18 @@ class TransformChain(TransformSequence):
     sample = Transform.sample
 
     @property
-    def num_channels(self):
+    def num_channels(self) -> int | None:
         """The number of channels that one of the operations needs, or `None`."""
         needed = [t.num_channels for t in self.transforms if t.num_channels]
         return needed[0] if needed else None
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         transforms = [keras.saving.serialize_keras_object(t) for t in self.transforms]
         return {"transforms": transforms, **super().get_config()}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the chain; parts may be objects or their dictionaries."""
         if "transforms" in config:
             config = {**config, "transforms": as_objects(config["transforms"])}

@@ -1,11 +1,14 @@
 """Operations one after the other."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_transforms
+from keras_iwm.type_aliases import Array, Tensor
 
 
 class TransformSequence(Transform):
@@ -22,7 +25,7 @@ class TransformSequence(Transform):
         ValueError: If one is no transform, or two parameters share a name.
     """
 
-    def __init__(self, name, transforms):
+    def __init__(self, name: str, transforms: Sequence[Transform]) -> None:
         super().__init__()
         self.transforms = as_transforms(name, transforms)
         self.parameters = self._join(t.parameters for t in self.transforms)
@@ -54,25 +57,25 @@ class TransformSequence(Transform):
                 )
 
     @property
-    def identity(self):
+    def identity(self) -> tuple[float, ...]:
         """The identities of all."""
         return self._join(t.identity for t in self.transforms)
 
     @property
-    def scales(self):
+    def scales(self) -> tuple[float, ...]:
         """The scales of all."""
         return self._join(t.scales for t in self.transforms)
 
     @property
-    def num_draws(self):
+    def num_draws(self) -> int:
         """Uniform numbers of all."""
         return sum(transform.num_draws for transform in self.transforms)
 
-    def draw(self, uniforms):
+    def draw(self, uniforms: Tensor) -> Tensor:
         """`(batch, k)` parameters, each from its own operation."""
         return self._side_by_side(lambda t, part: t.draw(part), uniforms)
 
-    def sample(self, uniforms):
+    def sample(self, uniforms: Array) -> Tensor:
         """Parameters of each image, with identities where its gates are closed.
 
         Args:
@@ -89,17 +92,17 @@ class TransformSequence(Transform):
             start = stop
         return ops.concatenate(parameters, axis=-1)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` under all operations."""
         for transform, columns in self._columns():
             images = transform.apply(images, parameters[:, columns])
         return images
 
-    def difference(self, source, target):
+    def difference(self, source: Tensor, target: Tensor) -> Tensor:
         """The differences of all, side by side."""
         return self._side_by_side(lambda t, *rows: t.difference(*rows), source, target)
 
-    def touched(self, parameters):
+    def touched(self, parameters: Tensor) -> Tensor:
         """Which operations change each image.
 
         Args:
@@ -118,7 +121,7 @@ class TransformSequence(Transform):
         parameters = ops.convert_to_tensor(parameters, dtype="float32")
         return self._side_by_side(is_touched, parameters)
 
-    def sweep(self, parameter, num_values=33):
+    def sweep(self, parameter: str, num_values: int = 33) -> np.ndarray:
         """Run one parameter over its range, see `Transform.sweep`."""
         for transform, columns in self._columns():
             if parameter in transform.parameters:
@@ -128,7 +131,7 @@ class TransformSequence(Transform):
             f"{parameter!r}."
         )
 
-    def middles(self):
+    def middles(self) -> np.ndarray:
         """Each operation alone, in the middle of its range.
 
         Returns:

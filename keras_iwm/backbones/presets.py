@@ -26,6 +26,12 @@ def _size(image_size, patch_size, encoder, predictor):
     }
 
 
+def _autoregressive(size, num_layers, hidden_dim):
+    """Write down the size of an encoder with a head, (layers, width)."""
+    size = {name: size[name] for name in ("image_size", "patch_size", "encoder")}
+    return {**size, "head": {"num_layers": num_layers, "hidden_dim": hidden_dim}}
+
+
 def _contrastive_size(image_size, patch_size, encoder, projector_dims, **arguments):
     """Write down the size of a `ContrastiveModel`.
 
@@ -44,6 +50,7 @@ def _contrastive_size(image_size, patch_size, encoder, projector_dims, **argumen
 _TINY_32 = _size(32, 8, (3, 96, 3), (4, 96, 3))
 _TINY_64 = _size(64, 8, (6, 192, 3), (6, 128, 4))
 _TINY_96 = _size(96, 16, (12, 192, 3), (6, 96, 3))
+_BASE_224 = _size(224, 16, (12, 768, 12), (12, 384, 12))
 
 PRESETS = {
     "iwm_tiny_32": _TINY_32,
@@ -52,7 +59,7 @@ PRESETS = {
     "iwm_small_224": _size(224, 16, (12, 384, 6), (12, 192, 6)),
     # Named by section 4 of arXiv 2403.00504: the deeper predictor keeps what the action
     # changes.
-    "iwm_base_224_invariant": _size(224, 16, (12, 768, 12), (12, 384, 12)),
+    "iwm_base_224_invariant": _BASE_224,
     "iwm_base_224_equivariant": _size(224, 16, (12, 768, 12), (18, 384, 12)),
     "iwm_large_224_equivariant": _size(224, 16, (24, 1024, 16), (36, 512, 16)),
     "ijepa_tiny_32": _TINY_32,
@@ -65,6 +72,10 @@ PRESETS = {
     "ijepa_huge_224": _size(224, 14, (32, 1280, 16), (12, 384, 16)),
     "ijepa_huge_448": _size(448, 16, (32, 1280, 16), (12, 384, 16)),
     "ijepa_giant_224": _size(224, 16, (40, 1408, 16, 6144), (12, 384, 16)),
+    "autoregressive_tiny_32": _autoregressive(_TINY_32, 4, 96),
+    "autoregressive_tiny_96": _autoregressive(_TINY_96, 6, 192),
+    # Depth of arXiv 2401.08541, and the narrowest of its heads.
+    "autoregressive_base_224": _autoregressive(_BASE_224, 12, 512),
     "mae_tiny_32": _TINY_32,
     "mae_tiny_96": _size(96, 16, (12, 192, 3), (4, 128, 4)),
     # Section 4 of arXiv 2111.06377: the same decoder for encoders of all sizes.

@@ -1,5 +1,7 @@
 """Encoders that others have published."""
 
+from typing import Literal
+
 from keras_iwm.arguments import as_choice, as_path, as_value_range
 from keras_iwm.backbones.converters.assign_values import assign_values
 from keras_iwm.backbones.converters.from_official import (
@@ -17,17 +19,19 @@ from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.position_embedding import FIXED, LEARNED
 from keras_iwm.saving.hub_files import hub_files
 from keras_iwm.saving.read_weights import read_weights
+from keras_iwm.type_aliases import DType, Path, Size, ValueRange
 
 
 def read_published(
-    path,
-    which="target_encoder",
-    image_size=None,
-    num_heads=None,
-    value_range=(0, 255),
-    dtype=None,
-    positions=None,
-):
+    path: Path,
+    which: Literal["target_encoder", "encoder"] = "target_encoder",
+    image_size: Size | None = None,
+    num_heads: int | None = None,
+    value_range: ValueRange = (0, 255),
+    dtype: DType | None = None,
+    positions: Literal["rows_first", "columns_first", "learned", "learned_antialiased"]
+    | None = None,
+) -> ViTEncoder:
     """Make an encoder with published weights.
 
     Its latents are those of the network that was published, see `docs/weights.md`. All

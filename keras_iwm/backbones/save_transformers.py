@@ -7,14 +7,16 @@ from keras import ops
 
 from keras_iwm.arguments import as_object, as_path
 from keras_iwm.backbones.converters.from_transformers import NAMES, PATCHES
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.saving.read_weights import CONFIGS, WEIGHTS
 from keras_iwm.saving.write_safetensors import write_safetensors
+from keras_iwm.type_aliases import Path
 from keras_iwm.whole_file import whole_file
 
 BLOCKS = "encoder.layer"
 
 
-def save_transformers(encoder, folder):
+def save_transformers(encoder: ViTEncoder, folder: Path) -> None:
     """Write an encoder as a folder that transformers loads.
 
     `transformers.IJepaModel.from_pretrained(folder)` has the same latents at the

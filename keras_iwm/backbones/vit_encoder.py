@@ -228,13 +228,7 @@ class ViTEncoder(ComposedModel):
 
     def call(self, images, patch_ids=None, training=None, return_intermediates=False):
         """Encode the images, or their patches at `patch_ids`."""
-        images = ops.convert_to_tensor(images)
-        grid_size = grid_of(images, self.patch_size, self.num_channels)
-        if patch_ids is not None:
-            patch_ids = ops.convert_to_tensor(patch_ids)
-        images = normalize_pixels(images, self.value_range, self.mean, self.std)
-        tokens = self.patch_embedding(ops.cast(images, self.compute_dtype), patch_ids)
-        tokens = self.position_embedding(tokens, patch_ids, grid_size=grid_size)
+        tokens = self.embed(images, patch_ids)
         intermediates = {"stem": tokens}
         for block in self.blocks:
             tokens = block(tokens, training=training)
@@ -243,6 +237,16 @@ class ViTEncoder(ComposedModel):
         if first := self.num_prefix_tokens:
             intermediates = {n: t[:, first:] for n, t in intermediates.items()}
         return intermediates if return_intermediates else intermediates["norm"]
+
+    def embed(self, images, patch_ids=None):
+        """Return the tokens that the first block sees of patches or images."""
+        images = ops.convert_to_tensor(images)
+        grid_size = grid_of(images, self.patch_size, self.num_channels)
+        if patch_ids is not None:
+            patch_ids = ops.convert_to_tensor(patch_ids)
+        images = normalize_pixels(images, self.value_range, self.mean, self.std)
+        tokens = self.patch_embedding(ops.cast(images, self.compute_dtype), patch_ids)
+        return self.position_embedding(tokens, patch_ids, grid_size=grid_size)
 
     def predict(self, x, *args, **kwargs):
         """Predict like any Keras model, after a look at images that are arrays.

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import keras
 from keras import ops
 
+from keras_iwm.backend import operations
+
 
 def layer_norm(tokens, gamma, beta, epsilon):
     """See `operations.layer_norm`."""
@@ -80,10 +82,10 @@ def normal_cdf(values):
     return 0.5 + 0.5 * jax.lax.erf(values * math.sqrt(0.5))
 
 
-def attend(query, key, value):
+def attend(query, key, value, mask=None):
     """See `operations.attend`."""
     if has_accelerator():
-        return ops.dot_product_attention(query, key, value)
+        return operations.attend(query, key, value, mask)
     # JAX has no fused attention on a CPU. Heads that are brought forward once cost
     # less than a transposition in every product.
     query, key, value = (
@@ -91,7 +93,11 @@ def attend(query, key, value):
     )
     query = query * (1 / math.sqrt(query.shape[-1]))
     similarity = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-    weights = ops.softmax(ops.cast(similarity, "float32"))
+    similarity = ops.cast(similarity, "float32")
+    if mask is not None:
+        lowest = jnp.finfo("float32").min
+        similarity = ops.where(operations.over_heads(mask), similarity, lowest)
+    weights = ops.softmax(similarity)
     mixed = ops.matmul(ops.cast(weights, value.dtype), value)
     return ops.transpose(mixed, (0, 2, 1, 3))
 

@@ -35,18 +35,35 @@ def gelu(features):
     return keras.activations.gelu(features, approximate=False)
 
 
-def attend(query, key, value):
+def attend(query, key, value, mask=None):
     """Return the mean of the values, weighted by how each key fits each query.
 
     Args:
-        query: Tensor of shape `(batch_size, num_patches, num_heads, head_dim)`.
-        key: Tensor of the same shape.
-        value: Tensor of the same shape.
+        query: Tensor of shape `(batch_size, num_queries, num_heads, head_dim)`.
+        key: Tensor of shape `(batch_size, num_keys, num_heads, head_dim)`.
+        value: Tensor of the shape of `key`.
+        mask: Optional boolean tensor of shape `(num_queries, num_keys)` or
+            `(batch_size, num_queries, num_keys)`, `True` where a query may attend to a
+            key. Every query needs a key.
 
     Returns:
-        Tensor of the same shape.
+        Tensor of the shape of `query`.
     """
-    return ops.dot_product_attention(query, key, value)
+    return ops.dot_product_attention(query, key, value, mask=over_heads(mask))
+
+
+def over_heads(mask):
+    """A mask of attention as the same for all heads, and for all samples if it is one.
+
+    Args:
+        mask: Boolean tensor of 2 or 3 axes, or `None`.
+
+    Returns:
+        Tensor of 4 axes, `(batch_size or 1, 1, num_queries, num_keys)`, or `None`.
+    """
+    if mask is None:
+        return None
+    return mask[None, None] if len(mask.shape) == 2 else mask[:, None]
 
 
 # Functions of a backend with kernels for them, or `None`: a block's two residual

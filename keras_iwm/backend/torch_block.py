@@ -3,8 +3,10 @@
 import torch
 from torch.nn import functional
 
+from keras_iwm.backend.operations import over_heads
 
-def fused_branches(block, tokens, paths=None):
+
+def fused_branches(block, tokens, attention_mask=None, paths=None):
     """Add the two residual branches of a block whose layers are all plain.
 
     They do what their weights say and no more. In narrow models Keras's calls of
@@ -13,6 +15,7 @@ def fused_branches(block, tokens, paths=None):
     Args:
         block: `TransformerBlock`, built.
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        attention_mask: Optional boolean tensor, see `operations.attend`.
         paths: Optional tensor of shape `(batch_size, 2, 1, 1)`, factors of the two
             branches.
 
@@ -28,7 +31,8 @@ def fused_branches(block, tokens, paths=None):
     bias = torch.cat([query_bias, torch.zeros_like(query_bias), value_bias])
     joint = project(attention.query_key_value, normal, bias)
     mixed = functional.scaled_dot_product_attention(
-        *(part.reshape(heads).transpose(1, 2) for part in joint.chunk(3, dim=-1))
+        *(part.reshape(heads).transpose(1, 2) for part in joint.chunk(3, dim=-1)),
+        attn_mask=over_heads(attention_mask),
     )
     mixed = mixed.transpose(1, 2).reshape(tokens.shape)
     attended = apply(attention.output_projection, mixed)

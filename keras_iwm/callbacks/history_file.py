@@ -5,6 +5,7 @@ import csv
 import keras
 
 from keras_iwm.arguments import as_path
+from keras_iwm.type_aliases import Logs, Path
 from keras_iwm.whole_file import whole_file
 
 
@@ -38,11 +39,11 @@ class HistoryFile(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, history_csv):
+    def __init__(self, history_csv: Path) -> None:
         super().__init__()
         self.path = as_path("history_csv", history_csv)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes the file anew, with this epoch's line."""
         rows = []
         if self.path.is_file():

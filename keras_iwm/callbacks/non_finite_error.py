@@ -1,5 +1,8 @@
 """What ends a run in which nothing is finite any more."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class NonFiniteError(FloatingPointError):
     """Raised by `StopOnNonFinite` when too many steps in a row were skipped.
@@ -32,7 +35,15 @@ class NonFiniteError(FloatingPointError):
     ```
     """
 
-    def __init__(self, epoch, step, skipped_steps, learning_rate, last_loss, images):
+    def __init__(
+        self,
+        epoch: int,
+        step: int,
+        skipped_steps: int,
+        learning_rate: float,
+        last_loss: float,
+        images: Sequence[Any] | None,
+    ) -> None:
         self.epoch = epoch
         self.step = step
         self.skipped_steps = skipped_steps
@@ -50,7 +61,7 @@ class NonFiniteError(FloatingPointError):
             "the same images again, look into their files for NaN and broken values."
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the arguments, so that other processes can be told."""
         arguments = (self.epoch, self.step, self.skipped_steps, self.learning_rate)
         return type(self), (*arguments, self.last_loss, self.images)

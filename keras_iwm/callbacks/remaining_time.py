@@ -6,6 +6,7 @@ import time
 import keras
 
 from keras_iwm.arguments import as_positive
+from keras_iwm.type_aliases import Logs
 
 
 class RemainingTime(keras.callbacks.Callback):
@@ -39,19 +40,19 @@ class RemainingTime(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, every_seconds=60):
+    def __init__(self, every_seconds: float = 60) -> None:
         super().__init__()
         self.every_seconds = as_positive("every_seconds", every_seconds)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Begins to count."""
         self._printed = time.monotonic()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Begins an epoch."""
         self._epoch, self._first = epoch, None
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Prints a line, if it is time."""
         now = time.monotonic()
         if self._first is None:

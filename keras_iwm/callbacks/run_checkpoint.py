@@ -5,6 +5,8 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import keras
 
@@ -24,6 +26,7 @@ from keras_iwm.callbacks.run_file import (
     not_finite,
     plain_values,
     read_newest_run,
+    restore_averages,
     restore_callbacks,
     restore_variables,
     run_path,
@@ -31,6 +34,7 @@ from keras_iwm.callbacks.run_file import (
 )
 from keras_iwm.callbacks.stop_signals import StopSignals
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.type_aliases import AnyModel, Logs, Path
 from keras_iwm.whole_file import whole_file
 
 
@@ -105,14 +109,14 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder,
-        keep=2,
-        every_steps=None,
-        every_seconds=None,
-        monitor=None,
-        mode="min",
-        callbacks=(),
-    ):
+        folder: Path,
+        keep: int = 2,
+        every_steps: int | None = None,
+        every_seconds: float | None = None,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] = "min",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
         super().__init__()
         self.folder = as_path("folder", folder)
         self.keep = as_count("keep", keep)
@@ -133,7 +137,12 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._record = []  # Pairs of an epoch and its log.
         self._offset = 0  # Steps of the current epoch before this `fit`.
 
-    def resume(self, dataset, make_model, history=None):
+    def resume(
+        self,
+        dataset: EpochOrderedDataset,
+        make_model: Callable[[], keras.Model],
+        history: Path | None = None,
+    ) -> tuple[AnyModel, int]:
         """Goes on with the run in the folder, or starts it: one call before `fit`.
 
         Args:
@@ -174,7 +183,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         return model, epoch
 
     @staticmethod
-    def latest(folder):
+    def latest(folder: Path) -> tuple[str, int, int] | None:
         """Finds the newest checkpoint.
 
         Args:
@@ -190,14 +199,14 @@ class RunCheckpoint(keras.callbacks.Callback):
         epoch, step, path = runs[-1]
         return str(path), epoch, step
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Begins to listen to signals."""
         self._signals.install()
         self._saved_at, self._starts = time.monotonic(), None
         if self._resumed and self._dataset.epoch >= self.params["epochs"]:
             self._continue()  # no epoch is left, but what the others do at the end
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Gives the signals back."""
         self._signals.restore()
         self.model.history.epoch = [epoch for epoch, _ in self._record]
@@ -209,7 +218,7 @@ class RunCheckpoint(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Refuses a folder in which a run has come further; goes on with this one."""
         if self._starts is None:
             if self._resumed is not None and epoch != self._dataset.epoch:
@@ -230,7 +239,7 @@ class RunCheckpoint(keras.callbacks.Callback):
                 self._continue()
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Saves the run within an epoch, if it is time or a signal has come."""
         step = self._offset + batch + 1
         if step >= (self.params.get("steps") or sys.maxsize):
@@ -241,7 +250,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         if due or self._signals.received:
             self._save(self._epoch, step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Saves the run, then removes the oldest checkpoints."""
         self._offset = 0
         logs = {name: float(value) for name, value in (logs or {}).items()}
@@ -284,17 +293,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
         self.model.history.epoch = [epoch for epoch, _ in self._record]
-        names = dict.fromkeys(name for _, logs in self._record for name in logs)
-        for name in names:
+        for name in dict.fromkeys(name for _, logs in self._record for name in logs):
             values = [logs.get(name, float("nan")) for _, logs in self._record]
             self.model.history.history[name] = values
         if self._offset:
-            if not restore_variables(self.model, arrays, "metrics"):
-                # On TensorFlow compiled metrics have no values before the first step.
-                self.model._symbolic_build(data_batch=self._dataset[0])
-            if not restore_variables(self.model, arrays, "metrics"):
-                warnings.warn(
-                    "The metrics are not those of the stopped run: the averages of "
-                    "this epoch leave out the steps before it stopped.",
-                    stacklevel=2,
-                )
+            restore_averages(self.model, arrays, self._dataset)

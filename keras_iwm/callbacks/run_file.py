@@ -135,6 +135,19 @@ def restore_variables(model, arrays, name):
     return True
 
 
+def restore_averages(model, arrays, dataset):
+    """Sets the metrics of an epoch as they were when the run was saved within it."""
+    if not restore_variables(model, arrays, "metrics"):
+        # On TensorFlow compiled metrics have no values before the first step.
+        model._symbolic_build(data_batch=dataset[0])
+    if not restore_variables(model, arrays, "metrics"):
+        warnings.warn(
+            "The metrics are not those of the stopped run: the averages of this epoch "
+            "leave out the steps before it stopped.",
+            stacklevel=3,
+        )
+
+
 def restore_callbacks(callbacks, run, arrays):
     """Sets the attributes that callbacks of a stopped run had changed."""
     classes = [type(callback).__name__ for callback in callbacks]

@@ -8,6 +8,8 @@ from keras import ops
 from keras_iwm.arguments import as_count, as_object, as_optional
 from keras_iwm.backend import peek
 from keras_iwm.callbacks.non_finite_error import NonFiniteError
+from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.type_aliases import Logs
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -47,7 +49,9 @@ class StopOnNonFinite(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, max_skipped=20, dataset=None):
+    def __init__(
+        self, max_skipped: int = 20, dataset: EpochOrderedDataset | None = None
+    ) -> None:
         super().__init__()
         self.max_skipped = as_count("max_skipped", max_skipped)
         self.dataset = as_optional(
@@ -58,12 +62,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
             "one of keras_iwm.datasets",
         )
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Keep the model: to ask for `self.model` fills all its weights on JAX."""
         super().set_model(model)
         self._fitted = model
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Refuse a model that skips nothing."""
         if not hasattr(self._fitted, "faults"):
             raise ValueError(
@@ -73,7 +77,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             )
         self._counts = collections.deque()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Note where the run is."""
         self._epoch = epoch
         self._data_epoch = getattr(self.dataset, "epoch", None)
@@ -81,14 +85,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._start = getattr(self.dataset, "position", 0)
         self._next_step = 0
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         """Look at the step before the last one, which is done by now."""
         if batch:
             self._note(batch - 1)
         self._next_step = batch + 1
         self._judge(leave=1)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Look at the steps that are left."""
         self._note((self.params.get("steps") or self._next_step) - 1)
         self._judge(leave=0)

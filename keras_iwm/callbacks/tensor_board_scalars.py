@@ -5,6 +5,7 @@ import time
 import keras
 
 from keras_iwm.arguments import as_path
+from keras_iwm.type_aliases import Logs, Path
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -39,7 +40,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         super().__init__()
         try:
             import tensorboardX  # noqa: F401
@@ -50,7 +51,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.folder = as_path("folder", folder)
         self._writer = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Opens an event file."""
         import tensorboardX
 
@@ -59,7 +60,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             str(self.folder), filename_suffix=f".{time.time_ns()}"
         )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Writes every number among the logs, at the step `epoch`."""
         for name, value in (logs or {}).items():
             try:
@@ -69,6 +70,6 @@ class TensorBoardScalars(keras.callbacks.Callback):
             self._writer.add_scalar(name, number, global_step=epoch)
         self._writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Closes the event file."""
         self._writer.close()

@@ -8,9 +8,10 @@ from keras_iwm.array_arguments import check_image_array, check_images, check_lab
 from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
-from keras_iwm.evaluation.retrieval_bank import check_bank
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
+from keras_iwm.type_aliases import Array, Logs
 
 LOGGED = ("mrr", "mrr_chance", "hit_at_1", "mrr_shuffled_action")
 
@@ -81,18 +82,18 @@ class WorldModelQuality(keras.callbacks.Callback):
 
     def __init__(
         self,
-        images,
-        labels=None,
-        train_images=None,
-        train_labels=None,
-        bank=None,
-        every=1,
-        retrieval_images=None,
-        by_slot=False,
-        swapped_image=False,
-        num_neighbors=10,
-        batch_size=64,
-    ):
+        images: Array,
+        labels: Array | None = None,
+        train_images: Array | None = None,
+        train_labels: Array | None = None,
+        bank: RetrievalBank | None = None,
+        every: int = 1,
+        retrieval_images: Array | None = None,
+        by_slot: bool = False,
+        swapped_image: bool = False,
+        num_neighbors: int = 10,
+        batch_size: int = 64,
+    ) -> None:
         super().__init__()
         images = check_image_array("images", images)
         retrieval_images = as_optional(
@@ -134,7 +135,7 @@ class WorldModelQuality(keras.callbacks.Callback):
         self._evaluator = None
         self._names = ()  # of what is measured
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Check the images against the model before any time is spent."""
         encoder = self.model.feature_encoder
         self._names = ()
@@ -158,7 +159,7 @@ class WorldModelQuality(keras.callbacks.Callback):
                 self.swapped_image,
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Add the measured values to the logs, at the epochs for that."""
         is_last = epoch + 1 == self.params.get("epochs")
         if epoch % self.every == 0 or is_last:
@@ -168,7 +169,7 @@ class WorldModelQuality(keras.callbacks.Callback):
             if logs is not None:
                 logs.update(values)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Fill the history of a run that was ended before its last epoch."""
         self._fill_history()
 

@@ -2,6 +2,8 @@
 
 import random
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from keras_iwm.arguments import as_count, shown
 from keras_iwm.datasets.image_array import ImageArray
 from keras_iwm.seeds import hash_seed
+from keras_iwm.type_aliases import Array
 
 # One for all datasets: they may share layers, and Python's global random state.
 _LOCK = threading.Lock()
@@ -74,15 +77,15 @@ class AugmentedImages(ImageArray):
 
     def __init__(
         self,
-        images,
-        labels,
-        num_classes,
-        augmentations=(),
-        batch_size=64,
-        seed=0,
-        drop_remainder=True,
-        num_channels=3,
-    ):
+        images: Array,
+        labels: Array,
+        num_classes: int,
+        augmentations: Sequence[Any] = (),
+        batch_size: int = 64,
+        seed: int = 0,
+        drop_remainder: bool = True,
+        num_channels: int = 3,
+    ) -> None:
         super().__init__(
             images,
             np.asarray(labels),
@@ -116,7 +119,7 @@ class AugmentedImages(ImageArray):
             )
         self.augmentations = list(augmentations)
 
-    def load_batch(self, index):
+    def load_batch(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch, augmented."""
         images, labels = super().load_batch(index)
         batch = {

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+from typing import Any
 
 from tqdm import tqdm
 
@@ -16,6 +17,7 @@ from keras_iwm.datasets.read_image import (
     describe_error,
     require_pillow,
 )
+from keras_iwm.type_aliases import Path
 
 # JPEGs are decoded small: their data are read to the end all the same.
 _DRAFT_SIZE = 64
@@ -23,7 +25,12 @@ _NUM_SIZES = 10
 _NUM_TASKS = 1000
 
 
-def check_folder(folder, decode_pixels=False, max_pixels=MAX_PIXELS, num_threads=4):
+def check_folder(
+    folder: Path,
+    decode_pixels: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    num_threads: int = 4,
+) -> dict[str, Any]:
     """Reads the headers of all images of a folder, and says what is there.
 
     A run on a folder that nobody has looked through takes days; this takes minutes. In

@@ -1,6 +1,7 @@
 """Batches in an order that is a pure function of the seed and the epoch."""
 
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,8 +69,13 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, num_samples, batch_size, shuffle=True, seed=0, drop_remainder=True
-    ):
+        self,
+        num_samples: int,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_remainder: bool = True,
+    ) -> None:
         super().__init__(workers=1)
         batch_size = as_count("batch_size", batch_size)
         seed = as_count("seed", seed, 0)
@@ -91,24 +97,24 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self.epoch = 0
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """The epoch whose order is handed out next; set it to resume."""
         return self._epoch
 
     @epoch.setter
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> None:
         self._epoch = as_count("epoch", epoch, 0)
         self._order = self.order(self._epoch)
         self._position = 0
         self._trained = self._evaluated = None
 
     @property
-    def position(self):
+    def position(self) -> int:
         """The batch with which that epoch begins; set it to resume within an epoch."""
         return self._position
 
     @position.setter
-    def position(self, position):
+    def position(self, position: int) -> None:
         position = as_count("position", position, 0)
         if position >= len(self):
             raise ValueError(
@@ -118,12 +124,12 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self._position = position
 
     @property
-    def share(self):
+    def share(self) -> tuple[int, int]:
         """Which part of every batch is handed out, `(rank, num_processes)`."""
         return self._share
 
     @share.setter
-    def share(self, share):
+    def share(self, share: tuple[int, int]) -> None:
         rank, num_processes = share
         num_processes = as_count("num_processes", num_processes)
         rank = as_count("rank", rank, 0)
@@ -137,27 +143,27 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self._share = (rank, num_processes)
 
     @property
-    def batches_per_epoch(self):
+    def batches_per_epoch(self) -> int:
         """The batches that an epoch hands out; set it to fewer than there are."""
         return self._batches_per_epoch or self._all_batches()
 
     @batches_per_epoch.setter
-    def batches_per_epoch(self, count):
+    def batches_per_epoch(self, count: int):
         count = as_count("batches_per_epoch", count, 1, self._all_batches())
         self._batches_per_epoch = count
 
-    def _all_batches(self):
+    def _all_batches(self) -> int:
         """Number of batches that the samples make."""
         if self.drop_remainder:
             return self.num_samples // self.batch_size
         return -(-self.num_samples // self.batch_size)
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Returns the number of batches in a whole epoch, as Keras's datasets do."""
         return self.batches_per_epoch
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int:
         """Number of batches in an epoch, of which `position` may leave a part."""
         # Keras asks twice: what all epochs have, and what to read in this one.
         asks_for_all = sys._getframe(1).f_code.co_name == "num_batches"
@@ -165,13 +171,13 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             return len(self)
         return len(self) - self._position
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> np.ndarray:
         """Returns the sample indices of one epoch, int64 `(num_samples,)`."""
         if not self.shuffle:
             return np.arange(self.num_samples)
         return np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
 
-    def batch_indices(self, index, epoch=None):
+    def batch_indices(self, index: int, epoch: int | None = None) -> np.ndarray:
         """Returns the sample indices of a batch, or of this process's share of it.
 
         The batch is number `index` of the current epoch, or of `epoch`.
@@ -181,11 +187,11 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         rank, num_processes = self.share
         return order[start : start + self.batch_size][rank::num_processes]
 
-    def load_batch(self, index):
+    def load_batch(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
         raise NotImplementedError
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch; to Keras in one, the next."""
         caller = sys._getframe(1)
         asks_in_order = is_keras(caller) and caller.f_code.co_name != "__iter__"
@@ -199,7 +205,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             raise IndexError(f"There are {len(self)} batches, not {index + 1}.")
         return self.load_batch(index)
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         """Starts to hand out the batches of the current epoch in their order."""
         loops = [name for name in keras_functions(sys._getframe(1)) if name in _LOOPS]
         if loops[:1] in ([], ["fit"]):
@@ -212,7 +218,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             # TensorFlow a step without data moves seeds.
             loop._num_batches = self.num_batches
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         """Moves on to the next epoch's order, after an epoch of training."""
         if "reset" in keras_functions(sys._getframe(1)):
             self._trained = self._evaluated = None

@@ -1,10 +1,13 @@
 """Images held in memory, as batches for `fit`."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.type_aliases import Array
 
 
 class ImageArray(EpochOrderedDataset):
@@ -50,14 +53,14 @@ class ImageArray(EpochOrderedDataset):
 
     def __init__(
         self,
-        images,
-        labels=None,
-        batch_size=64,
-        shuffle=True,
-        seed=0,
-        drop_remainder=True,
-        num_channels=3,
-    ):
+        images: Array,
+        labels: Array | None = None,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_remainder: bool = True,
+        num_channels: int = 3,
+    ) -> None:
         images = check_images(images, num_channels)
         if labels is not None:
             labels = as_array("labels", labels)
@@ -76,7 +79,7 @@ class ImageArray(EpochOrderedDataset):
         self.images = images
         self.labels = labels
 
-    def load_batch(self, index):
+    def load_batch(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
         indices = self.batch_indices(index)
         if self.labels is None:
@@ -84,7 +87,7 @@ class ImageArray(EpochOrderedDataset):
         return self.images[indices], self.labels[indices]
 
 
-def check_images(images, num_channels, name="images"):
+def check_images(images, num_channels, name="images") -> np.ndarray:
     """Returns an array `(num_images, height, width, num_channels)`, or raises.
 
     Grey images, of one channel, may come without its axis.

@@ -1,6 +1,8 @@
 """Images in a folder, as batches for `fit`."""
 
 import copy
+from collections.abc import Iterator
+from typing import Any, Literal, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +18,7 @@ from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, require_pillow
 from keras_iwm.datasets.reader_pool import ReaderPool
 from keras_iwm.datasets.stand_ins import stand_ins
 from keras_iwm.seeds import hash_seed
+from keras_iwm.type_aliases import Array, Path, Size
 
 
 class ImageFolder(EpochOrderedDataset):
@@ -116,34 +119,28 @@ class ImageFolder(EpochOrderedDataset):
 
     def __init__(
         self,
-        folder,
-        image_size,
-        batch_size=64,
-        shuffle=True,
-        seed=0,
-        drop_remainder=True,
-        num_threads=4,
-        num_processes=0,
-        num_channels=3,
-        bad_files="skip",
-        skipped_csv=None,
-        background=BACKGROUND,
-        max_pixels=MAX_PIXELS,
-        index=None,
-    ):
+        folder: Path,
+        image_size: Size,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_remainder: bool = True,
+        num_threads: int = 4,
+        num_processes: int = 0,
+        num_channels: int = 3,
+        bad_files: Literal["skip", "raise"] = "skip",
+        skipped_csv: Path | None = None,
+        background: int = BACKGROUND,
+        max_pixels: int = MAX_PIXELS,
+        index: Path | None = None,
+    ) -> None:
         require_pillow()
         pool = ReaderPool(
             image_size, num_channels, background, max_pixels, num_threads, num_processes
         )
         folder = as_path("folder", folder)
         paths, labels, class_names = find_indexed_images(folder, index, bad_files)
-        super().__init__(
-            len(paths),
-            batch_size,
-            shuffle=shuffle,
-            seed=seed,
-            drop_remainder=drop_remainder,
-        )
+        super().__init__(len(paths), batch_size, shuffle, seed, drop_remainder)
         self.paths = paths
         self.labels = labels
         self.class_names = class_names
@@ -158,11 +155,11 @@ class ImageFolder(EpochOrderedDataset):
         return {**vars(self), "_batches": {}}
 
     @property
-    def skipped(self):
+    def skipped(self) -> dict[str, str]:
         """Dictionary from the path of each bad file met so far to the reason."""
         return dict(self._bad_files.reasons)
 
-    def load_batch(self, index):
+    def load_batch(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""
         wanted = self._batches_from(index)
         # What was prepared for another epoch, or skipped, is let go.
@@ -179,7 +176,9 @@ class ImageFolder(EpochOrderedDataset):
             return (images,)
         return images, self.labels[indices]
 
-    def load(self, indices=None):
+    def load(
+        self, indices: Array | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Reads images into memory, for an evaluation.
 
         Args:
@@ -205,7 +204,7 @@ class ImageFolder(EpochOrderedDataset):
         self._bad_files.warn("left out", at_once=True)
         return images[: len(good)], None if self.labels is None else self.labels[good]
 
-    def good_batches(self, start=0):
+    def good_batches(self, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Reads all images once, in file order, a batch ahead for each thread.
 
         Args:
@@ -225,7 +224,7 @@ class ImageFolder(EpochOrderedDataset):
             self._bad_files.warn("left out")
             yield indices[good], images[good]
 
-    def split(self, fraction, seed=0):
+    def split(self, fraction: float, seed: int = 0) -> tuple[Self, Self]:
         """Sets a random part of the images aside.
 
         On which side a file is depends on its name below the folder and the seed,

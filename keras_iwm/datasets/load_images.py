@@ -1,25 +1,28 @@
 """Images and labels from a folder or an `.npz` file."""
 
+from typing import Literal
+
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_optional, as_path, as_size
 from keras_iwm.datasets.image_array import check_images
 from keras_iwm.datasets.image_folder import ImageFolder
 from keras_iwm.datasets.read_image import fit_image, require_pillow
+from keras_iwm.type_aliases import Path, Size
 
 _IMAGE_KEYS = ("images", "x", "x_train")
 _LABEL_KEYS = ("labels", "y", "y_train")
 
 
 def load_images(
-    path,
-    image_size=None,
-    limit=None,
-    seed=None,
-    num_channels=3,
-    bad_files="skip",
-    skipped_csv=None,
-):
+    path: Path,
+    image_size: Size | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    num_channels: int = 3,
+    bad_files: Literal["skip", "raise"] = "skip",
+    skipped_csv: Path | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Reads images, and labels if there are any, into memory.
 
     Args:

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import os
+from typing import Literal
 
 import numpy as np
 from tqdm import tqdm
@@ -17,17 +18,18 @@ from keras_iwm.datasets.read_image import (
     load_image,
     require_pillow,
 )
+from keras_iwm.type_aliases import Path, Size
 
 
 def load_segmentation(
-    image_folder,
-    mask_folder,
-    image_size,
-    num_threads=4,
-    num_channels=3,
-    bad_files="raise",
-    skipped_csv=None,
-):
+    image_folder: Path,
+    mask_folder: Path,
+    image_size: Size,
+    num_threads: int = 4,
+    num_channels: int = 3,
+    bad_files: Literal["skip", "raise"] = "raise",
+    skipped_csv: Path | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads images and their masks, whose pixels are numbers of classes.
 
     The mask of `scene.jpg` is `scene.png` in the other folder: a grey or palette PNG,

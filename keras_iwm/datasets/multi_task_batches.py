@@ -1,10 +1,13 @@
 """Batches that are split evenly over several tasks."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from keras_iwm.arguments import as_count, shown
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.image_array import check_images
+from keras_iwm.type_aliases import Array
 
 
 class MultiTaskBatches(EpochOrderedDataset):
@@ -59,12 +62,12 @@ class MultiTaskBatches(EpochOrderedDataset):
 
     def __init__(
         self,
-        data,
-        batch_size=64,
-        seed=0,
-        batches_per_epoch=None,
-        num_channels=3,
-    ):
+        data: Mapping[str, tuple[Array, Array]],
+        batch_size: int = 64,
+        seed: int = 0,
+        batches_per_epoch: int | None = None,
+        num_channels: int = 3,
+    ) -> None:
         if not isinstance(data, dict) or not data:
             raise ValueError(
                 "`data` must be a dictionary from task names to (images, labels), with "
@@ -111,7 +114,7 @@ class MultiTaskBatches(EpochOrderedDataset):
         super().__init__(batches_per_epoch * batch_size, batch_size, seed=seed)
 
     @EpochOrderedDataset.share.setter
-    def share(self, share):
+    def share(self, share: tuple[int, int]) -> None:
         """Set which part of every batch, and of each task in it, is handed out."""
         EpochOrderedDataset.share.fset(self, share)
         if self.batch_size % (len(self.images) * share[1]):
@@ -121,7 +124,7 @@ class MultiTaskBatches(EpochOrderedDataset):
                 "batch size or start as many processes as divide it."
             )
 
-    def order(self, epoch):
+    def order(self, epoch: int) -> np.ndarray:
         """Returns the sample indices of an epoch's batches, one task behind the other.
 
         Within a batch come the indices of the first task, then of the second.
@@ -144,7 +147,9 @@ class MultiTaskBatches(EpochOrderedDataset):
         ]
         return np.concatenate(orders)[start % size :][:count]
 
-    def load_batch(self, index):
+    def load_batch(
+        self, index: int
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns batch `index` of the current epoch: two dictionaries by task."""
         indices = self.batch_indices(index).reshape(len(self.images), -1)
         chosen = dict(zip(self.images, indices, strict=True))

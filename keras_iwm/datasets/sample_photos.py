@@ -2,6 +2,8 @@
 
 import importlib.util
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +27,7 @@ _PHOTOS = {
 _MAX_DRAWS = 1000
 
 
-def load_sample_photos():
+def load_sample_photos() -> dict[str, np.ndarray]:
     """Reads the ten colour photos in the installed scikit-image and scikit-learn.
 
     They let a first run work without a download. Nothing is imported from the two
@@ -66,8 +68,13 @@ def load_sample_photos():
 
 
 def random_photo_crops(
-    photos, num_crops, crop_size, seed=0, half=None, min_deviation=8.0
-):
+    photos: Mapping[str, np.ndarray] | Sequence[np.ndarray],
+    num_crops: int,
+    crop_size: int,
+    seed: int = 0,
+    half: Literal["left", "right"] | None = None,
+    min_deviation: float = 8.0,
+) -> tuple[np.ndarray, np.ndarray]:
     """Cuts random square crops of many sizes out of photos.
 
     The photos take turns, so that each has the same number of crops, to within one.

@@ -15,7 +15,9 @@ _LAYOUTS = {
 }
 
 
-def tensor_parallel_layout(device_mesh):
+def tensor_parallel_layout(
+    device_mesh: keras.distribution.DeviceMesh,
+) -> keras.distribution.LayoutMap:
     """Make the layout map that splits the blocks of any of our models.
 
     For models too large for one device, on JAX. Attention and the MLP are split by

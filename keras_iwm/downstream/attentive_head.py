@@ -1,5 +1,7 @@
 """The attentive head."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -12,6 +14,7 @@ from keras_iwm.downstream.linear_head import (
 )
 from keras_iwm.layers.attentive_pooling import AttentivePooling
 from keras_iwm.layers.transformer_block import TransformerBlock
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -50,13 +53,15 @@ class AttentiveHead(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, num_classes, num_heads, per_patch=False, **kwargs):
+    def __init__(
+        self, num_classes: int, num_heads: int, per_patch: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.num_heads = as_count("num_heads", num_heads)
         self.per_patch = as_boolean("per_patch", per_patch)
 
-    def build(self, latents_shape):
+    def build(self, latents_shape: Shape) -> None:
         """Create pooling or block, and the linear layer."""
         check_latents(latents_shape, self.per_patch)
         hidden_dim = latents_shape[-1]
@@ -74,7 +79,7 @@ class AttentiveHead(keras.layers.Layer):
         self.logits = classification_layer(self.num_classes)
         self.logits.build((None, hidden_dim))
 
-    def call(self, latents):
+    def call(self, latents: Tensor) -> Tensor:
         """Return the logits of each image, or of each patch."""
         check_latents(latents.shape, self.per_patch)
         if not self.per_patch:
@@ -84,11 +89,11 @@ class AttentiveHead(keras.layers.Layer):
         latents = ops.reshape(self.block(tokens), (-1, rows, columns, hidden_dim))
         return classify_patches(self.logits, latents)
 
-    def compute_output_spec(self, latents):
+    def compute_output_spec(self, latents: Tensor) -> Tensor:
         """Return the logits as a symbolic tensor."""
         return logits_spec(self, latents)
 
-    def attention(self, latents):
+    def attention(self, latents: Tensor) -> Tensor:
         """Return where the head looks: `(batch_size, num_heads, num_patches)`.
 
         Raises:
@@ -101,7 +106,7 @@ class AttentiveHead(keras.layers.Layer):
             )
         return self.pooling(ops.convert_to_tensor(latents), return_attention=True)[1]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

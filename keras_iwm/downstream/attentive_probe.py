@@ -1,5 +1,7 @@
 """The attentive probe on latents that are in memory."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -13,21 +15,22 @@ from keras_iwm.backend.random_streams import kept_streams
 from keras_iwm.downstream.attentive_head import AttentiveHead
 from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
 from keras_iwm.optimizers.adamw import AdamW
+from keras_iwm.type_aliases import Array
 
 
 def attentive_probe(
-    train_latents,
-    train_labels,
-    test_latents,
-    test_labels,
-    num_heads,
-    epochs=20,
-    batch_size=128,
-    learning_rate=2e-3,
-    weight_decay=0.05,
-    seed=0,
-    verbose=True,
-):
+    train_latents: Array,
+    train_labels: Array,
+    test_latents: Array,
+    test_labels: Array,
+    num_heads: int,
+    epochs: int = 20,
+    batch_size: int = 128,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+    verbose: bool = True,
+) -> dict[str, Any]:
     """Train an attentive head on frozen latents and measure its accuracy.
 
     One learned query, a cross-attention block and a linear layer on all latents of an

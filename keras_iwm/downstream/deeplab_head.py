@@ -1,9 +1,12 @@
 """DeepLabV3+ as a segmentation head."""
 
+from typing import Any
+
 import keras
 
 from keras_iwm.arguments import as_count
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 _STRIDES = (4, 32)  # Pixels between the features of the levels P2 and P5.
 
@@ -54,7 +57,7 @@ class DeepLabHead(keras.layers.Layer):
 
     per_patch = True
 
-    def __init__(self, num_classes, patch_size, **kwargs):
+    def __init__(self, num_classes: int, patch_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
         patch_size = as_count("patch_size", patch_size)
@@ -65,7 +68,7 @@ class DeepLabHead(keras.layers.Layer):
             )
         self.patch_size = patch_size
 
-    def build(self, latents_shape):
+    def build(self, latents_shape: Shape) -> None:
         """Create DeepLabV3+ over the two levels."""
         keras_cv = _require_keras_cv()
         if keras.config.image_data_format() != "channels_last":
@@ -115,7 +118,7 @@ class DeepLabHead(keras.layers.Layer):
         pyramid.pyramid_level_inputs = {"P2": "P2", "P5": "P5"}
         return pyramid
 
-    def call(self, latents, training=None):
+    def call(self, latents: Tensor, training: bool | None = None) -> Tensor:
         """Return the logits of each 4 x 4 pixels."""
         size = tuple(side * self.patch_size for side in latents.shape[1:3])
         if any(side % _STRIDES[1] for side in size):
@@ -126,7 +129,7 @@ class DeepLabHead(keras.layers.Layer):
             )
         return self.deeplab(normalize_latents(latents), training=training)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,11 +1,14 @@
 """What the downstream models share."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.downstream.world_model_backbone import WorldModelBackbone
 from keras_iwm.models.trained_model import TrainedModel
+from keras_iwm.type_aliases import ValueRange
 
 
 class DownstreamModel(TrainedModel):
@@ -17,21 +20,23 @@ class DownstreamModel(TrainedModel):
     """
 
     @property
-    def num_channels(self):
+    def num_channels(self) -> int:
         """Channels of the images."""
         return self.backbone.encoder.num_channels
 
     @property
-    def value_range(self):
+    def value_range(self) -> ValueRange:
         """Range of the images' pixel values."""
         return self.backbone.encoder.value_range
 
     @property
-    def input_signature(self):
+    def input_signature(self) -> list[Any]:
         """What `call` takes, for `export`."""
         return self.backbone.input_signature
 
-    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+    def check_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
+    ) -> None:
         """Refuse images and labels that cannot be meant, see `TrainedModel`."""
         super().check_batch(x, y, sample_weight, name)
         if y is not None:

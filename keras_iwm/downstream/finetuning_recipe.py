@@ -3,7 +3,9 @@
 import math
 import posixpath
 import re
+from typing import Any
 
+import keras
 from keras.optimizers import schedules
 
 from keras_iwm.arguments import as_count, as_number, as_object
@@ -11,16 +13,16 @@ from keras_iwm.optimizers.adamw import AdamW
 
 
 def finetuning_recipe(
-    model,
-    steps,
-    batch_size,
-    learning_rate=None,
-    layer_decay=0.75,
-    predictor_multiplier=0.1,
-    warmup_fraction=0.05,
-    weight_decay=0.05,
-    **optimizer_arguments,
-):
+    model: keras.Model,
+    steps: int,
+    batch_size: int,
+    learning_rate: float | None = None,
+    layer_decay: float = 0.75,
+    predictor_multiplier: float = 0.1,
+    warmup_fraction: float = 0.05,
+    weight_decay: float = 0.05,
+    **optimizer_arguments: Any,
+) -> AdamW:
     """Return the optimizer with which pretrained vision transformers are finetuned.
 
     AdamW with a linear warm-up and a cosine to a thousandth of the peak, and with

@@ -1,5 +1,7 @@
 """The classifier on a pretrained world model."""
 
+from typing import Any, Literal
+
 import keras
 
 from keras_iwm.arguments import as_choice, as_count
@@ -10,6 +12,8 @@ from keras_iwm.downstream.downstream_model import (
     check_class_labels,
 )
 from keras_iwm.downstream.linear_head import LinearHead
+from keras_iwm.downstream.world_model_backbone import WorldModelBackbone
+from keras_iwm.type_aliases import Config, Tensor
 
 HEADS = ("attentive", "linear")
 
@@ -61,7 +65,13 @@ class ImageClassifier(DownstreamModel):
     ```
     """
 
-    def __init__(self, backbone, num_classes, head="attentive", **kwargs):
+    def __init__(
+        self,
+        backbone: WorldModelBackbone,
+        num_classes: int,
+        head: Literal["attentive", "linear"] = "attentive",
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         head = as_choice("head", head, HEADS)
@@ -82,7 +92,13 @@ class ImageClassifier(DownstreamModel):
         if not trainable:
             self.trainable = False
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Compile like any Keras model, with defaults for loss and metric.
 
         Args:
@@ -98,21 +114,23 @@ class ImageClassifier(DownstreamModel):
         metrics = ["accuracy"] if metrics is None else metrics
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         """Return the logits of each image."""
         return self.head_layer(self.backbone(images, training=training))
 
-    def compute_output_spec(self, images, training=None):
+    def compute_output_spec(
+        self, images: Tensor, training: bool | None = None
+    ) -> Tensor:
         """Return the logits as a symbolic tensor."""
         latents = self.backbone.compute_output_spec(images)
         return self.head_layer.compute_output_spec(latents)
 
-    def check_labels(self, labels, name):
+    def check_labels(self, labels: Any, name: str) -> None:
         """Refuse labels that are none of the classes."""
         loss = self.loss if self.compiled else None
         check_class_labels(labels, self.num_classes, name, loss)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

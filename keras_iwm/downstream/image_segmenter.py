@@ -1,5 +1,7 @@
 """Segmentation with a pretrained world model."""
 
+from typing import Any, Literal
+
 import keras
 import numpy as np
 from keras import ops
@@ -13,7 +15,9 @@ from keras_iwm.downstream.downstream_model import (
     labels_name,
 )
 from keras_iwm.downstream.linear_head import LinearHead
+from keras_iwm.downstream.world_model_backbone import WorldModelBackbone
 from keras_iwm.metrics.mean_intersection_over_union import MeanIntersectionOverUnion
+from keras_iwm.type_aliases import Config, Tensor
 
 HEADS = ("linear", "attentive", "deeplab")
 
@@ -83,8 +87,13 @@ class ImageSegmenter(DownstreamModel):
     ignored_arguments = ("class_weight",)
 
     def __init__(
-        self, backbone, num_classes, head="linear", ignore_label=None, **kwargs
-    ):
+        self,
+        backbone: WorldModelBackbone,
+        num_classes: int,
+        head: Literal["linear", "attentive", "deeplab"] = "linear",
+        ignore_label: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         head = as_choice("head", head, HEADS)
@@ -112,7 +121,13 @@ class ImageSegmenter(DownstreamModel):
         if not trainable:
             self.trainable = False
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Compile like any Keras model, with defaults for loss and metric.
 
         Args:
@@ -131,40 +146,51 @@ class ImageSegmenter(DownstreamModel):
             metrics = [MeanIntersectionOverUnion(self.num_classes, self.ignore_label)]
         super().compile(optimizer, loss, metrics=metrics, **kwargs)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         """Return the logits of each pixel."""
         images = ops.convert_to_tensor(images)
         latents = self.backbone(images, training=training)
         patch_size = self.backbone.encoder.patch_size
         return pixel_logits(self.head_layer, latents, images.shape[1:3], patch_size)
 
-    def compute_output_spec(self, images, training=None):
+    def compute_output_spec(
+        self, images: Tensor, training: bool | None = None
+    ) -> Tensor:
         """Return the logits as a symbolic tensor."""
         self.backbone.compute_output_spec(images)  # refuses what does not fit
         shape = (*images.shape[:3], self.num_classes)
         return keras.KerasTensor(shape, dtype="float32")
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         """Return the loss, after a look at the masks' size."""
         if y is not None:
             check_mask_size(y.shape, y_pred.shape, "y")
         weight = _pixel_weights(sample_weight, y)
         return super().compute_loss(x, y, y_pred, weight, training)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
         """Return the metrics, which Keras builds before the loss."""
         check_mask_size(y.shape, y_pred.shape, "y")
         return super().compute_metrics(x, y, y_pred, _pixel_weights(sample_weight, y))
 
-    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+    def check_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
+    ) -> None:
         """Refuse images and masks that cannot be meant, see `TrainedModel`."""
         if y is not None and len(y.shape) == 3:  # `check_labels` has a word for others
             check_mask_size(y.shape, x.shape, labels_name(name))
         super().check_batch(x, y, sample_weight, name)
 
-    def check_labels(self, labels, name):
+    def check_labels(self, labels: Any, name: str) -> None:
         """Refuse masks with labels that are neither a class nor to be ignored."""
         if labels.ndim != 3 or labels.dtype.kind not in "iu":
             hint = ""
@@ -186,7 +212,7 @@ class ImageSegmenter(DownstreamModel):
                 "right `num_classes` and `ignore_label`, or number the classes from 0."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

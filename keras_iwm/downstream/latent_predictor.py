@@ -1,11 +1,16 @@
 """The world model as an answer to an image and an action."""
 
+from typing import Any, Self
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_object
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.downstream.world_model_backbone import all_positions
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -50,7 +55,9 @@ class LatentPredictor(ComposedModel):
     ```
     """
 
-    def __init__(self, encoder, predictor, **kwargs):
+    def __init__(
+        self, encoder: ViTEncoder, predictor: WorldModelPredictor, **kwargs: Any
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         needed = ("grid_size", "hidden_dim", "patch_size", "input_signature")
@@ -77,7 +84,7 @@ class LatentPredictor(ComposedModel):
             self.trainable = False
 
     @classmethod
-    def from_world_model(cls, model):
+    def from_world_model(cls, model: keras.Model) -> Self:
         """Make one of a pretrained model's `feature_encoder` and `predictor`.
 
         Args:
@@ -101,14 +108,14 @@ class LatentPredictor(ComposedModel):
         return cls(model.feature_encoder, model.predictor)
 
     @property
-    def input_signature(self):
+    def input_signature(self) -> list[Any]:
         """What `call` takes, for `export`."""
         (images,) = self.encoder.input_signature
         shape = (None, self.predictor.action_dim)
         action = keras.InputSpec(shape=shape, dtype="float32", name="action")
         return [{"images": images, "action": action}]
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Tensor:
         """Encode the images, and predict all latents after the action."""
         images = ops.convert_to_tensor(inputs["images"])
         latents = self.encoder(images, training=training)
@@ -123,12 +130,14 @@ class LatentPredictor(ComposedModel):
             grid_size=tuple(side // patch_size for side in images.shape[1:3]),
         )
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Tensor], training: bool | None = None
+    ) -> Tensor:
         """Return the latents as a symbolic tensor."""
         latents = self.encoder.compute_output_spec(inputs["images"])
         return keras.KerasTensor(latents.shape, dtype=self.predictor.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,10 +1,13 @@
 """The linear head."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -41,29 +44,31 @@ class LinearHead(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, num_classes, per_patch=False, **kwargs):
+    def __init__(
+        self, num_classes: int, per_patch: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.per_patch = as_boolean("per_patch", per_patch)
 
-    def build(self, latents_shape):
+    def build(self, latents_shape: Shape) -> None:
         """Create the linear layer."""
         check_latents(latents_shape, self.per_patch)
         self.logits = classification_layer(self.num_classes)
         self.logits.build((None, latents_shape[-1]))
 
-    def call(self, latents):
+    def call(self, latents: Tensor) -> Tensor:
         """Return the logits of each image, or of each patch."""
         check_latents(latents.shape, self.per_patch)
         if self.per_patch:
             return classify_patches(self.logits, latents)
         return self.logits(normalize_latents(ops.mean(latents, axis=1)))
 
-    def compute_output_spec(self, latents):
+    def compute_output_spec(self, latents: Tensor) -> Tensor:
         """Return the logits as a symbolic tensor."""
         return logits_spec(self, latents)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

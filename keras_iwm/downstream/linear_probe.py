@@ -1,6 +1,8 @@
 """A linear classifier on frozen features, with its rate and penalty searched."""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,20 +16,21 @@ from keras_iwm.array_arguments import (
 from keras_iwm.backend.random_streams import kept_streams
 from keras_iwm.downstream.feature_batches import FeatureBatches, fit_with_progress
 from keras_iwm.downstream.parallel_heads import ParallelHeads
+from keras_iwm.type_aliases import Array
 
 
 def linear_probe(
-    train_features,
-    train_labels,
-    test_features,
-    test_labels,
-    learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3),
-    weight_decays=(0.0, 1e-4, 1e-3, 1e-2),
-    epochs=100,
-    batch_size=256,
-    seed=0,
-    verbose=True,
-):
+    train_features: Array,
+    train_labels: Array,
+    test_features: Array,
+    test_labels: Array,
+    learning_rates: Sequence[float] = (0.003, 0.01, 0.03, 0.1, 0.3),
+    weight_decays: Sequence[float] = (0.0, 1e-4, 1e-3, 1e-2),
+    epochs: int = 100,
+    batch_size: int = 256,
+    seed: int = 0,
+    verbose: bool = True,
+) -> dict[str, Any]:
     """Train a linear classifier on frozen features and test it.
 
     Multinomial logistic regression by stochastic gradient descent with momentum 0.9

@@ -1,9 +1,12 @@
 """The linear classifier of features that `linear_probe` trains."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -35,7 +38,7 @@ class LinearProbeModel(keras.Model):
     ```
     """
 
-    def __init__(self, feature_dim, num_classes, **kwargs):
+    def __init__(self, feature_dim: int, num_classes: int, **kwargs: Any) -> None:
         # Whatever the global policy: half precision would save nothing here.
         super().__init__(**{"dtype": "float32", **kwargs})
         self.feature_dim = as_count("feature_dim", feature_dim)
@@ -52,7 +55,7 @@ class LinearProbeModel(keras.Model):
         self.bias = self.add_weight((self.num_classes,), "zeros", name="bias")
         self.built = True
 
-    def call(self, features):
+    def call(self, features: Tensor) -> Tensor:
         """Standardise the features and return logits."""
         if len(features.shape) != 2 or features.shape[1] != self.feature_dim:
             raise ValueError(
@@ -62,7 +65,7 @@ class LinearProbeModel(keras.Model):
         features = (features - self.mean) / self.deviation
         return ops.matmul(features, self.kernel) + self.bias
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

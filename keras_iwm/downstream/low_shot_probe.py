@@ -1,5 +1,8 @@
 """Accuracy with few labels."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_number
@@ -9,18 +12,19 @@ from keras_iwm.array_arguments import (
     check_train_and_test_labels,
 )
 from keras_iwm.evaluation.probes import ridge_accuracy
+from keras_iwm.type_aliases import Array
 
 
 def low_shot_probe(
-    train_features,
-    train_labels,
-    test_features,
-    test_labels,
-    fraction=0.01,
-    num_draws=5,
-    seed=0,
-    probe=ridge_accuracy,
-):
+    train_features: Array,
+    train_labels: Array,
+    test_features: Array,
+    test_labels: Array,
+    fraction: float = 0.01,
+    num_draws: int = 5,
+    seed: int = 0,
+    probe: Callable[..., float | dict[str, Any]] = ridge_accuracy,
+) -> dict[str, Any]:
     """Accuracy of a probe that sees a fraction of the labels, over several draws.
 
     Each draw takes a random part of the training images of every class, of

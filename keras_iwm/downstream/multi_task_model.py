@@ -1,6 +1,8 @@
 """One predictor for several tasks."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +17,8 @@ from keras_iwm.downstream.downstream_model import (
     labels_name,
 )
 from keras_iwm.downstream.image_segmenter import check_mask_size, pixel_logits
+from keras_iwm.downstream.world_model_backbone import WorldModelBackbone
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -92,7 +96,12 @@ class MultiTaskModel(DownstreamModel):
     # Keras knows them for a single output alone.
     ignored_arguments = ("class_weight",)
 
-    def __init__(self, backbone, heads, **kwargs):
+    def __init__(
+        self,
+        backbone: WorldModelBackbone,
+        heads: Mapping[str, keras.layers.Layer],
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         if check_backbone(backbone).predictor is None:
@@ -126,7 +135,9 @@ class MultiTaskModel(DownstreamModel):
     # The number of images differs by task: `export` wants a signature from the user.
     input_signature = None
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Tensor], training: bool | None = None
+    ) -> dict[str, Tensor]:
         """Return the outputs of each task for its images."""
         self._check_inputs(inputs)
         names = [name for name in self.heads if name in inputs]
@@ -155,7 +166,7 @@ class MultiTaskModel(DownstreamModel):
         patch_size = self.backbone.encoder.patch_size
         return pixel_logits(head, latents, images_shape[1:3], patch_size)
 
-    def check_labels(self, labels, name):
+    def check_labels(self, labels: Any, name: str) -> None:
         """Refuse labels of a task that are none of its classes, nor ignored."""
         losses = self.loss if self.compiled and isinstance(self.loss, dict) else {}
         if not isinstance(labels, dict):
@@ -173,7 +184,9 @@ class MultiTaskModel(DownstreamModel):
                 array = array[array != ignored]
             check_class_labels(array, num_classes, f"{name}[{task!r}]", loss)
 
-    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+    def check_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
+    ) -> None:
         """Refuse data that lack a task or do not fit, see `TrainedModel`."""
         self._check_inputs(x)
         missing = [task for task in self.heads if task not in x]
@@ -221,7 +234,7 @@ class MultiTaskModel(DownstreamModel):
                 "model for each task by itself."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         return {

@@ -1,11 +1,16 @@
 """What a downstream model takes its latents from."""
 
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_choice, as_number, as_object
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.type_aliases import Config, Tensor
 
 PROTOCOLS = ("frozen", "encoder", "predictor", "end_to_end")
 
@@ -70,12 +75,12 @@ class WorldModelBackbone(ComposedModel):
 
     def __init__(
         self,
-        encoder,
-        predictor=None,
-        protocol="predictor",
-        random_predictor=False,
-        **kwargs,
-    ):
+        encoder: ViTEncoder,
+        predictor: WorldModelPredictor | None = None,
+        protocol: Literal["frozen", "encoder", "predictor", "end_to_end"] = "predictor",
+        random_predictor: bool = False,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         uses_predictor = check_protocol(protocol, random_predictor)
@@ -116,8 +121,12 @@ class WorldModelBackbone(ComposedModel):
 
     @classmethod
     def from_world_model(
-        cls, model, protocol="predictor", random_predictor=False, drop_path_rate=0.0
-    ):
+        cls,
+        model: keras.Model,
+        protocol: Literal["frozen", "encoder", "predictor", "end_to_end"] = "predictor",
+        random_predictor: bool = False,
+        drop_path_rate: float = 0.0,
+    ) -> Self:
         """Make a backbone from copies of a pretrained model's parts.
 
         The encoder is a copy of the model's `feature_encoder` (of a world model the
@@ -171,19 +180,19 @@ class WorldModelBackbone(ComposedModel):
         return cls(**copies, protocol=protocol, random_predictor=random_predictor)
 
     @property
-    def hidden_dim(self):
+    def hidden_dim(self) -> int:
         """Features of the latents."""
         if self.predictor is None:
             return self.encoder.hidden_dim
         return self.predictor.output_dim
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """Whether the parts learn that the protocol lets learn."""
         return super().trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
         if hasattr(self, "protocol"):
             self._freeze_encoder()
@@ -194,11 +203,16 @@ class WorldModelBackbone(ComposedModel):
             self.encoder.trainable = False
 
     @property
-    def input_signature(self):
+    def input_signature(self) -> list[Any]:
         """What `call` takes, for `export`."""
         return self.encoder.input_signature
 
-    def call(self, images, training=None, task_token=None):
+    def call(
+        self,
+        images: Tensor,
+        training: bool | None = None,
+        task_token: Tensor | None = None,
+    ) -> Tensor:
         """Encode the images, and predict all their latents if there is a predictor."""
         images = ops.convert_to_tensor(images)
         learns = self.protocol in ("encoder", "end_to_end")
@@ -219,14 +233,19 @@ class WorldModelBackbone(ComposedModel):
             grid_size=tuple(side // patch_size for side in images.shape[1:3]),
         )
 
-    def compute_output_spec(self, images, training=None, task_token=None):
+    def compute_output_spec(
+        self,
+        images: Tensor,
+        training: bool | None = None,
+        task_token: Tensor | None = None,
+    ) -> Tensor:
         """Return the latents as a symbolic tensor."""
         latents = self.encoder.compute_output_spec(images)
         shape = (*latents.shape[:2], self.hidden_dim)
         last = self.predictor or self.encoder
         return keras.KerasTensor(shape, dtype=last.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         return {

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+from typing import Any, Literal
 
 import numpy as np
 from keras import ops
@@ -20,9 +21,11 @@ from keras_iwm.arguments import (
     as_path,
 )
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.datasets.image_folder import ImageFolder
 from keras_iwm.embeddings.shards import Shards
 from keras_iwm.embeddings.write_table import require_pyarrow, write_npz, write_parquet
+from keras_iwm.type_aliases import Path
 from keras_iwm.version import __version__
 from keras_iwm.whole_file import whole_file
 
@@ -31,16 +34,16 @@ _SHARD_IMAGES, _SHARD_BYTES = 4096, 2**26  # the most in one part
 
 
 def embed_folder(
-    encoder,
-    folder,
-    output,
-    per_patch=False,
-    batch_size=64,
-    dtype="float32",
-    bad_files="skip",
-    num_processes=0,
-    encoder_name=None,
-):
+    encoder: ViTEncoder,
+    folder: Path,
+    output: Path,
+    per_patch: bool = False,
+    batch_size: int = 64,
+    dtype: Literal["float32", "float16"] = "float32",
+    bad_files: Literal["skip", "raise"] = "skip",
+    num_processes: int = 0,
+    encoder_name: str | None = None,
+) -> dict[str, Any]:
     """Writes what an encoder makes of all images of a folder into one file.
 
     The memory that it takes hardly grows with the folder: the names, some batches and

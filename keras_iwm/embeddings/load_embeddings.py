@@ -2,15 +2,17 @@
 
 import json
 import zipfile
+from typing import Any
 
 import numpy as np
 
 from keras_iwm.arguments import as_path
 from keras_iwm.embeddings.write_table import require_pyarrow
 from keras_iwm.saving.file_window import archive_member
+from keras_iwm.type_aliases import Path
 
 
-def load_embeddings(path):
+def load_embeddings(path: Path) -> dict[str, Any]:
     """Opens a file of embeddings that `embed_folder` has written.
 
     Of a `.npz` file the numbers stay on the disk until they are used, so it may be

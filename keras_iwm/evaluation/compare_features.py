@@ -1,5 +1,6 @@
 """Features of a trained encoder beside what they must rise above."""
 
+import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_object
@@ -8,11 +9,17 @@ from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
 from keras_iwm.evaluation.untrained_copy import untrained_copy
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
+from keras_iwm.type_aliases import Array
 
 
 def compare_features(
-    model, train_images, train_labels, test_images, test_labels, num_neighbors=10
-):
+    model: keras.Model,
+    train_images: Array,
+    train_labels: Array,
+    test_images: Array,
+    test_labels: Array,
+    num_neighbors: int = 10,
+) -> dict[str, float]:
     """Probe the feature encoder, an untrained encoder, and raw pixels.
 
     A number for the features says something only beside the same number for an

@@ -1,10 +1,13 @@
 """What is undone, composed and inverted, compiled once and repeatable."""
 
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.evaluation.equivariance_ranking import EquivarianceRanking
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array
 
 
 class EquivarianceEvaluator(WorldModelEvaluator):
@@ -34,7 +37,14 @@ class EquivarianceEvaluator(WorldModelEvaluator):
     ```
     """
 
-    def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
+    def __init__(
+        self,
+        model: keras.Model,
+        images: Array,
+        bank: RetrievalBank | None = None,
+        batch_size: int = 64,
+        swapped_image: bool = True,
+    ) -> None:
         if not getattr(model, "predicts_latents", True):
             raise ValueError(
                 "`model` must predict latents, from which it can predict on. Received: "
@@ -46,11 +56,11 @@ class EquivarianceEvaluator(WorldModelEvaluator):
         )
 
     @property
-    def operation_names(self):
+    def operation_names(self) -> tuple[str, ...]:
         """Names of the destructive operations that the model's views use."""
         return self._steps.operation_names
 
-    def rank_steps(self, verbose=True):
+    def rank_steps(self, verbose: bool = True) -> dict[str, np.ndarray]:
         """Rank what is undone, composed and inverted, for `equivariance_report`.
 
         Args:
@@ -68,7 +78,7 @@ class EquivarianceEvaluator(WorldModelEvaluator):
             steps.append(self._steps.rank(image, parameters))
         return {name: np.array([step[name] for step in steps]) for name in steps[0]}
 
-    def undo(self, index):
+    def undo(self, index: int) -> dict[str, dict[str, np.ndarray]]:
         """Look up the predictions for one image that was degraded first.
 
         Args:

@@ -1,5 +1,8 @@
 """Everything that is measured of a world model, in one dictionary."""
 
+from typing import Any
+
+import keras
 import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_object
@@ -8,18 +11,19 @@ from keras_iwm.evaluation.action_probes import action_r2
 from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
 from keras_iwm.evaluation.rank_summaries import clustered_mean, summarize_ranks
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.type_aliases import Array
 
 
 def equivariance_report(
-    model,
-    images,
-    train_images=None,
-    control=None,
-    bank=None,
-    num_pairs=4096,
-    batch_size=64,
-    verbose=True,
-):
+    model: keras.Model,
+    images: Array,
+    train_images: Array | None = None,
+    control: keras.Model | None = None,
+    bank: RetrievalBank | None = None,
+    num_pairs: int = 4096,
+    batch_size: int = 64,
+    verbose: bool = True,
+) -> dict[str, Any]:
     """Measure in all ways what a world model knows of actions.
 
     Everything of `WorldModelEvaluator`, for which see there, for any actions; and what

@@ -1,12 +1,21 @@
 """One measurement of a world model."""
 
+import keras
+
 from keras_iwm.arguments import as_boolean
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
 from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array
 
 
 def evaluate_world_model(
-    model, images, bank=None, batch_size=64, by_slot=False, verbose=True
-):
+    model: keras.Model,
+    images: Array,
+    bank: RetrievalBank | None = None,
+    batch_size: int = 64,
+    by_slot: bool = False,
+    verbose: bool = True,
+) -> dict[str, float]:
     """Measure how well a world model applies actions, with all controls.
 
     The mean reciprocal rank (image world models, arXiv 2403.00504) by the headline

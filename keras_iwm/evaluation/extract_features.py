@@ -6,18 +6,26 @@ from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.type_aliases import Array, Names
 
 
 def extract_features(
-    encoder, images, batch_size=64, verbose=True, blocks=("norm",), pooled=True
-):
+    encoder: ViTEncoder,
+    images: Array | EpochOrderedDataset,
+    batch_size: int = 64,
+    verbose: bool = True,
+    blocks: Names = ("norm",),
+    pooled: bool = True,
+) -> np.ndarray:
     """Latents of images, by default those of the last norm averaged over patches.
 
     Args:
         encoder: `ViTEncoder`. Pass `model.feature_encoder`, which is what is
-            evaluated and reused (the teacher, where there is one).
+            evaluated and reused (the teacher, where there is one). Or a `CausalEncoder`
+            or `LastBlocks` around one.
         images: Array or tensor of shape `(num_images, height, width, num_channels)`
             of the encoder's `image_size` and in its `value_range`. Or an `ImageFolder`
             or `ImageArray` with `shuffle=False` and `drop_remainder=False`, for images
@@ -53,7 +61,7 @@ def extract_features(
     ).shape  # (8, 16, 192)
     ```
     """
-    needed = ("blocks", "hidden_dim", "image_size", "value_range", "num_channels")
+    needed = ("num_layers", "hidden_dim", "image_size", "value_range", "num_channels")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
     batch_size = as_count("batch_size", batch_size)
     pooled, verbose = as_boolean("pooled", pooled), as_boolean("verbose", verbose)
@@ -111,7 +119,8 @@ class _Blocks(KeptState, keras.Model):
 
 def _check_blocks(encoder, blocks):
     """Names of blocks as a list, after checking that the encoder has them."""
-    known = ["stem", *(block.name for block in encoder.blocks), "norm"]
+    indices = range(encoder.num_layers)
+    known = ["stem", *(f"block_{index:02d}" for index in indices), "norm"]
     names = list(blocks) if isinstance(blocks, (list, tuple)) else []
     if not names or any(name not in known for name in names):
         raise ValueError(

@@ -4,12 +4,15 @@ import numpy as np
 
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import check_features
+from keras_iwm.type_aliases import Array
 
 _NUM_QUERIES = 1024  # At a time,
 _NUM_FEATURES = 16_384  # among so many.
 
 
-def nearest_neighbors(features, queries=None, k=10):
+def nearest_neighbors(
+    features: Array, queries: Array | None = None, k: int = 10
+) -> tuple[np.ndarray, np.ndarray]:
     """Finds the rows that are most alike, by cosine similarity.
 
     The search is exact. A part of the features at a time is looked at, so they may be

@@ -5,13 +5,18 @@ import numpy as np
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import check_features, check_labels
 from keras_iwm.evaluation.nearest_neighbors import nearest_neighbors
+from keras_iwm.type_aliases import Array
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-1, 7)
 
 
 def knn_accuracy(
-    train_features, train_labels, test_features=None, test_labels=None, k=10
-):
+    train_features: Array,
+    train_labels: Array,
+    test_features: Array | None = None,
+    test_labels: Array | None = None,
+    k: int = 10,
+) -> float:
     """Accuracy of a majority vote of the nearest features by cosine similarity.
 
     Equals scikit-learn's `KNeighborsClassifier(k, metric="cosine")`: every
@@ -61,7 +66,9 @@ def knn_accuracy(
     return float(np.mean(classes[np.argmax(votes, axis=1)] == test_labels))
 
 
-def ridge_accuracy(train_features, train_labels, test_features, test_labels):
+def ridge_accuracy(
+    train_features: Array, train_labels: Array, test_features: Array, test_labels: Array
+) -> float:
     """Accuracy of a linear classifier by ridge regression, in closed form.
 
     One regression a class, to +1 for its images and -1 for the others, on features

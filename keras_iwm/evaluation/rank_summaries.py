@@ -7,6 +7,11 @@ from keras_iwm.metrics.ranks import reciprocal_rank_chance
 HITS = (1, 5, 10)
 
 
+def mean_reciprocal(ranks):
+    """Mean of one over each rank."""
+    return float(np.mean(1.0 / np.asarray(ranks, "float64")))
+
+
 def clustered_mean(values):
     """Mean over images, with a 95 % interval clustered by image.
 

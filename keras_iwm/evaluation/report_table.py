@@ -1,5 +1,8 @@
 """An equivariance report as plain text."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from keras_iwm.arguments import shown
 
 SECTIONS = {
@@ -14,7 +17,7 @@ RANK_WIDTHS = (7, 17, 8, 8, 8, 11, 9)
 OTHER_WIDTHS = (9, 17, 11, 11, 11)
 
 
-def report_table(report):
+def report_table(report: Mapping[str, Any]) -> str:
     """Write an equivariance report as a table of plain text.
 
     Args:

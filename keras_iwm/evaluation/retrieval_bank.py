@@ -1,12 +1,17 @@
 """The bank of augmented targets that a prediction is ranked in."""
 
+from collections.abc import Sequence
+from typing import Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.color_jitter import ColorJitter
+from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_count, as_object
+from keras_iwm.type_aliases import Config
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -42,7 +47,9 @@ class RetrievalBank:
     ```
     """
 
-    def __init__(self, size=256, shared=None, seed=0):
+    def __init__(
+        self, size: int = 256, shared: Sequence[Transform] | None = None, seed: int = 0
+    ) -> None:
         shared = [ColorJitter(probability=1.0)] if shared is None else shared
         self.size = as_count("size", size, smallest=2)
         self.seed = as_count("seed", seed, smallest=0)
@@ -62,12 +69,14 @@ class RetrievalBank:
                 )
 
     @classmethod
-    def doubled(cls, size=256, seed=0):
+    def doubled(cls, size: int = 256, seed: int = 0) -> Self:
         """Make the bank of twice the default ranges of colour jitter."""
         return cls(size, [ColorJitter(probability=1.0, strength=2.0)], seed)
 
     @classmethod
-    def for_actions(cls, action_space, size=256, seed=0):
+    def for_actions(
+        cls, action_space: ActionSpace, size: int = 256, seed: int = 0
+    ) -> Self:
         """Make the bank in which a model with these actions is measured.
 
         Every shared operation is always on. Colour jitter has its default ranges,
@@ -103,11 +112,11 @@ class RetrievalBank:
         return cls(size, shared, seed)
 
     @property
-    def slots(self):
+    def slots(self) -> tuple[str, ...]:
         """Tuple of strings, the names of the entries' parameters."""
         return self.action_space.shared.parameters
 
-    def parameters(self, num_images):
+    def parameters(self, num_images: int) -> np.ndarray:
         """Draw the parameters of the bank of each image.
 
         Args:
@@ -130,7 +139,7 @@ class RetrievalBank:
         parameters = np.asarray(ops.convert_to_numpy(parameters))
         return parameters.reshape(num_images, self.size, -1)
 
-    def slot_parameters(self, slot, num_values=33):
+    def slot_parameters(self, slot: str, num_values: int = 33) -> np.ndarray:
         """Parameters that sweep one slot and leave the others alone.
 
         Args:
@@ -147,13 +156,13 @@ class RetrievalBank:
         """
         return self.action_space.sweep(slot, num_values)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         shared = self.action_space.get_config()["shared"]
         return {"size": self.size, "shared": shared, "seed": self.seed}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Make a bank from its config."""
         space = ActionSpace.from_config({"shared": config["shared"]})
         return cls(**{**config, "shared": space.shared.transforms})

@@ -3,9 +3,10 @@
 import random
 
 from keras_iwm.arguments import as_count, as_object
+from keras_iwm.type_aliases import AnyModel
 
 
-def untrained_copy(model, seed=0):
+def untrained_copy(model: AnyModel, seed: int = 0) -> AnyModel:
     """Make an encoder of the same shape that has learned nothing.
 
     Features of a randomly initialised encoder are far from useless, so kNN, ridge

@@ -1,14 +1,18 @@
 """Measurement of a world model, compiled once and repeatable."""
 
+from typing import Any
+
+import keras
 import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count
 from keras_iwm.array_arguments import check_images
 from keras_iwm.evaluation.bank_ranking import BankRanking, check_world_model
-from keras_iwm.evaluation.rank_summaries import HITS
+from keras_iwm.evaluation.rank_summaries import HITS, mean_reciprocal
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
+from keras_iwm.type_aliases import Array
 
 NUM_SLOT_VALUES = 33
 
@@ -16,13 +20,13 @@ NUM_SLOT_VALUES = 33
 class WorldModelEvaluator:
     """Measure on fixed images how well a world model applies actions.
 
-    For each image, the bank's augmented targets are embedded by the feature
-    encoder (or are normalised pixels, where the model predicts those). The predictor gets the feature encoder's latents of the clean, unmasked
-    image and the action that leads to one entry, predicts all positions, and the
-    bank is sorted by distance to the prediction. The mean reciprocal rank (MRR) of
-    the wanted entries says whether the model can apply the action. Both sides are
-    layer-normalised and flattened; distances and ties are those of
-    `keras_iwm.metrics.retrieval_ranks`.
+    For each image, the bank's augmented targets are embedded by the feature encoder,
+    or normalised pixels for a `PixelWorldModel`. The predictor gets the encoder's
+    latents of the clean, unmasked image and the action that leads to one entry,
+    predicts all positions, and the bank is sorted by distance to the prediction. The
+    mean reciprocal rank (MRR) of the wanted entries says whether the model can apply
+    the action. Both sides are layer-normalised and flattened; distances and ties are
+    those of `keras_iwm.metrics.retrieval_ranks`.
 
     MRR alone can be gamed: a predictor on a frozen random encoder can score above
     a trained one. Read it beside the controls, `rank_me` and a probe of the
@@ -62,39 +66,39 @@ class WorldModelEvaluator:
     ```
     """
 
-    def __init__(self, model, images, bank=None, batch_size=64, swapped_image=True):
+    def __init__(
+        self,
+        model: keras.Model,
+        images: Array,
+        bank: RetrievalBank | None = None,
+        batch_size: int = 64,
+        swapped_image: bool = True,
+    ) -> None:
         check_world_model("model", model)
-        default = RetrievalBank.for_actions(model.action_space)
-        bank = default if bank is None else bank
+        bank = RetrievalBank.for_actions(model.action_space) if bank is None else bank
         check_bank(bank)
         swapped_image = as_boolean("swapped_image", swapped_image)
         batch_size = as_count("batch_size", batch_size)
         images = check_images(
-            images,
-            model.image_size,
-            model.value_range,
-            num_channels=model.num_channels,
+            images, model.image_size, model.value_range, num_channels=model.num_channels
         )
         if len(images) < 2:
             raise ValueError(
                 "`images` must be at least 2: the swapped-image control and the "
                 f"spread between images need another one. Received: {len(images)}."
             )
-        self.model = model
-        self.images = images
-        self.bank = bank
+        self.model, self.images, self.bank = model, images, bank
         self.batch_size = batch_size
         self.parameters = self._rows(bank)
         order = np.random.default_rng(bank.seed).permutation(bank.size)
-        shuffle = np.empty_like(order)
+        shuffle = self.shuffle = np.empty_like(order)
         shuffle[order] = np.roll(order, 1)  # one cycle: no entry stays in place
-        self.shuffle = shuffle
         self._ranking = BankRanking(
             model, bank.size, batch_size, shuffle, swapped_image
         )
         self._slot_rankings = {}  # by the number of a slot's values
 
-    def evaluate(self, verbose=True):
+    def evaluate(self, verbose: bool = True) -> dict[str, float]:
         """Measure the model as it is now.
 
         Args:
@@ -120,18 +124,18 @@ class WorldModelEvaluator:
         measured = self.rank_bank(verbose=verbose)
         ranks = measured["ranks"]
         results = {
-            "mrr": _mean_reciprocal(ranks),
+            "mrr": mean_reciprocal(ranks),
             "mrr_chance": reciprocal_rank_chance(self.bank.size),
             **{f"hit_at_{k}": float(np.mean(ranks <= k)) for k in HITS},
-            "mrr_shuffled_action": _mean_reciprocal(measured["ranks_shuffled"]),
-            "mrr_pooled": _mean_reciprocal(measured["ranks_pooled"]),
+            "mrr_shuffled_action": mean_reciprocal(measured["ranks_shuffled"]),
+            "mrr_pooled": mean_reciprocal(measured["ranks_pooled"]),
             "bank_spread_ratio": measured["bank_spread_ratio"],
         }
         if "ranks_swapped" in measured:
-            results["mrr_swapped_image"] = _mean_reciprocal(measured["ranks_swapped"])
+            results["mrr_swapped_image"] = mean_reciprocal(measured["ranks_swapped"])
         return results
 
-    def evaluate_by_slot(self, verbose=True):
+    def evaluate_by_slot(self, verbose: bool = True) -> dict[str, float]:
         """Measure each slot alone, over its whole range.
 
         The bank of a slot has 33 evenly spaced values of it, or as many as it has, and
@@ -151,7 +155,7 @@ class WorldModelEvaluator:
         results = {"mrr_by_slot_chance": reciprocal_rank_chance(NUM_SLOT_VALUES)}
         for slot in self.slots:
             measured = self.rank_slot(slot, verbose)
-            results[f"mrr_{slot}"] = _mean_reciprocal(measured["ranks"])
+            results[f"mrr_{slot}"] = mean_reciprocal(measured["ranks"])
             results[f"parameter_error_{slot}"] = float(np.mean(measured["errors"]))
             num_values = len(measured["values"])
             if num_values != NUM_SLOT_VALUES:
@@ -159,13 +163,15 @@ class WorldModelEvaluator:
         return results
 
     @property
-    def slots(self):
+    def slots(self) -> tuple[str, ...]:
         """Tuple of strings, the bank's slots whose range is not 0."""
         shared = self.bank.action_space.shared
         slots = zip(shared.parameters, shared.scales, strict=True)
         return tuple(slot for slot, scale in slots if scale)
 
-    def rank_bank(self, bank=None, verbose=True):
+    def rank_bank(
+        self, bank: RetrievalBank | None = None, verbose: bool = True
+    ) -> dict[str, Any]:
         """Rank every prediction, for statistics of one's own.
 
         Args:
@@ -187,9 +193,7 @@ class WorldModelEvaluator:
                 f"`bank` must have {self.bank.size} entries, as the evaluator's. "
                 f"Received: {bank.size}. Make an evaluator for it."
             )
-        parameters = self.parameters
-        if bank is not None:
-            parameters = self._rows(bank)
+        parameters = self.parameters if bank is None else self._rows(bank)
         measured, mean, squares = {}, 0.0, 0.0
         for index in tqdm(range(len(self.images)), "World model", disable=not verbose):
             results = self._rank_image(self._ranking, index, parameters[index])
@@ -207,7 +211,7 @@ class WorldModelEvaluator:
         ratio = bank_variance / image_variance if image_variance else np.nan
         return {**measured, "bank_spread_ratio": float(np.sqrt(ratio))}
 
-    def rank_slot(self, slot, verbose=True):
+    def rank_slot(self, slot: str, verbose: bool = True) -> dict[str, np.ndarray]:
         """Rank every prediction for the evenly spaced values of one slot.
 
         Args:
@@ -230,7 +234,7 @@ class WorldModelEvaluator:
             errors.append(np.abs(values[result["nearest"]] - values))
         return {"values": values, "ranks": np.array(ranks), "errors": np.array(errors)}
 
-    def retrieve(self, index):
+    def retrieve(self, index: int) -> dict[str, np.ndarray]:
         """Look up every prediction for one image in its bank.
 
         Args:
@@ -247,7 +251,7 @@ class WorldModelEvaluator:
         found = {name: result[name] for name in ("ranks", "nearest")}
         return {"parameters": parameters, **found}
 
-    def sweep(self, index, slot):
+    def sweep(self, index: int, slot: str) -> dict[str, np.ndarray]:
         """Look up the predictions for one image as one slot runs over its range.
 
         Args:
@@ -293,8 +297,3 @@ class WorldModelEvaluator:
         """Rank one image's predictions; the next image is its swapped one."""
         other = self.images[(index + 1) % len(self.images)]
         return ranking.rank(self.images[index], other, parameters)
-
-
-def _mean_reciprocal(ranks):
-    """Mean of one over each rank."""
-    return float(np.mean(1.0 / np.asarray(ranks, "float64")))

@@ -1,9 +1,13 @@
 """An encoder as a backbone of KerasHub."""
 
+from typing import Any, Self
+
 import keras
 import keras_hub
 
 from keras_iwm.arguments import as_object
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.type_aliases import Config, DType
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -58,7 +62,13 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
     ```
     """
 
-    def __init__(self, encoder, dtype=None, trainable=True, **kwargs):
+    def __init__(
+        self,
+        encoder: ViTEncoder,
+        dtype: DType | None = None,
+        trainable: bool = True,
+        **kwargs: Any,
+    ) -> None:
         needed = ("image_size", "num_channels", "patch_size", "grid_size", "hidden_dim")
         as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
         policy = encoder.dtype_policy
@@ -84,11 +94,11 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
         if not trainable:
             self.trainable = False
 
-    def default_lora_layer_names(self):
+    def default_lora_layer_names(self) -> list[str]:
         """Return the layers that `enable_lora` is for unless it is told others."""
         return ["query_key_value"]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             "name": self.name,
@@ -97,7 +107,7 @@ class EncoderBackbone(keras_hub.models.FeaturePyramidBackbone):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Make a backbone from its config, in the `dtype` that KerasHub puts there."""
         config = dict(config)
         dtype = config.pop("dtype", None)

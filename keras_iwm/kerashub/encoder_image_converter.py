@@ -1,10 +1,13 @@
 """Images of any size to the size of an encoder."""
 
+from typing import Any
+
 import keras
 import keras_hub
 
 from keras_iwm.arguments import as_boolean, as_size
 from keras_iwm.kerashub.encoder_backbone import EncoderBackbone
+from keras_iwm.type_aliases import Size
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -45,7 +48,7 @@ class EncoderImageConverter(keras_hub.layers.ImageConverter):
 
     backbone_cls = EncoderBackbone
 
-    def __init__(self, image_size, antialias=True, **kwargs):
+    def __init__(self, image_size: Size, antialias: bool = True, **kwargs: Any) -> None:
         super().__init__(
             as_size("image_size", image_size),
             antialias=as_boolean("antialias", antialias),

@@ -1,10 +1,13 @@
 """Actions joined to tokens along their features."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -38,7 +41,7 @@ class ActionFeatures(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, hidden_dim, **kwargs):
+    def __init__(self, hidden_dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         policy = self.dtype_policy
@@ -63,19 +66,19 @@ class ActionFeatures(keras.layers.Layer):
             hidden_dim, kernel_initializer="lecun_normal", dtype=policy, name="output"
         )
 
-    def build(self, tokens_shape, action_shape):
+    def build(self, tokens_shape: Shape, action_shape: Shape) -> None:
         """Create the layers."""
         self.token_layer.build(tokens_shape)
         self.action_layer.build(action_shape)
         self.hidden_layer.build((None, None, self.hidden_dim))
         self.output_layer.build((None, None, self.hidden_dim))
 
-    def call(self, tokens, action):
+    def call(self, tokens: Tensor, action: Tensor) -> Tensor:
         """Condition every token on the action."""
         from_action = self.action_layer(ops.cast(action, self.compute_dtype))
         tokens = ops.relu(self.token_layer(tokens) + from_action[:, None])
         return self.output_layer(self.hidden_layer(tokens))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

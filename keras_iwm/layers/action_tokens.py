@@ -1,9 +1,12 @@
 """Actions as tokens of their own."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -31,11 +34,11 @@ class ActionTokens(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, hidden_dim, **kwargs):
+    def __init__(self, hidden_dim: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
 
-    def build(self, action_shape):
+    def build(self, action_shape: Shape) -> None:
         """Create one kernel and one bias for each slot."""
         shape = (action_shape[-1], self.hidden_dim)
         # Unit variance keeps the tokens on the scale of the positions beside them.
@@ -50,12 +53,12 @@ class ActionTokens(keras.layers.Layer):
             name="bias",
         )
 
-    def call(self, action):
+    def call(self, action: Tensor) -> Tensor:
         """Map each slot to its token."""
         kernel = ops.cast(self.kernel, self.compute_dtype)
         bias = ops.cast(self.bias, self.compute_dtype)
         return ops.cast(action, self.compute_dtype)[..., None] * kernel + bias
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "hidden_dim": self.hidden_dim}

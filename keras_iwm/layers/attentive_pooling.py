@@ -1,5 +1,7 @@
 """Pooling of patch latents by attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_iwm.arguments import as_count
 from keras_iwm.backend import gelu
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -44,11 +47,11 @@ class AttentivePooling(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, num_heads, **kwargs):
+    def __init__(self, num_heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_heads = as_count("num_heads", num_heads)
 
-    def build(self, latents_shape):
+    def build(self, latents_shape: Shape) -> None:
         """Create the query, the norms and the products."""
         hidden_dim = latents_shape[-1]
         if hidden_dim % self.num_heads:
@@ -87,7 +90,9 @@ class AttentivePooling(keras.layers.Layer):
             layer.build(tokens_shape)
         self.mlp_output.build((None, None, 4 * hidden_dim))
 
-    def call(self, latents, return_attention=False):
+    def call(
+        self, latents: Tensor, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Pool the latents of each image."""
         num_patches, hidden_dim = latents.shape[1:]
         heads = (-1, num_patches, self.num_heads, hidden_dim // self.num_heads)
@@ -108,6 +113,6 @@ class AttentivePooling(keras.layers.Layer):
             return pooled, ops.transpose(attention, (0, 2, 1))
         return pooled
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "num_heads": self.num_heads}

@@ -1,5 +1,7 @@
 """A model whose parts stay as the user has changed them."""
 
+from typing import Any, Literal, Self
+
 import keras
 
 from keras_iwm.arguments import as_boolean, as_choice, as_path
@@ -11,6 +13,7 @@ from keras_iwm.backend import (
     traces_any_size,
 )
 from keras_iwm.saving.preset_folder import load_preset, save_preset
+from keras_iwm.type_aliases import Config, Path
 
 
 class ComposedModel(KeptState, keras.Model):
@@ -30,7 +33,7 @@ class ComposedModel(KeptState, keras.Model):
 
     input_signature = None
 
-    def start_anew_for(self, images, function):
+    def start_anew_for(self, images: Any, function: str) -> None:
         """Let images of another size be taken as those before were.
 
         A function that is traced for any size knows no grid of patches.
@@ -48,12 +51,14 @@ class ComposedModel(KeptState, keras.Model):
 
     def export(
         self,
-        filepath,
-        format="tf_saved_model",
-        verbose=None,
-        input_signature=None,
-        **kwargs,
-    ):
+        filepath: Path,
+        format: Literal[
+            "tf_saved_model", "onnx", "openvino", "litert", "torch"
+        ] = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: list[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write the forward pass into a file that is served without Keras.
 
         Files take any number of images, of one size; `docs/export.md` tells how each
@@ -90,14 +95,14 @@ class ComposedModel(KeptState, keras.Model):
         arguments.update(kwargs)
         super().export(filepath, format, verbose, input_signature, **arguments)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments, and what was changed on the parts."""
         config = super().get_config()
         changes = part_changes(self)
         return {**config, "part_changes": changes} if changes else config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Make a model from its config, its parts changed as they were."""
         config = dict(config)
         changes = config.pop("part_changes", {})
@@ -109,7 +114,7 @@ class ComposedModel(KeptState, keras.Model):
         return model
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True):
+    def from_preset(cls, preset: Path, load_weights: bool = True) -> Self:
         """Load a model from a folder that `save_to_preset` has written.
 
         The folder may come from anyone: nothing in it is run, and weights that are
@@ -137,7 +142,12 @@ class ComposedModel(KeptState, keras.Model):
             )
         return model
 
-    def save_to_preset(self, folder, facts=None, weights_dtype="float32"):
+    def save_to_preset(
+        self,
+        folder: Path,
+        facts: dict[str, Any] | None = None,
+        weights_dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
         """Write the model as a folder for `from_preset`, in the layout of KerasHub.
 
         The folder gets `config.json`, `model.weights.h5` and `metadata.json`, with the

@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_iwm.array_arguments import as_tensor
+from keras_iwm.type_aliases import Tensor
 
 
-def normalize_latents(latents):
+def normalize_latents(latents: Tensor) -> Tensor:
     """Normalise each latent over its features, without scale or shift.
 
     The I-JEPA family compares predictions with target latents normalised like

@@ -1,11 +1,14 @@
 """From images to patch tokens."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -39,7 +42,13 @@ class PatchEmbedding(keras.layers.Layer):
     ```
     """
 
-    def __init__(self, patch_size, hidden_dim, initializer_stddev=None, **kwargs):
+    def __init__(
+        self,
+        patch_size: int,
+        hidden_dim: int,
+        initializer_stddev: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.initializer_stddev = as_stddev(initializer_stddev)
         self.patch_size = as_count("patch_size", patch_size)
@@ -51,19 +60,19 @@ class PatchEmbedding(keras.layers.Layer):
             name="projection",
         )
 
-    def build(self, images_shape, patch_ids_shape=None):
+    def build(self, images_shape: Shape, patch_ids_shape: Shape | None = None) -> None:
         """Create the projection for patches of the images' channels."""
         features = images_shape[-1] * self.patch_size**2
         self.projection.build((None, None, features))
 
-    def call(self, images, patch_ids=None):
+    def call(self, images: Tensor, patch_ids: Tensor | None = None) -> Tensor:
         """Embed all patches, or those at `patch_ids`."""
         patches = cut_patches(images, self.patch_size)
         if patch_ids is not None:
             patches = ops.take_along_axis(patches, patch_ids[..., None], axis=1)
         return self.projection(patches)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

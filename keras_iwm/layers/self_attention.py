@@ -25,9 +25,13 @@ class SelfAttention(keras.layers.Layer):
 
     Call arguments:
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        attention_mask: Optional boolean tensor of shape `(num_patches, num_patches)`,
+            or `(batch_size, num_patches, num_patches)` for one of each sample: `True`
+            where the token of the row may attend to that of the column. Every token
+            needs one to attend to.
 
     Returns:
-        Tensor of the same shape.
+        Tensor of the shape of `tokens`.
 
     Raises:
         ValueError: If `num_heads` does not divide `hidden_dim`.
@@ -85,19 +89,42 @@ class SelfAttention(keras.layers.Layer):
         )
         self.output_projection.build(tokens_shape)
 
-    def call(self, tokens):
-        """Let every token attend to all tokens."""
+    def call(self, tokens, attention_mask=None):
+        """Let every token attend to all tokens, or to those that the mask allows."""
+        mixed = attend(*self._heads(tokens), attention_mask)
+        return self.output_projection(ops.reshape(mixed, (-1, *tokens.shape[1:])))
+
+    def extend(self, token, cache, index):
+        """Let one token more attend to those before it, whose keys are cached.
+
+        Args:
+            token: Tensor of shape `(batch_size, 1, hidden_dim)`.
+            cache: Pair of tensors of shape `(batch_size, length, num_heads,
+                head_dim)`, the keys and values of the tokens before.
+            index: Integer scalar tensor, how many these are: the token's place.
+
+        Returns:
+            The output, of the shape of `token`, and the cache with the token in it.
+        """
+        query, *new = self._heads(token)
+        places = ops.arange(cache[0].shape[1])
+        is_here = ops.reshape(places == index, (1, -1, 1, 1))
+        cache = tuple(
+            ops.where(is_here, part, kept)
+            for part, kept in zip(new, cache, strict=True)
+        )
+        mixed = attend(query, *cache, mask=(places <= index)[None])
+        mixed = ops.reshape(mixed, (-1, *token.shape[1:]))
+        return self.output_projection(mixed), cache
+
+    def _heads(self, tokens):
+        """Query, key and value of tokens, each (batch, tokens, heads, head_dim)."""
         num_tokens, hidden_dim = tokens.shape[1:]
         query, key, value = ops.split(self.query_key_value(tokens), 3, axis=-1)
         query = query + ops.cast(self.query_bias, query.dtype)
         value = value + ops.cast(self.value_bias, value.dtype)
         heads = (-1, num_tokens, self.num_heads, hidden_dim // self.num_heads)
-        mixed = attend(
-            ops.reshape(query, heads),
-            ops.reshape(key, heads),
-            ops.reshape(value, heads),
-        )
-        return self.output_projection(ops.reshape(mixed, (-1, num_tokens, hidden_dim)))
+        return [ops.reshape(part, heads) for part in (query, key, value)]
 
     def is_plain(self, policy):
         """Whether it computes by `policy` what its weights say and no more."""

@@ -7,7 +7,12 @@ import numpy as np
 from keras_iwm.arguments import as_boolean, as_count, as_grid
 
 
-def sincos_positions(grid_size, hidden_dim, resampled_size=None, columns_first=False):
+def sincos_positions(
+    grid_size: tuple[int, ...],
+    hidden_dim: int,
+    resampled_size: tuple[int, ...] | None = None,
+    columns_first: bool = False,
+) -> np.ndarray:
     """Fixed sine and cosine positions of a grid of patches, of any number of axes.
 
     Each axis has its own share of the features, in the axes' order: half of it sines,

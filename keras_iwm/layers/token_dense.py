@@ -1,8 +1,12 @@
 """A dense layer over tokens."""
 
+from typing import Any
+
 import keras
 from keras import ops
 from keras.activations import linear
+
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -31,7 +35,7 @@ class TokenDense(keras.layers.Dense):
     ```
     """
 
-    def call(self, tokens, training=None):
+    def call(self, tokens: Tensor, training: bool | None = None) -> Tensor:
         """Apply the layer to every token."""
         if len(tokens.shape) == 2:
             return super().call(tokens, training=training)
@@ -42,7 +46,7 @@ class TokenDense(keras.layers.Dense):
         outputs = super().call(flat, training=training)
         return ops.reshape(outputs, (-1, *between, self.units))
 
-    def is_plain(self, policy):
+    def is_plain(self, policy: Any) -> bool:
         """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is TokenDense
@@ -52,7 +56,9 @@ class TokenDense(keras.layers.Dense):
             and self.activity_regularizer is None
         )
 
-    def quantize(self, mode=None, type_check=True, config=None):
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
         """Quantise the kernel as `keras.layers.Dense` does, which refuses subclasses.
 
         Args:
@@ -63,7 +69,7 @@ class TokenDense(keras.layers.Dense):
         type_check = type_check and type(self) is not TokenDense
         super().quantize(mode, type_check=type_check, config=config)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Store the kernel, low-rank updates added, and these beside it.
 
         Keras stores the sum alone and goes on from factors of zero, both of which
@@ -73,7 +79,7 @@ class TokenDense(keras.layers.Dense):
         for name in self._low_rank_names():
             store[name] = getattr(self, name)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Load the kernel, or its parts where low-rank updates are enabled."""
         names = filter(str.isdigit, list(store.keys()))
         super().load_own_variables({name: store[name] for name in names})

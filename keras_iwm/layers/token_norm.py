@@ -1,9 +1,12 @@
 """Layer normalisation of tokens."""
 
+from typing import Any
+
 import keras
 
 from keras_iwm.arguments import as_number
 from keras_iwm.backend import layer_norm
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -31,11 +34,11 @@ class TokenNorm(keras.layers.LayerNormalization):
     ```
     """
 
-    def __init__(self, epsilon=1e-6, **kwargs):
+    def __init__(self, epsilon: float = 1e-6, **kwargs: Any) -> None:
         epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
         super().__init__(epsilon=epsilon, **kwargs)
 
-    def call(self, tokens):
+    def call(self, tokens: Tensor) -> Tensor:
         """Normalise every token."""
         if not self._is_usual():
             return super().call(tokens)
@@ -46,7 +49,7 @@ class TokenNorm(keras.layers.LayerNormalization):
         weighted = self.gamma is not None and self.beta is not None
         return weighted and self.axis == [-1]
 
-    def is_plain(self, policy):
+    def is_plain(self, policy: Any) -> bool:
         """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is TokenNorm

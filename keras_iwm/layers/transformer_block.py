@@ -1,5 +1,7 @@
 """The pre-norm transformer block."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -46,10 +48,12 @@ class TransformerBlock(keras.layers.Layer):
 
     Call arguments:
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
+        attention_mask: Optional boolean tensor, which tokens may attend to which, see
+            `SelfAttention`.
         training: Boolean, whether to drop paths.
 
     Returns:
-        Tensor of the same shape.
+        Tensor of the shape of `tokens`.
 
     Raises:
         ValueError: If an argument is not a number of its range, or `num_heads` does
@@ -144,7 +148,7 @@ class TransformerBlock(keras.layers.Layer):
             )
             self.drop_path.build((None, 2))
 
-    def call(self, tokens, training=None):
+    def call(self, tokens, attention_mask=None, training=None):
         """Transform the tokens."""
         inputs = [tokens]
         if self.drop_path_rate and training:
@@ -152,15 +156,35 @@ class TransformerBlock(keras.layers.Layer):
             # outside of what `keras.remat` runs twice, so that both runs agree.
             ones = ops.ones((ops.shape(tokens)[0], 2), dtype=self.compute_dtype)
             inputs.append(self.drop_path(ones, training=True)[:, :, None, None])
-        # `keras.remat` takes tensors only on TensorFlow: no `None` for absent paths.
-        branches = keras.remat(self._branches) if self.remat else self._branches
-        return branches(*inputs)
+        # `keras.remat` takes tensors only on TensorFlow: no `None` for absent paths,
+        # and none without a gradient, such as a mask.
+        branches = functools.partial(self._branches, attention_mask)
+        return (keras.remat(branches) if self.remat else branches)(*inputs)
 
-    def _branches(self, tokens, paths=None):
+    def extend(self, token, cache, index):
+        """Transform one token more, which attends to those before it.
+
+        Args:
+            token: Tensor of shape `(batch_size, 1, hidden_dim)`.
+            cache: Pair of tensors, keys and values, see `SelfAttention.extend`.
+            index: Integer scalar tensor, the token's place.
+
+        Returns:
+            The output, of the shape of `token`, and the cache with the token in it.
+        """
+        normal = self.attention_norm(token)
+        attended, cache = self.attention.extend(normal, cache, index)
+        return self._add_branches(token, attended), cache
+
+    def _branches(self, attention_mask, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
         if fused_branches is not None and self._is_plain():
-            return fused_branches(self, tokens, paths)
-        attended = self.attention(self.attention_norm(tokens))
+            return fused_branches(self, tokens, attention_mask, paths)
+        attended = self.attention(self.attention_norm(tokens), attention_mask)
+        return self._add_branches(tokens, attended, paths)
+
+    def _add_branches(self, tokens, attended, paths=None):
+        """Add what was attended to, then what the MLP makes of the sum."""
         if self.layer_scale is not None:
             attended = attended * ops.cast(self.attention_scale, attended.dtype)
         if paths is not None:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_iwm.metrics.feature_matrix import as_feature_matrix
+from keras_iwm.type_aliases import Array
 
 
-def alpha_req(features):
+def alpha_req(features: Array) -> float:
     """Decay exponent of the eigenvalues of the features' covariance (α-ReQ).
 
     The variances along the principal axes of good features fall like a power law,

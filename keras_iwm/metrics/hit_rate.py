@@ -1,10 +1,13 @@
 """Share of predictions whose wanted entry is among the nearest of a bank."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.metrics.ranks import retrieval_ranks
+from keras_iwm.type_aliases import Array, Config, DType
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -39,16 +42,20 @@ class HitRate(keras.metrics.Mean):
     ```
     """
 
-    def __init__(self, k=1, name=None, dtype=None):
+    def __init__(
+        self, k: int = 1, name: str | None = None, dtype: DType | None = None
+    ) -> None:
         self.k = as_count("k", k)
         super().__init__(name=name or f"hit_at_{k}", dtype=dtype)
 
-    def update_state(self, bank, predictions, sample_weight=None):
+    def update_state(
+        self, bank: Array, predictions: Array, sample_weight: Any = None
+    ) -> None:
         """Add the hits of one image's predictions in its bank."""
         ranks = retrieval_ranks(predictions, bank)
         hits = ops.cast(ranks <= self.k, "float32")
         return super().update_state(hits, sample_weight=sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {"k": self.k, **super().get_config()}

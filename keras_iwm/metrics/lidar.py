@@ -4,9 +4,10 @@ import numpy as np
 
 from keras_iwm.arguments import as_positive
 from keras_iwm.array_arguments import as_array
+from keras_iwm.type_aliases import Array
 
 
-def lidar(features, delta=1e-4):
+def lidar(features: Array, delta: float = 1e-4) -> float:
     """Effective number of dimensions that tell images apart (LiDAR).
 
     RankMe counts every dimension in which features differ, also those in which only

@@ -1,10 +1,13 @@
 """Mean intersection over union of segmentations."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_count, as_label
+from keras_iwm.type_aliases import Array, Config, DType, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -40,8 +43,12 @@ class MeanIntersectionOverUnion(keras.metrics.Metric):
     """
 
     def __init__(
-        self, num_classes, ignore_label=None, name="mean_iou", dtype="float32"
-    ):
+        self,
+        num_classes: int,
+        ignore_label: int | None = None,
+        name: str = "mean_iou",
+        dtype: DType = "float32",
+    ) -> None:
         self.num_classes = as_count("num_classes", num_classes, 2)
         self.ignore_label = as_label("ignore_label", ignore_label)
         super().__init__(name=name, dtype=dtype)
@@ -49,7 +56,9 @@ class MeanIntersectionOverUnion(keras.metrics.Metric):
             (self.num_classes, self.num_classes), initializer="zeros", name="counts"
         )
 
-    def update_state(self, masks, logits, sample_weight=None):
+    def update_state(
+        self, masks: Array, logits: Array, sample_weight: Any = None
+    ) -> None:
         """Add the pixels of a batch."""
         truth = ops.cast(ops.convert_to_tensor(masks), "int32")
         prediction = ops.cast(ops.argmax(logits, axis=-1), "int32")
@@ -67,13 +76,13 @@ class MeanIntersectionOverUnion(keras.metrics.Metric):
         )
         self.counts.assign_add(ops.reshape(counts, self.counts.shape))
 
-    def result(self):
+    def result(self) -> Tensor:
         """Return the mean over the classes that occur."""
         both, either = self._areas(ops.convert_to_tensor(self.counts))
         occurring = ops.sum(ops.cast(either > 0, self.dtype))
         return ops.divide_no_nan(ops.sum(ops.divide_no_nan(both, either)), occurring)
 
-    def per_class(self):
+    def per_class(self) -> np.ndarray:
         """Return the ratio of each class as a NumPy array, NaN for absent ones."""
         both, either = self._areas(ops.convert_to_tensor(self.counts))
         both, either = ops.convert_to_numpy(both), ops.convert_to_numpy(either)
@@ -85,7 +94,7 @@ class MeanIntersectionOverUnion(keras.metrics.Metric):
         either = ops.sum(counts, axis=0) + ops.sum(counts, axis=1) - both
         return both, either
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

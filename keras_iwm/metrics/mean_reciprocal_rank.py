@@ -1,8 +1,11 @@
 """Mean reciprocal rank of predictions in a bank."""
 
+from typing import Any
+
 import keras
 
 from keras_iwm.metrics.ranks import retrieval_ranks
+from keras_iwm.type_aliases import Array, DType
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -39,10 +42,14 @@ class MeanReciprocalRank(keras.metrics.Mean):
     ```
     """
 
-    def __init__(self, name="mean_reciprocal_rank", dtype=None):
+    def __init__(
+        self, name: str = "mean_reciprocal_rank", dtype: DType | None = None
+    ) -> None:
         super().__init__(name=name, dtype=dtype)
 
-    def update_state(self, bank, predictions, sample_weight=None):
+    def update_state(
+        self, bank: Array, predictions: Array, sample_weight: Any = None
+    ) -> None:
         """Add the reciprocal ranks of one image's predictions in its bank."""
         ranks = retrieval_ranks(predictions, bank)
         return super().update_state(1.0 / ranks, sample_weight=sample_weight)

@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_iwm.metrics.feature_matrix import as_feature_matrix
+from keras_iwm.type_aliases import Array
 
 
-def rank_me(features):
+def rank_me(features: Array) -> float:
     """Effective number of dimensions that a set of features uses (RankMe).
 
     The exponential of the entropy of the singular values of the feature matrix,
@@ -42,7 +43,7 @@ def rank_me(features):
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def feature_spread(features):
+def feature_spread(features: Array) -> float:
     """Standard deviation of each feature over images, averaged over features.
 
     Zero when the encoder gives every image the same features (full collapse).

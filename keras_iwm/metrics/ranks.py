@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import as_tensor
+from keras_iwm.type_aliases import Array, Tensor
 
 # Distances this close to the wanted one, relatively, are called equal: float32
 # sums of the same numbers in another order differ by about as much.
@@ -12,7 +13,7 @@ _TIE = 1e-6
 _MAX_DIFFERENCES = 2**21
 
 
-def retrieval_distances(predictions, bank):
+def retrieval_distances(predictions: Array, bank: Array) -> Tensor:
     """L2 distance of every prediction to every entry of a bank.
 
     The distance is the root of the summed squares of the differences, in
@@ -66,7 +67,7 @@ def retrieval_distances(predictions, bank):
     return ops.reshape(distances, (-1, ops.shape(bank)[0]))
 
 
-def ranks_from_distances(distances, wanted=None):
+def ranks_from_distances(distances: Array, wanted: Array | None = None) -> Tensor:
     """Rank of the wanted entry of each row of distances, ties at the middle.
 
     Entries whose distance is within a relative 1e-6 of the wanted one's are tied
@@ -112,7 +113,9 @@ def ranks_from_distances(distances, wanted=None):
     return (ops.cast(num_entries, "float32") + 1.0 + balance) / 2.0
 
 
-def retrieval_ranks(predictions, bank, wanted=None):
+def retrieval_ranks(
+    predictions: Array, bank: Array, wanted: Array | None = None
+) -> Tensor:
     """Rank of each prediction's wanted entry in a bank sorted by distance.
 
     The building block of `MeanReciprocalRank` and `HitRate`: L2 distances by
@@ -144,7 +147,7 @@ def retrieval_ranks(predictions, bank, wanted=None):
     return ranks_from_distances(retrieval_distances(predictions, bank), wanted)
 
 
-def reciprocal_rank_chance(num_entries):
+def reciprocal_rank_chance(num_entries: int) -> float:
     """Mean reciprocal rank of a random, or an action-blind, prediction.
 
     The expectation of `1 / rank` over a uniformly random rank, `H_n / n` with the

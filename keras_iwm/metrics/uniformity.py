@@ -4,12 +4,13 @@ import numpy as np
 
 from keras_iwm.arguments import as_positive
 from keras_iwm.metrics.feature_matrix import as_feature_matrix
+from keras_iwm.type_aliases import Array
 
 # Rows of a tile of pairs: 32 MiB in float64.
 _ROWS = 2048
 
 
-def uniformity(features, t=2):
+def uniformity(features: Array, t: float = 2) -> float:
     """Logarithm of the mean Gaussian potential of pairs of unit-length features.
 
     `log(mean(exp(-t * ||x - y||**2)))` over all pairs of two different images, whose

@@ -1,5 +1,8 @@
 """What is fitted: one file a method."""
 
+from keras_iwm.models.autoregressive_model import (
+    AutoregressiveModel as AutoregressiveModel,
+)
 from keras_iwm.models.contrastive_model import ContrastiveModel as ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder

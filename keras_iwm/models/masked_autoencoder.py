@@ -25,9 +25,10 @@ class MaskedAutoencoder(PixelWorldModel):
     one in a line.
 
     It departs from the paper where the encoders of this library do, so that methods
-    compare on one encoder: there is no class token, keys have no bias, and the ends of
-    residual branches start smaller the deeper the network is. The crop is bilinear, the
-    paper's bicubic.
+    compare on one encoder: there is no class token (an encoder of
+    `num_prefix_tokens=1` has one, which the predictor does not see), keys have no bias,
+    and the ends of residual branches start smaller the deeper the network is. The crop
+    is bilinear, the paper's bicubic.
 
     Args:
         encoder: `ViTEncoder`.
@@ -130,7 +131,7 @@ class MaskedAutoencoder(PixelWorldModel):
             encoder,
             actions=(),
             conditioning="none",
-            predictor_layers=predictor_layers,
+            predictor_layers=as_count("predictor_layers", predictor_layers),
             predictor_dim=predictor_dim,
             predictor_heads=predictor_heads,
             crop=crop,
@@ -192,7 +193,9 @@ class MaskedAutoencoder(PixelWorldModel):
         patches = np.array(ops.convert_to_numpy(patches))
         hidden = np.take_along_axis(patches, hidden_ids[..., None], axis=1)
         mean = hidden.mean(axis=-1, keepdims=True)
-        deviation = hidden.std(axis=-1, keepdims=True)
+        # Unbiased, as the targets have it.
+        ddof = min(1, hidden.shape[-1] - 1)
+        deviation = hidden.std(axis=-1, ddof=ddof, keepdims=True)
         np.put_along_axis(
             patches, hidden_ids[..., None], mean + deviation * prediction, axis=1
         )

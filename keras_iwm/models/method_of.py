@@ -2,11 +2,17 @@
 
 from keras_iwm.arguments import as_choice
 from keras_iwm.backbones.presets import PRESETS
+from keras_iwm.models.autoregressive_model import AutoregressiveModel
 from keras_iwm.models.contrastive_model import ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 
-METHODS = (ImageWorldModel, MaskedAutoencoder, ContrastiveModel)
+METHODS = (
+    ImageWorldModel,
+    MaskedAutoencoder,
+    ContrastiveModel,
+    AutoregressiveModel,
+)
 
 
 def method_of(preset):

@@ -1,5 +1,7 @@
 """World models that others have published."""
 
+from typing import Any
+
 from keras_iwm.arguments import as_path, as_value_range
 from keras_iwm.backbones.converters.assign_values import assign_values
 from keras_iwm.backbones.converters.from_official import (
@@ -12,16 +14,17 @@ from keras_iwm.backbones.read_published import encoder_from_values
 from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.preset_arguments import IJEPA_ARGUMENTS, with_ijepa_views
 from keras_iwm.saving.read_weights import read_weights
+from keras_iwm.type_aliases import DType, Path, Size, ValueRange
 
 
 def read_published_world_model(
-    path,
-    image_size=None,
-    num_heads=None,
-    value_range=(0, 255),
-    dtype=None,
-    **model_arguments,
-):
+    path: Path,
+    image_size: Size | None = None,
+    num_heads: int | None = None,
+    value_range: ValueRange = (0, 255),
+    dtype: DType | None = None,
+    **model_arguments: Any,
+) -> ImageWorldModel:
     """Make an I-JEPA of a file of its own code, to pretrain it further.
 
     Encoder, target encoder and predictor have the published weights. Views and masks

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import Any
 
 import keras
 from keras import ops
@@ -12,6 +13,7 @@ from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.models.check_learning_rate import check_learning_rate
 from keras_iwm.models.fault_counter import FaultCounter
+from keras_iwm.type_aliases import Config
 
 # Steps after which XLA on TensorFlow has won back some seconds of compilation.
 LONG_RUN = 500
@@ -32,17 +34,17 @@ class TrainedModel(ComposedModel):
     # Arguments of `fit` and `evaluate` that a model has no use for.
     ignored_arguments = ()
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.replicas = make_replicas()
         self.faults = FaultCounter()
 
     @property
-    def skipped_steps(self):
+    def skipped_steps(self) -> int:
         """How many steps in a row, up to the last, `fit` has skipped as not finite."""
         return int(self.faults.in_a_row.numpy())
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Compile like any Keras model.
 
         With `jit_compile="auto"`, the default, `fit` turns XLA on for TensorFlow too
@@ -57,12 +59,12 @@ class TrainedModel(ComposedModel):
             kwargs.get("jit_compile", "auto") == "auto" and not self.run_eagerly
         )
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         """Compile as a saved model was; Keras leaves this to an own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, *args, **kwargs):
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
         """Fit like any Keras model, after a look at the data.
 
         Args:
@@ -90,7 +92,7 @@ class TrainedModel(ComposedModel):
         self.start_anew_for(arguments["x"], "train_function")
         return super().fit(**arguments)
 
-    def evaluate(self, *args, **kwargs):
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate like any Keras model, after a look at the data.
 
         Args:
@@ -107,7 +109,7 @@ class TrainedModel(ComposedModel):
         self.start_anew_for(arguments["x"], "test_function")
         return super().evaluate(**arguments)
 
-    def predict(self, *args, **kwargs):
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Predict like any Keras model, after a look at the data.
 
         Args:
@@ -124,7 +126,9 @@ class TrainedModel(ComposedModel):
         self.start_anew_for(arguments["x"], "predict_function")
         return super().predict(**arguments)
 
-    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+    def check_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
+    ) -> None:
         """Refuse images that cannot be meant. Subclasses also check labels.
 
         Args:
@@ -140,7 +144,7 @@ class TrainedModel(ComposedModel):
         if hasattr(x, "shape"):
             check_batch_of_images(x, self.num_channels, self.value_range, name)
 
-    def check_paths(self):
+    def check_paths(self) -> None:
         """Refuse weights that share a path: Keras on Torch knows them by it.
 
         Raises:
@@ -157,7 +161,7 @@ class TrainedModel(ComposedModel):
             "the parts with different `name`s."
         )
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         """Make the function that `fit` runs, once the replicas are ready for it."""
         self.check_paths()
         self._check_frozen()
@@ -206,7 +210,7 @@ class TrainedModel(ComposedModel):
             self.check_batch(batch, name=name)
         return source
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Any]:
         """Return the metrics' results, of all replicas together.
 
         The loss is NaN as long as no step has counted: a mean of none.
@@ -217,7 +221,7 @@ class TrainedModel(ComposedModel):
             results["loss"] = ops.where(counted, results["loss"], float("nan"))
         return self.replicas.average(results)
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments: Any) -> Any:
         """Take a step as Keras does, the replicas together.
 
         If the loss, a gradient or the learning rate is not finite, the step is
@@ -227,7 +231,7 @@ class TrainedModel(ComposedModel):
         with self.replicas.step(self):
             return sound_step(self, *arguments)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> Config | None:
         """Return the compile arguments, without what the backend has resolved.
 
         Whether to compile the step is for the backend that loads the file.
@@ -236,13 +240,13 @@ class TrainedModel(ComposedModel):
         config.pop("jit_compile", None)
         return config
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Store the seeds beside the weights."""
         super().save_own_variables(store)
         for name, seed in self._named_seeds().items():
             store[name] = ops.convert_to_numpy(seed).astype("int64")
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Load the seeds along with the weights.
 
         A seed that the file has not, as of stochastic depth that was off, stays.

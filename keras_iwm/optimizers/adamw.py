@@ -1,12 +1,15 @@
 """AdamW with a scheduled weight decay."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_number, shown
 from keras_iwm.backend import fused_update
+from keras_iwm.type_aliases import Config, Names, Rate, Tensor
 
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -53,15 +56,15 @@ class AdamW(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=0.04,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        learning_rate_multipliers=None,
-        name="adamw",
-        **kwargs,
-    ):
+        learning_rate: Rate = 1e-3,
+        weight_decay: Rate = 0.04,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        learning_rate_multipliers: Mapping[str, float] | None = None,
+        name: str = "adamw",
+        **kwargs: Any,
+    ) -> None:
         learning_rate = as_rate("learning_rate", learning_rate)
         # Keras decays by a constant and at one rate for all, so it is not asked to.
         super().__init__(learning_rate, weight_decay=None, name=name, **kwargs)
@@ -74,7 +77,11 @@ class AdamW(keras.optimizers.Optimizer):
         self._undecayed_names = []
         self._undecayed_paths = []
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[keras.Variable] | None = None,
+        var_names: Names | None = None,
+    ) -> None:
         """Leave further parameters undecayed; those of one dimension always are.
 
         Args:
@@ -92,7 +99,7 @@ class AdamW(keras.optimizers.Optimizer):
         self._undecayed_paths += [variable.path for variable in var_list or []]
         self._undecayed_names += var_names or []
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create the moments, and find out what holds for which parameter."""
         if self.built:
             return
@@ -143,14 +150,14 @@ class AdamW(keras.optimizers.Optimizer):
         )
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Tensor:
         """The learning rate of this update; Keras's own counts micro-steps."""
         if self._schedule is not None:
             return self._schedule(self.iterations)
         return super().learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: Rate) -> None:
         keras.optimizers.Optimizer.learning_rate.fset(self, value)
         self._schedule = value if isinstance(value, Schedule) else None
 
@@ -190,7 +197,9 @@ class AdamW(keras.optimizers.Optimizer):
                 betas = self.beta_1, self.beta_2
                 fused_update(rows, rate, keep, betas, self.epsilon)
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: Any, learning_rate: Tensor
+    ) -> None:
         """Update one variable.
 
         Args:
@@ -217,7 +226,7 @@ class AdamW(keras.optimizers.Optimizer):
         find = getattr(self, "_get_variable_index", self._find_place)
         return find(variable)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments, and what was excluded from the decay."""
         decay = self.decay
         if isinstance(decay, Schedule):
@@ -235,7 +244,9 @@ class AdamW(keras.optimizers.Optimizer):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: Config, custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         """Make an optimizer from its config."""
         config = dict(config)
         names, paths = config.pop("undecayed", ([], []))

@@ -1,26 +1,29 @@
 """The pretraining recipe, for any number of steps and any batch size."""
 
-import collections
+from typing import Any, NamedTuple
 
 from keras.optimizers import schedules
 
 from keras_iwm.arguments import as_count, as_number
 from keras_iwm.optimizers.adamw import AdamW
 
-PretrainingRecipe = collections.namedtuple(
-    "PretrainingRecipe", ("optimizer", "ema_momentum")
-)
+
+class PretrainingRecipe(NamedTuple):
+    """What `pretraining_recipe` returns."""
+
+    optimizer: AdamW
+    ema_momentum: schedules.LearningRateSchedule
 
 
 def pretraining_recipe(
-    steps,
-    batch_size,
-    learning_rate=None,
-    warmup_fraction=40 / 300,
-    weight_decay=(0.04, 0.4),
-    ema_momentum=0.996,
-    **optimizer_arguments,
-):
+    steps: int,
+    batch_size: int,
+    learning_rate: float | None = None,
+    warmup_fraction: float = 40 / 300,
+    weight_decay: float | tuple[float, float] = (0.04, 0.4),
+    ema_momentum: float = 0.996,
+    **optimizer_arguments: Any,
+) -> PretrainingRecipe:
     """Return optimizer and target momentum as the I-JEPA family pretrains.
 
     The learning rate rises linearly from a fifth of its peak and falls on a cosine

@@ -9,13 +9,14 @@ from keras_iwm.arguments import as_path
 from keras_iwm.saving.check_config import check_config
 from keras_iwm.saving.check_weights import check_weights
 from keras_iwm.saving.file_window import archive_member
+from keras_iwm.type_aliases import Path
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 RUN = ("run.json", "run.npz")  # what `RunCheckpoint` adds; Keras does not look at it
 LARGEST_CONFIG = 2**24  # bytes; that of a ViT-H with an optimizer has a few thousand
 
 
-def check_file(path):
+def check_file(path: Path) -> None:
     """Refuse a model file that is damaged, or that does more than hold a model.
 
     Nothing of the file is run, and nothing that it declares is made: what is read at

@@ -10,9 +10,10 @@ import keras
 
 from keras_iwm.saving.check_file import CONFIG, WEIGHTS, check_file
 from keras_iwm.saving.file_window import archive_member
+from keras_iwm.type_aliases import AnyModel, Path
 
 
-def load_encoder(path):
+def load_encoder(path: Path) -> AnyModel:
     """Load the encoder that a pretrained model gives away, and nothing else of it.
 
     The file of a run holds two encoders, a predictor and the optimizer's moments: eight
@@ -68,12 +69,12 @@ def _load(path):
         tempfile.TemporaryDirectory() as folder,
     ):
         config = json.loads(archive.read(CONFIG))
-        # Keras writes the teacher under the property that hands it out, unless that is
-        # the encoder itself, which comes first in the alphabet.
+        # Keras writes a part under the first name in the alphabet that hands it out.
         has_teacher = "feature_encoder" in weights
         encoder, is_part = _make_encoder(config, has_teacher)
         if is_part:
-            weights = weights["feature_encoder" if has_teacher else "encoder"]
+            places = ("feature_encoder", "causal_encoder/encoder", "encoder")
+            weights = weights[next(place for place in places if place in weights)]
         with _own_weights(encoder, folder) as own:
             _check_same(_shapes(own), _shapes(weights))
         part = pathlib.Path(folder, "encoder.weights.h5")

@@ -4,9 +4,10 @@ import keras
 
 from keras_iwm.arguments import as_boolean
 from keras_iwm.saving.check_file import check_file
+from keras_iwm.type_aliases import AnyModel, Path
 
 
-def load_model(path, compile=True):
+def load_model(path: Path, compile: bool = True) -> AnyModel:
     """Load a model from a `.keras` file, after a look at the file.
 
     Like `keras.models.load_model`, but `check_file` goes first, and every message

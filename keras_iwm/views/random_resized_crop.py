@@ -1,12 +1,14 @@
 """Random resized crop with flip: the geometry both views share."""
 
 import math
+from typing import Self
 
 import keras
 from keras import ops
 
 from keras_iwm.actions.pixels import multiply_axes, resizing_matrices
 from keras_iwm.arguments import as_interval, as_number, as_size
+from keras_iwm.type_aliases import Config, Size, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -50,11 +52,11 @@ class RandomResizedCrop:
 
     def __init__(
         self,
-        image_size,
-        scale=(0.3, 1.0),
-        aspect_ratio=(3 / 4, 4 / 3),
-        flip_probability=0.5,
-    ):
+        image_size: Size,
+        scale: tuple[float, float] = (0.3, 1.0),
+        aspect_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip_probability: float = 0.5,
+    ) -> None:
         self.image_size = as_size("image_size", image_size)
         # An empty box cannot be resized, so 0 is kept out of both intervals.
         self.scale = as_interval("scale", scale, 1e-6, 1.0)
@@ -63,7 +65,7 @@ class RandomResizedCrop:
             "flip_probability", flip_probability, 0.0, 1.0
         )
 
-    def sample(self, uniforms, height, width):
+    def sample(self, uniforms: Tensor, height: int, width: int) -> Tensor:
         """Boxes as shares of images of one size.
 
         Args:
@@ -94,7 +96,7 @@ class RandomResizedCrop:
         flip = ops.cast(uniforms[:, 4:5] < self.flip_probability, "float32")
         return ops.concatenate([top, left, box_height, box_width, flip], axis=-1)
 
-    def apply(self, images, parameters):
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Crop and resize each image by its own box.
 
         Args:
@@ -117,7 +119,7 @@ class RandomResizedCrop:
         start = ops.minimum(ops.round(start * size), size - length)
         return resizing_matrices(start, length, size, new_size, flip)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {
             "image_size": self.image_size,
@@ -127,6 +129,6 @@ class RandomResizedCrop:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the crop from `get_config`'s dictionary."""
         return cls(**config)

@@ -11,7 +11,13 @@ from keras_iwm.visualization.plot_model_comparison import (
     plot_model_comparison as plot_model_comparison,
 )
 from keras_iwm.visualization.plot_neighbors import plot_neighbors as plot_neighbors
+from keras_iwm.visualization.plot_patch_orders import (
+    plot_patch_orders as plot_patch_orders,
+)
 from keras_iwm.visualization.plot_patch_pca import plot_patch_pca as plot_patch_pca
+from keras_iwm.visualization.plot_reconstructions import (
+    plot_reconstructions as plot_reconstructions,
+)
 from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrieval
 from keras_iwm.visualization.plot_segmentation import (
     plot_segmentation as plot_segmentation,

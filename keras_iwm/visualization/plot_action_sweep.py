@@ -1,8 +1,12 @@
 """One image under every action: what is retrieved as a slot goes through its range."""
 
+import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_names
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array, Figure, Names
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -20,14 +24,14 @@ _MOST_BLOCKS = 6  # Below each other; more stand side by side.
 
 
 def plot_action_sweep(
-    model,
-    images=None,
-    bank=None,
-    index=0,
-    slots=None,
-    num_values=9,
-    rgb_channels=(0, 1, 2),
-):
+    model: keras.Model | WorldModelEvaluator,
+    images: Array | None = None,
+    bank: RetrievalBank | None = None,
+    index: int = 0,
+    slots: Names | None = None,
+    num_values: int = 9,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws what a model retrieves for one image as each slot sweeps its range.
 
     The picture that image world models are known by (arXiv 2403.00504). One block

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_boolean
 from keras_iwm.array_arguments import as_array
+from keras_iwm.type_aliases import Array, Figure, ValueRange
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     add_rows,
@@ -21,13 +22,13 @@ _SCALE_ASPECT = 14  # Height of the scale over its width.
 
 
 def plot_attention(
-    images,
-    attention,
-    grid_size,
-    value_range=(0, 255),
-    each_head=False,
-    rgb_channels=(0, 1, 2),
-):
+    images: Array,
+    attention: Array,
+    grid_size: tuple[int, int],
+    value_range: ValueRange = (0, 255),
+    each_head: bool = False,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws the attention over an image's patches as heat on the faded image.
 
     One image a row: the image, the mean over all heads and, if asked for, each head.

@@ -1,8 +1,14 @@
 """World models side by side: what each retrieves for the same requested change."""
 
+from collections.abc import Mapping
+
+import keras
+
 from keras_iwm.arguments import shown
 from keras_iwm.evaluation.bank_ranking import check_world_model
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array, Figure
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -18,8 +24,12 @@ from keras_iwm.visualization.slot_words import request_in_words
 
 
 def plot_model_comparison(
-    models, images, bank=None, num_images=6, rgb_channels=(0, 1, 2)
-):
+    models: Mapping[str, keras.Model | WorldModelEvaluator],
+    images: Array,
+    bank: RetrievalBank | None = None,
+    num_images: int = 6,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws what several world models retrieve for the same image and request.
 
     An equivariant model follows the request; an invariant one finds about the same

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from keras_iwm.arguments import as_names
+from keras_iwm.type_aliases import Array, Figure, Names, ValueRange
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -18,8 +19,12 @@ _LONGEST = 44  # Characters of a line that is not cut.
 
 
 def plot_neighbors(
-    query, neighbors, captions=None, value_range=(0, 255), rgb_channels=(0, 1, 2)
-):
+    query: Array,
+    neighbors: Array,
+    captions: Names | None = None,
+    value_range: ValueRange = (0, 255),
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws an image and those that are most like it, the nearest first.
 
     The query stands on the left, the neighbours in rows of five beside it.

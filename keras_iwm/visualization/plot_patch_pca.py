@@ -1,8 +1,11 @@
 """What an encoder tells apart: the main directions of its latents as colours."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from keras_iwm.array_arguments import as_array
+from keras_iwm.type_aliases import Array, Figure, ValueRange
 from keras_iwm.visualization.figure import (
     TITLE_SIZE,
     check_grid,
@@ -14,8 +17,12 @@ from keras_iwm.visualization.figure import (
 
 
 def plot_patch_pca(
-    images, latents, grid_size, value_range=(0, 255), rgb_channels=(0, 1, 2)
-):
+    images: Array,
+    latents: Array | Mapping[str, Array],
+    grid_size: tuple[int, int],
+    value_range: ValueRange = (0, 255),
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws the first three principal components of patch latents as colours.
 
     The components are found over all images together, so that one colour means the

@@ -1,5 +1,10 @@
 """What the world model imagines, shown by what it retrieves."""
 
+import keras
+
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.evaluation.world_model_evaluator import WorldModelEvaluator
+from keras_iwm.type_aliases import Array, Figure
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     add_rows,
@@ -14,7 +19,13 @@ from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
 from keras_iwm.visualization.slot_words import request_in_words
 
 
-def plot_retrieval(model, images=None, bank=None, num_images=6, rgb_channels=(0, 1, 2)):
+def plot_retrieval(
+    model: keras.Model | WorldModelEvaluator,
+    images: Array | None = None,
+    bank: RetrievalBank | None = None,
+    num_images: int = 6,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws held-out images beside what the model finds when told a change.
 
     A world model predicts latents, not pixels, so what it imagines is shown by the

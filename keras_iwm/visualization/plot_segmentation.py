@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_label, as_names
 from keras_iwm.array_arguments import as_array
+from keras_iwm.type_aliases import Array, Figure, Names, ValueRange
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     add_rows,
@@ -29,14 +30,14 @@ _COLORS = (
 
 
 def plot_segmentation(
-    images,
-    masks,
-    predictions,
-    class_names=None,
-    ignore_label=None,
-    value_range=(0, 255),
-    rgb_channels=(0, 1, 2),
-):
+    images: Array,
+    masks: Array,
+    predictions: Array,
+    class_names: Names | None = None,
+    ignore_label: int | None = None,
+    value_range: ValueRange = (0, 255),
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws images with the true and the predicted class of each pixel as colour.
 
     One image a row, three columns: the image, the truth and the prediction laid over

@@ -2,10 +2,14 @@
 
 import csv
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_iwm.arguments import as_number, shown
+from keras_iwm.type_aliases import Figure, Path
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -44,7 +48,10 @@ _REFERENCES = {
 }
 
 
-def plot_training_curves(history, summary=None):
+def plot_training_curves(
+    history: keras.callbacks.History | Mapping[str, Sequence[float]] | Path,
+    summary: Mapping[str, Any] | None = None,
+) -> Figure:
     """Draws what a run logged, one panel for each kind of number.
 
     Panels: loss, mean reciprocal rank with its chance line and the shuffled-action

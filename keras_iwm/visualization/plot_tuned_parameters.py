@@ -1,7 +1,10 @@
 """What accuracy costs: curves over the number of tuned parameters."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
+from keras_iwm.type_aliases import Figure
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -14,7 +17,7 @@ _MARKERS = "osD^vP"
 _UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
-def plot_tuned_parameters(results):
+def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """Draws accuracy against the number of tuned parameters, on a log axis.
 
     One curve for each protocol, model or both: it shows what finetuning the predictor

@@ -1,6 +1,10 @@
 """Destructive operations undone: what is retrieved for a degraded source."""
 
+import keras
+
 from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
+from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.type_aliases import Array, Figure
 from keras_iwm.visualization.figure import (
     TEXT_SIZE,
     TITLE_SIZE,
@@ -15,7 +19,13 @@ from keras_iwm.visualization.retrieval_pictures import RetrievalPictures
 _COLUMNS = ("source", "retrieved", "target")
 
 
-def plot_undo(model, images=None, bank=None, num_images=6, rgb_channels=(0, 1, 2)):
+def plot_undo(
+    model: keras.Model | EquivarianceEvaluator,
+    images: Array | None = None,
+    bank: RetrievalBank | None = None,
+    num_images: int = 6,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws how well a model undoes grayscale, blur or solarization.
 
     One image a row; for each destructive operation of the model three columns: the

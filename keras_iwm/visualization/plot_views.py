@@ -1,10 +1,13 @@
 """What a model is given: the two views, the mask and the action."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_names, shown
 from keras_iwm.array_arguments import as_array
+from keras_iwm.type_aliases import Array, Figure, Names, ValueRange
 from keras_iwm.views.view_generator import VIEW_KEYS
 from keras_iwm.visualization.figure import (
     ACCENT,
@@ -23,13 +26,13 @@ _FADED = 0.25  # What is left of the contrast of target patches not predicted.
 
 
 def plot_views(
-    views,
-    grid_size,
-    value_range=(0, 255),
-    num_images=6,
-    action_slots=None,
-    rgb_channels=(0, 1, 2),
-):
+    views: Mapping[str, Array],
+    grid_size: tuple[int, int],
+    value_range: ValueRange = (0, 255),
+    num_images: int = 6,
+    action_slots: Names | None = None,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws views as the model gets them, one image a row.
 
     Use it to check augmentation and masks before a run. Four columns: the source;

@@ -3,6 +3,7 @@
 import textwrap
 
 from keras_iwm.arguments import as_name, as_object, as_optional, as_path
+from keras_iwm.type_aliases import Figure, Path
 from keras_iwm.visualization.figure import TEXT_SIZE
 
 _SUFFIXES = (".png", ".pdf", ".svg")
@@ -11,7 +12,7 @@ _STYLE = {"pdf.fonttype": 42, "svg.fonttype": "none"}
 _DENSITY = 14  # Characters of a caption in an inch of width.
 
 
-def save_figure(figure, path, caption=None):
+def save_figure(figure: Figure, path: Path, caption: str | None = None) -> None:
     """Saves a picture as PNG, PDF or SVG, with a caption that says what it shows.
 
     A picture outlives the folder that it was made in: let the caption name the model,

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_iwm.actions import Transform
+from keras_iwm.actions import ActionSpace, Transform
 
 
 class HorizontalRamp(Transform):
@@ -45,10 +45,8 @@ def test_gate_is_sure_at_its_ends(probability, touched):
 
 def test_what_a_subclass_must_declare_is_named():
     bare = Transform()
-    with pytest.raises(NotImplementedError, match="identity"):
-        bare.sample(np.zeros((1, 1), "float32"))
-    with pytest.raises(NotImplementedError, match="scales"):
-        bare.scales  # noqa: B018
+    with pytest.raises(ValueError, match="one identity and one scale"):
+        ActionSpace([bare])
     with pytest.raises(NotImplementedError, match="draw"):
         bare.draw(None)
     with pytest.raises(NotImplementedError, match="apply"):

@@ -78,8 +78,8 @@ class OwnNorm(TokenNorm):
 class OwnAttention(SelfAttention):
     """A layer that computes something else."""
 
-    def call(self, tokens):
-        return 2 * super().call(tokens)
+    def call(self, tokens, attention_mask=None):
+        return 2 * super().call(tokens, attention_mask)
 
 
 def replace(block, name, layer):

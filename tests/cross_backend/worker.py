@@ -20,17 +20,20 @@ from keras import ops
 import keras_iwm
 from keras_iwm.actions import ColorJitter
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
-from keras_iwm.models import ImageWorldModel
+from keras_iwm.heads import DenoisingStepsHead, DiffusionHead
+from keras_iwm.models import ImageWorldModel, PixelWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 STEPS = 3
 BATCH = 4
 
 
-def make_model():
+def make_model(targets="latents"):
     """A small model with everything switched on that the views do not decide."""
     encoder = ViTEncoder((16, 24), 4, 16, 2, 2)
     views = ViewGenerator((16, 24), MultiBlockMask((4, 6)), seed=3)
+    if targets == "pixels":
+        return PixelWorldModel.from_encoder(encoder, predictor_dim=12, seed=3)
     predictor = WorldModelPredictor((4, 6), 16, 12, 2, 2, action_dim=7)
     return ImageWorldModel(encoder, predictor, views, ema_momentum=0.9)
 
@@ -40,10 +43,10 @@ def random_images(count):
     return np.random.default_rng(0).integers(0, 256, (count, 16, 24, 3)).astype("uint8")
 
 
-def train(folder, optimizer):
+def train(folder, optimizer, targets="latents"):
     """Take three steps from the same weights on the same views."""
     rng = np.random.default_rng(0)
-    model = make_model()
+    model = make_model(targets)
     model.encoder.set_weights(
         [
             rng.normal(0, 0.2, w.shape) + (w.name == "gamma")
@@ -56,7 +59,8 @@ def train(folder, optimizer):
             for w in model.predictor.weights
         ]
     )
-    model.reset_target_encoder()
+    if targets == "latents":
+        model.reset_target_encoder()
     count = STEPS * BATCH
     order = np.stack([rng.permutation(24) for _ in range(count)]).astype("int32")
     views = {
@@ -75,7 +79,7 @@ def train(folder, optimizer):
         batch = {k: v[step * BATCH : (step + 1) * BATCH] for k, v in views.items()}
         losses.append(float(model.train_on_batch(batch)))
     np.savez(
-        folder / f"{optimizer}_{keras.backend.backend()}.npz",
+        folder / f"{optimizer}_{targets}_{keras.backend.backend()}.npz",
         np.array(losses),
         *model.get_weights(),
     )
@@ -147,11 +151,35 @@ def jitter(folder):
     np.savez(folder / f"colors_{keras.backend.backend()}.npz", compiled)
 
 
+def denoise(folder):
+    """Answers of the heads' networks with the same weights, steps and noise."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape).astype("float32")
+
+    answers = []
+    for head in (DiffusionHead(6, 5, 8), DenoisingStepsHead(6, 5, 8)):
+        weights = head.network.weights
+        head.network.set_weights([rng.normal(0, 0.3, w.shape) for w in weights])
+        conditions, targets = normal(4, 3, 6), normal(4, 3, 1, 5)
+        steps = rng.integers(1, len(head.shares), (4, 3, 2))
+        noise = normal(head.noises_per_level, 4, 3, 2, 5)
+        noisy, answer = head.add_noise(
+            *map(ops.convert_to_tensor, (targets, steps, noise))
+        )
+        answers += [answer, head.network(noisy, steps, conditions)]
+    answers = map(ops.convert_to_numpy, answers)
+    np.savez(folder / f"heads_{keras.backend.backend()}.npz", *answers)
+
+
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[2])
     if sys.argv[1] == "compute":
+        denoise(folder)
         train(folder, "sgd")
         train(folder, "adamw")
+        train(folder, "sgd", "pixels")
         jitter(folder)
     else:
         {"save": save, "load": load}[sys.argv[1]](folder)

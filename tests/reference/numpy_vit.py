@@ -49,7 +49,8 @@ def positions(rows, columns, dim):
     return table
 
 
-def block(x, w, name, heads):
+def block(x, w, name, heads, mask=True):
+    """A block; `mask` (..., queries, keys) says which keys each query may see."""
     batch, tokens, dim = x.shape
     h = layer_norm(
         x, w[f"{name}/attention_norm/gamma"], w[f"{name}/attention_norm/beta"]
@@ -63,7 +64,7 @@ def block(x, w, name, heads):
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
         scores = q[..., part] @ k[..., part].transpose(0, 2, 1) / math.sqrt(size)
-        mixed[..., part] = softmax(scores) @ v[..., part]
+        mixed[..., part] = softmax(np.where(mask, scores, -np.inf)) @ v[..., part]
     x = (
         x
         + mixed @ w[f"{name}/attention/output_projection/kernel"]
@@ -107,6 +108,26 @@ def encode(encoder, images, patch_ids=None):
     outputs = {"stem": x}
     for index in range(encoder.num_layers):
         x = block(x, w, f"block_{index:02d}", encoder.num_heads)
+        outputs[f"block_{index:02d}"] = x
+    outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
+    return outputs
+
+
+def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
+    """Outputs after each block for start token and patches, which see no later ones."""
+    encoder = causal_encoder.encoder
+    stem = encode(encoder, images, patch_ids)["stem"]
+    start = np.asarray(causal_encoder.start_token.numpy(), "float64")
+    start = np.broadcast_to(start, (len(images), 1, len(start)))
+    x = np.concatenate([start, stem], axis=1)
+    mask = np.zeros((len(images), x.shape[1], x.shape[1]), bool)
+    for sample, query, key in np.ndindex(*mask.shape):
+        prefix = 0 if prefix_lengths is None else prefix_lengths[sample]
+        mask[sample, query, key] = key <= query or key <= prefix
+    w = weights_of(encoder)
+    outputs = {"stem": x}
+    for index in range(encoder.num_layers):
+        x = block(x, w, f"block_{index:02d}", encoder.num_heads, mask)
         outputs[f"block_{index:02d}"] = x
     outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
     return outputs
