@@ -62,6 +62,8 @@ class CollapseWarning(keras.callbacks.Callback):
         """Judge the numbers of this epoch."""
         logs = logs or {}
         missing = [key for key in ("rankme", "feature_std", "loss") if key not in logs]
+        if missing and epoch > 0:
+            return  # between two measurements
         if missing:
             raise ValueError(
                 f"`CollapseWarning` needs {missing} in the logs of an epoch. Put "

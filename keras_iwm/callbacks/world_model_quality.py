@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.array_arguments import check_image_array, check_images, check_labels
+from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
@@ -147,9 +148,7 @@ class WorldModelQuality(keras.callbacks.Callback):
                     name,
                     encoder.num_channels,
                 )
-        if not (
-            hasattr(self.model, "predictor") and self.model.action_space.shared.scales
-        ):
+        if not predicts_actions(self.model):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:
             self._evaluator = WorldModelEvaluator(

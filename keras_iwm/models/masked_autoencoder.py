@@ -73,6 +73,7 @@ class MaskedAutoencoder(PixelWorldModel):
     """
 
     preset_prefixes = ("mae_",)
+    view_arguments = ()
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class WorldModel(PretrainingModel):
     """
 
     preset_prefixes = ("iwm_", "ijepa_")
+    view_arguments = ("jitter_strength", "jitter_probability")
     # Whether what is predicted can be a context again.
     predicts_latents = True
 

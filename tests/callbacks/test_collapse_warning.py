@@ -103,6 +103,16 @@ def test_missing_numbers_are_named_with_the_remedy():
         callback.on_epoch_end(0, {"loss": 0.3})
 
 
+def test_epochs_without_a_measurement_are_passed_over():
+    callback = CollapseWarning()
+    callback.on_train_begin()
+    numbers = {"rankme": 20.0, "feature_std": 0.4, "loss": 0.3}
+    callback.on_epoch_end(0, dict(numbers))
+    callback.on_epoch_end(1, {"loss": 0.3})
+    with pytest.warns(UserWarning, match="is collapsing at the end of epoch 2"):
+        callback.on_epoch_end(2, {**numbers, "rankme": 1.0})
+
+
 def coloured_images(size):
     """48 images of smooth colours."""
     colours = np.random.default_rng(0).uniform(0, 255, (48, 2, 2, 3))
