@@ -40,6 +40,7 @@ import pytest
 # compared with NumPy on each; that they learn is seen on one.
 ONE_BACKEND = "torch"
 ON_ONE_BACKEND = (
+    "commands/test_compare.py",
     "datasets/test_bad_files.py",
     "datasets/test_check_folder.py",
     "datasets/test_damaged_files.py",

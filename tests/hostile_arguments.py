@@ -173,7 +173,7 @@ LEGAL = {
     "{'a': None}": {"facts", "summary"},
     "'a'": {
         *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
-        "history_csv",
+        *("history_csv", "control"),
     },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
@@ -529,6 +529,7 @@ def _calls_of_functions():
             **{"folder": tempfile.mkdtemp(), "facts": {}, "weights_dtype": "float32"},
         },
         models.ImageWorldModel.from_preset: preset,
+        models.method_of: {"preset": "iwm_tiny_32"},
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
@@ -545,6 +546,9 @@ def _calls_of_functions():
         visualization.plot_attention: {
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
+        },
+        visualization.plot_method_comparison: {
+            **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},

@@ -33,10 +33,8 @@ WITHOUT_TYPES = {
     "keras_iwm.evaluation.flops_per_image",
     "keras_iwm.layers.self_attention",
     "keras_iwm.layers.transformer_block",
-    "keras_iwm.models.image_world_model",
     "keras_iwm.models.pretraining_model",
     "keras_iwm.models.teacher_student_model",
-    "keras_iwm.views.multi_block_mask",
     "keras_iwm.views.view_generator",
 }
 

@@ -10,23 +10,33 @@ from keras_iwm.evaluation.untrained_copy import untrained_copy
 SEED = 0
 
 
-def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbose=True):
+def action_r2(
+    model,
+    train_images,
+    images,
+    num_pairs=4096,
+    batch_size=64,
+    verbose=True,
+    view_generator=None,
+):
     """R2 of probes that regress the action from pooled latents of two views.
 
     The source view is not masked, and neither view is cropped; both are embedded by
     the feature encoder, and by an untrained encoder, which is the floor. The views'
-    operations are the model's own, drawn from NumPy with a fixed seed, so they are
-    the same on every backend. The probes are a ridge regression with the penalty of
+    operations are drawn from NumPy with a fixed seed, so they are the same on every
+    backend. The probes are a ridge regression with the penalty of
     the least leave-one-out error, and `mlp_predictions`.
 
     Args:
-        model: `ImageWorldModel`.
+        model: `ImageWorldModel`, or another model with a `feature_encoder`.
         train_images: NumPy array of images that the probes are fitted on.
         images: NumPy array of images that they are scored on.
         num_pairs: Integer, how many pairs to fit on. Images take turns. A fourth as
             many are scored.
         batch_size: Integer, the pairs that are embedded at once.
         verbose: Boolean, whether to show progress over the batches.
+        view_generator: Optional `ViewGenerator` with the operations, to ask models of
+            different methods the same. By default the model's own.
 
     Returns:
         Dictionary from `linear` and `mlp` to a dictionary from each slot to a
@@ -34,7 +44,7 @@ def action_r2(model, train_images, images, num_pairs=4096, batch_size=64, verbos
         nothing, below 0 for a worse one; NaN where a slot never changes),
         `untrained` and `chance`.
     """
-    views = model.view_generator
+    views = model.view_generator if view_generator is None else view_generator
     latents = PairLatents(views, (model.feature_encoder, untrained_copy(model)))
     train, train_actions = latents.of_pairs(
         train_images, num_pairs, (SEED, 0), batch_size, verbose

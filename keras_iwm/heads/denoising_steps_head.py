@@ -80,7 +80,7 @@ class DenoisingStepsHead(DenoisingHead):
         seed=None,
         **kwargs,
     ):
-        self.num_steps = as_count("num_steps", num_steps, smallest=2)
+        self.num_steps = as_count("num_steps", num_steps, 2, 10_000)
         super().__init__(
             condition_dim,
             patch_dim,
