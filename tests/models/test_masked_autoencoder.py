@@ -8,7 +8,6 @@ from keras_iwm.models import MaskedAutoencoder
 from keras_iwm.optimizers import AdamW, pretraining_recipe
 from keras_iwm.views import RandomMask, ViewGenerator
 
-
 on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="elsewhere every operation is compiled"
 )
