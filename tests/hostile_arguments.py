@@ -117,6 +117,7 @@ SIZES = {
         "num_entries",
         "num_heads",
         "num_images",
+        "num_noise_levels",
     ),
     *(
         "num_layers",

@@ -154,9 +154,9 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
             arguments = {"latent_loss": "smooth_l1", **arguments}
         return arguments
 
-    def probed_latents(self, context: Tensor, targets: Tensor) -> Tensor:
-        """Return the latents that an online probe reads: the teacher's."""
-        return targets
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what `call` returns beside both; the probe reads the teacher."""
+        return self.probe_outputs(targets)
 
     def forward_passes(self) -> list[tuple[keras.layers.Layer, dict[str, int]]]:
         """Say what runs for one image of a batch in training."""

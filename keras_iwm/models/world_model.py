@@ -210,12 +210,15 @@ class WorldModel(PretrainingModel):
         return {
             "prediction": prediction,
             "target": ops.reshape(target, ops.shape(prediction)),
-            **self.probe_outputs(self.probed_latents(context, targets)),
+            **self.outputs_beside(context, targets),
         }
 
-    def probed_latents(self, context: Tensor, targets: Tensor) -> Tensor:
-        """Return the latents that an online probe reads: here the visible patches'."""
-        return context
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what `call` returns beside prediction and target.
+
+        Here a probe reads the latents of the visible patches.
+        """
+        return self.probe_outputs(context)
 
     def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return the mean distance of prediction and target."""
