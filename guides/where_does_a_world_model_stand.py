@@ -278,10 +278,10 @@ every method. On images of your own it is one command, with seeds, intervals, re
 settings by method, so that an ablation is a comparison too:
 
 ```
-keras-iwm compare --data photos/train --eval-data photos/test \\
+keras-iwm compare --data photos/train --eval-data photos/test \
     --methods iwm ijepa mae moco byol autoregressive --flops 2e13 --seeds 3
-keras-iwm compare --data photos/train --eval-data photos/test --seeds 3 \\
-    --methods iwm:predictor_layers=1 iwm:predictor_layers=4 iwm:conditioning=none \\
+keras-iwm compare --data photos/train --eval-data photos/test --seeds 3 \
+    --methods iwm:predictor_layers=1 iwm:predictor_layers=4 iwm:conditioning=none \
     --epochs-of iwm:predictor_layers=4:10
 ```
 """
