@@ -445,6 +445,11 @@ def _calls_of_functions():
             **{"model": AUTOREGRESSIVE, "images": images(), "batch_size": 4}
         },
         embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
+        evaluation.action_r2: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"num_pairs": 8, "batch_size": 4, "verbose": False},
+            "view_generator": views.ViewGenerator(16, crop=None),
+        },
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},

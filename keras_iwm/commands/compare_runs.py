@@ -13,7 +13,6 @@ import numpy as np
 from keras_iwm import callbacks, datasets, downstream, evaluation, saving
 from keras_iwm.commands import finetune_predictor
 from keras_iwm.commands.program import is_whole, write_json
-from keras_iwm.evaluation.action_probes import action_r2
 from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.metrics.rank_me import rank_me
 from keras_iwm.views.view_generator import ViewGenerator
@@ -125,7 +124,7 @@ def knowledge(model, train_images, test_images, settings):
         num_channels=encoder.num_channels,
         value_range=encoder.value_range,
     )
-    found = action_r2(
+    found = evaluation.action_r2(
         model,
         train_images,
         test_images,

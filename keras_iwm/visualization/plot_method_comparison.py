@@ -12,6 +12,7 @@ from keras_iwm.visualization.figure import (
 )
 
 _MARKERS = "osD^vP"
+_CONTROL = "0.15"
 
 
 def plot_method_comparison(results, control="untrained"):
@@ -34,7 +35,7 @@ def plot_method_comparison(results, control="untrained"):
             `(equivariance, linear_accuracy, finetuned_accuracy)`: an R2 of at most 1,
             and accuracies from 0 to 1, the last one above 0.
         control: String, the name in `results` of the encoders that have learned
-            nothing, which are drawn as grey crosses. It may be missing.
+            nothing, which are drawn as black crosses. It may be missing.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -70,11 +71,11 @@ def plot_method_comparison(results, control="untrained"):
     learned = 0
     for name, (equivariance, abstraction) in runs.items():
         if name == control:
-            style = {"marker": "x", "color": "0.45", "linewidth": 1.6}
+            style = {"marker": "x", "color": _CONTROL, "linewidth": 1.8}
         else:
-            turn, color = divmod(learned, len(PALETTE))
-            marker = _MARKERS[(learned + turn) % len(_MARKERS)]
-            style = {"marker": marker, "color": PALETTE[color], "linewidth": 0}
+            # No two in thirty are alike: there are five colours and six marks.
+            marker, color = _MARKERS[learned % 6], PALETTE[learned % 5]
+            style = {"marker": marker, "color": color, "linewidth": 0}
             learned += 1
         label = wrapped(name.replace(":", ": ").replace(",", ", "), 26)
         axis.scatter(equivariance, abstraction, s=46, label=label, zorder=3, **style)

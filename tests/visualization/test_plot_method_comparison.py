@@ -25,7 +25,7 @@ def test_each_run_is_a_point_of_its_method():
     np.testing.assert_allclose(places["iwm"], [[0.5, 0.5], [0.6, 0.8]])
     np.testing.assert_allclose(places["untrained"], [[0.7, 0.25]])
     np.testing.assert_allclose(places["autoregressive:\norder=spiral"], [[-0.1, 1.0]])
-    assert to_hex(found["untrained"].get_edgecolor()[0]) == "#737373"
+    assert to_hex(found["untrained"].get_edgecolor()[0]) == "#262626"
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == list(places)
     axis = figure.axes[0]
@@ -34,19 +34,19 @@ def test_each_run_is_a_point_of_its_method():
 
 
 def test_many_methods_differ_in_colour_or_mark():
-    runs = {f"method {index}": [(0.1, 0.5, 0.5)] for index in range(14)}
+    runs = {f"method {index}": [(0.1, 0.5, 0.5)] for index in range(30)}
     looks = {
         (to_hex(dots.get_facecolor()[0]), dots.get_paths()[0].vertices.tobytes())
         for dots in dots(plot_method_comparison(runs)).values()
     }
-    assert len(looks) == 14
+    assert len(looks) == 30
 
 
 def test_the_control_may_have_another_name():
     runs = {"iwm": [(0.5, 0.3, 0.6)], "scratch": [(0.5, 0.3, 0.6)]}
     found = dots(plot_method_comparison(runs, control="scratch"))
     colors = [to_hex(dots.get_edgecolor()[0]) for dots in found.values()]
-    assert colors == ["#2e6f95", "#737373"]
+    assert colors == ["#2e6f95", "#262626"]
 
 
 @pytest.mark.parametrize(
