@@ -45,7 +45,8 @@ class ContrastiveModel(TeacherStudentModel):
         projector_dims: Tuple of integers, widths of the projector's layers. The last
             one is the width in which views are compared.
         predictor_dims: Tuple of integers, widths of the predictor's layers, the last
-            one that of the projector.
+            one that of the projector. With `()` there is no predictor, which needs
+            negatives: without either, features collapse.
         temperature: Float above 0, by which cosines are divided; of no effect without
             negatives.
         negatives: Boolean, whether to tell images of a batch apart (MoCo v3) or not
@@ -106,8 +107,8 @@ class ContrastiveModel(TeacherStudentModel):
             )
         expected = "the width of each layer, such as (512, 128)"
         self.projector_dims = as_counts("projector_dims", projector_dims, expected)
-        self.predictor_dims = as_counts("predictor_dims", predictor_dims, expected)
-        if self.predictor_dims[-1] != self.projector_dims[-1]:
+        self.predictor_dims = as_counts("predictor_dims", predictor_dims, expected, 0)
+        if self.predictor_dims and self.predictor_dims[-1] != self.projector_dims[-1]:
             raise ValueError(
                 "`predictor_dims` must end in the width that `projector_dims` ends in, "
                 f"{self.projector_dims[-1]}. Received: predictor_dims={predictor_dims}."

@@ -4,8 +4,9 @@ import pytest
 from keras import ops
 from reference import numpy_vit
 
+from keras_iwm.actions import ChannelOffset
 from keras_iwm.backbones import PRESETS, ViTEncoder
-from keras_iwm.evaluation import flops_per_image
+from keras_iwm.evaluation import compare_features, flops_per_image
 from keras_iwm.layers.batch_norm import BatchNorm
 from keras_iwm.layers.batch_normalized_mlp import BatchNormalizedMLP
 from keras_iwm.models import ContrastiveModel
@@ -186,6 +187,16 @@ def test_targets_have_no_gradient_and_come_from_the_other_view():
     )
 
 
+def test_without_predictor_the_projection_is_the_prediction():
+    model = small_model(predictor_dims=())
+    images = random_images(4).astype("float32")
+    outputs = model({"first": images, "second": images})
+    # Both views are the same, and so is the teacher still.
+    np.testing.assert_allclose(
+        *(ops.convert_to_numpy(outputs[k]) for k in ("prediction", "target")), atol=1e-4
+    )
+
+
 def test_a_random_patch_projection_stays_random_also_in_a_file(tmp_path):
     model = small_model()
     model.encoder.patch_embedding.trainable = False
@@ -262,6 +273,47 @@ def test_evaluation_and_prediction_do_not_depend_on_the_call():
     one, two = (model.predict(images, batch_size=8, verbose=0) for _ in range(2))
     np.testing.assert_array_equal(one["prediction"], two["prediction"])
     assert one["prediction"].shape == one["target"].shape == (8, 2, 8)
+
+
+def textures(count, seed):
+    """Grey images of eight textures under noise, each of a brightness of its own."""
+    tiles = np.random.default_rng(0).choice([-10, 10], (8, 4, 4, 1))
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 8, count)
+    images = np.tile(tiles, (1, 4, 4, 1))[labels] + rng.normal(0, 4, (count, 16, 16, 1))
+    images = images + rng.uniform(60, 190, (count, 1, 1, 1))
+    return images.round().astype("uint8"), labels
+
+
+def recognised(model, images):
+    """Share of images that are told from all others by what is predicted."""
+    outputs = model.predict(images, batch_size=len(images), verbose=0)
+    prediction, target = (unit(outputs[k][:, 0]) for k in ("prediction", "target"))
+    return np.mean((prediction @ target.T).argmax(1) == np.arange(len(images)))
+
+
+@pytest.mark.parametrize("negatives", [True, False])
+def test_a_short_run_learns_to_recognise_images_it_has_not_seen(negatives):
+    train, test = textures(320, 1), textures(160, 2)
+    model = ContrastiveModel.from_encoder(
+        ViTEncoder(16, 4, 32, 1, 2, num_channels=1),
+        transforms=([ChannelOffset(1, 0.3)],) * 2,
+        crop=None,
+        projector_dims=(64, 64, 16),
+        predictor_dims=(64, 16),
+        negatives=negatives,
+        ema_momentum=0.9,
+        seed=0,
+    )
+    model.compile(AdamW(1e-2, weight_decay=0.05))
+    assert recognised(model, test[0]) < 0.03  # chance is 1 / 160
+    loss = model.fit(train[0], batch_size=64, epochs=10, verbose=0).history["loss"]
+    # Without knowing any image it is 0.8 * log(64) = 3.3, and 4 without negatives.
+    assert loss[-1] < (2.7 if negatives else 2.0)
+    assert recognised(model, test[0]) > 0.03
+    results = compare_features(model, *train, *test)
+    assert results["knn_accuracy"] > 0.6
+    assert results["rankme"] > 2
 
 
 def test_arguments_that_do_not_fit_are_refused():
