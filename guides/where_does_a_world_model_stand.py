@@ -227,9 +227,9 @@ def measure(model):
 
 
 untrained = models.ImageWorldModel.from_preset("iwm_tiny_32", load_weights=False)
-results = {
-    name: measure(model) for name, model in {**trained, "untrained": untrained}.items()
-}
+names = ("iwm",) if REDUCED else METHODS
+results = {name: measure(trained[name]) for name in names}
+results["untrained"] = measure(untrained)
 print(f"{'':15s}", *(f"{column:>10s}" for column in results["untrained"]))
 for name, row in results.items():
     print(f"{name:15s}", *(f"{value:10.3f}" for value in row.values()))
@@ -278,10 +278,7 @@ every method. On images of your own it is one command, with seeds, intervals, re
 settings by method, so that an ablation is a comparison too:
 
 ```
-keras-iwm compare --data photos/train --eval-data photos/test \
-    --methods iwm ijepa mae moco byol autoregressive --flops 2e13 --seeds 3
-keras-iwm compare --data photos/train --eval-data photos/test --seeds 3 \
-    --methods iwm:predictor_layers=1 iwm:predictor_layers=4 iwm:conditioning=none \
-    --epochs-of iwm:predictor_layers=4:10
+keras-iwm compare --data train/ --eval-data test/ --flops 2e13 --methods iwm ijepa mae moco
+keras-iwm compare --data train/ --eval-data test/ --flops 2e13 --methods iwm iwm:conditioning=none
 ```
 """
