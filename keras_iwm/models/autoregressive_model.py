@@ -1,11 +1,14 @@
 """Continuous autoregression over patches."""
 
+from typing import Any, Literal, Self
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_choice, as_count, as_object, as_optional
 from keras_iwm.backbones.causal_encoder import CausalEncoder
 from keras_iwm.backbones.presets import PRESETS
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.heads.squared_error_head import SquaredErrorHead
 from keras_iwm.layers.patch_pixels import normalize_patches, patch_pixels
 from keras_iwm.layers.pixel_statistics import normalize_pixels
@@ -13,6 +16,7 @@ from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.models.image_generation import ImageGeneration
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import PretrainingModel, check_facts
+from keras_iwm.type_aliases import Array, Config, Tensor
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.sequence_draws import SequenceDraws
 from keras_iwm.views.view_generator import ViewGenerator
@@ -89,16 +93,16 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
 
     def __init__(
         self,
-        encoder,
-        head,
-        view_generator,
-        order="raster",
-        prefix_attention=False,
-        normalize_targets=True,
-        seed=None,
-        num_classes=None,
-        **kwargs,
-    ):
+        encoder: ViTEncoder,
+        head: keras.layers.Layer,
+        view_generator: ViewGenerator,
+        order: str | Array = "raster",
+        prefix_attention: bool = False,
+        normalize_targets: bool = True,
+        seed: int | None = None,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         needed = ("condition_dim", "patch_dim", "sample")
         as_object("head", head, needed, "a head such as a SquaredErrorHead")
@@ -113,12 +117,11 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
                 "`encoder` must have two patches or more, to predict one from another. "
                 f"Received one of {encoder.num_patches}. Choose a smaller `patch_size`."
             )
-        self.head = head
+        self.head, self.seed = head, as_optional(as_count, "seed", seed, -(2**63))
         self.prefix_attention = as_boolean("prefix_attention", prefix_attention)
         self.normalize_targets = as_boolean("normalize_targets", normalize_targets)
         self.causal_encoder = CausalEncoder(encoder, order, name="causal_encoder")
         self.order = self.causal_encoder.order
-        self.seed = as_optional(as_count, "seed", seed, -(2**63))
         self.sequence_draws = SequenceDraws(
             self.causal_encoder.patch_ids,
             self.order == "random",
@@ -138,15 +141,15 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
     @classmethod
     def from_encoder(
         cls,
-        encoder,
-        head="squared_error",
-        head_layers=2,
-        head_dim=None,
-        crop="default",
-        order="raster",
-        seed=None,
-        **model_arguments,
-    ):
+        encoder: ViTEncoder,
+        head: keras.layers.Layer | Literal["squared_error"] = "squared_error",
+        head_layers: int = 2,
+        head_dim: int | None = None,
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        order: str | Array = "raster",
+        seed: int | None = None,
+        **model_arguments: Any,
+    ) -> Self:
         """Make an autoregressive model around an encoder: head and views that fit.
 
         Args:
@@ -205,7 +208,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         return cls(encoder, head, view_generator, order, seed=seed, **model_arguments)
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         sizes = PRESETS[preset]["head"]
         arguments = {"head": "squared_error", **arguments}
@@ -215,7 +218,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             **preset_arguments(preset, arguments),
         }
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
         """Predict all patches of views, or of views made from images."""
         views = self.make_views(inputs, training)
         images = ops.convert_to_tensor(views[self.view_generator.keys[0]])
@@ -223,7 +226,13 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         outputs, latents = self.predict_patches(images, *sequence, training)
         return {**outputs, **self.probe_outputs(latents)}
 
-    def predict_patches(self, images, patch_ids, prefix_lengths=None, training=None):
+    def predict_patches(
+        self,
+        images: Tensor,
+        patch_ids: Tensor,
+        prefix_lengths: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Predict the patches of images in an order, each from those before it.
 
         Args:
@@ -253,7 +262,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             outputs["weights"] = ops.cast(ops.broadcast_to(behind, shape), "float32")
         return outputs, latents
 
-    def target_patches(self, images):
+    def target_patches(self, images: Tensor) -> Tensor:
         """What is to be predicted of images, row by row of the grid."""
         encoder = self.encoder
         if self.normalize_targets:
@@ -261,25 +270,25 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         statistics = (encoder.value_range, encoder.mean, encoder.std)
         return patch_pixels(normalize_pixels(images, *statistics), encoder.patch_size)
 
-    def conditions(self, latents, patch_ids):
+    def conditions(self, latents: Tensor, patch_ids: Tensor) -> Tensor:
         """What the head is told: latents, and where the patches are that come next."""
         positions = sincos_positions(self.encoder.grid_size, self.encoder.hidden_dim)
         positions = ops.take(ops.convert_to_tensor(positions), patch_ids, axis=0)
         return ops.cast(latents, "float32") + positions
 
-    def method_loss(self, outputs):
+    def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return the mean squared difference of prediction and target."""
         return self.patch_loss(
             outputs["target"], outputs["prediction"], outputs.get("weights")
         )
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
         """Say what runs for one image of a batch in training."""
         rows = self.num_patches * getattr(self.head, "num_noise_levels", 1)
         # The start token takes the place of the last patch.
         return [(self.encoder, {}), (self.head, {"rows": rows})]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
