@@ -86,7 +86,7 @@ class CausalEncoder(EncoderAround):
         images: Tensor,
         training: bool | None = None,
         return_intermediates: bool = False,
-    ) -> Tensor | dict[str, Tensor]:
+    ) -> Any:
         """Encode images, each patch from itself and those before it."""
         images = ops.convert_to_tensor(images)
         if tuple(images.shape[1:3]) != self.image_size:
@@ -152,7 +152,7 @@ class CausalEncoder(EncoderAround):
         """The start token as a sequence of one."""
         return ops.cast(self.start_token, self.compute_dtype)[None, None]
 
-    def start_cache(self, batch_size: int) -> tuple[Tensor, Any]:
+    def start_cache(self, batch_size: int) -> tuple[Tensor, list[Any]]:
         """Return room for the keys and values of a sequence of `num_patches` tokens.
 
         Args:
@@ -168,7 +168,9 @@ class CausalEncoder(EncoderAround):
         token = ops.broadcast_to(self._start(), (batch_size, 1, self.hidden_dim))
         return token, [(empty, empty) for _ in self.encoder.blocks]
 
-    def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
+    def extend(
+        self, token: Tensor, cache: list[Any], index: Tensor
+    ) -> tuple[Tensor, list[Any]]:
         """Encode one token more, from it and those before it.
 
         Args:

@@ -5,9 +5,8 @@ from typing import Any
 import keras
 
 from keras_iwm.arguments import as_object
-from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.composed_model import ComposedModel
-from keras_iwm.type_aliases import Config
+from keras_iwm.type_aliases import AnyModel, Config
 
 FACTS = ("image_size", "grid_size", "num_patches", "hidden_dim", "num_channels")
 FACTS = (*FACTS, "num_layers", "value_range", "input_signature")
@@ -24,7 +23,7 @@ class EncoderAround(ComposedModel):
         **kwargs: Passed to `keras.Model`: `name`, `trainable`.
     """
 
-    def __init__(self, encoder: ViTEncoder, **kwargs: Any) -> None:
+    def __init__(self, encoder: AnyModel, **kwargs: Any) -> None:
         as_object("encoder", encoder, FACTS, "an encoder such as a ViTEncoder")
         super().__init__(autocast=False, **{"dtype": encoder.dtype_policy, **kwargs})
         self.encoder = encoder

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.backbones.encoder_around import EncoderAround
-from keras_iwm.type_aliases import Config, Tensor
+from keras_iwm.type_aliases import AnyModel, Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -47,7 +47,7 @@ class LastBlocks(EncoderAround):
     ```
     """
 
-    def __init__(self, encoder: keras.Model, num_last: int = 6, **kwargs: Any) -> None:
+    def __init__(self, encoder: AnyModel, num_last: int = 6, **kwargs: Any) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(encoder, **kwargs)
         self.num_last = as_count("num_last", num_last, 1, self.num_layers)
@@ -60,7 +60,7 @@ class LastBlocks(EncoderAround):
         images: Tensor,
         training: bool | None = None,
         return_intermediates: bool = False,
-    ) -> Tensor | dict[str, Tensor]:
+    ) -> Any:
         """Encode images and average over the last blocks."""
         tokens = self.encoder(images, training=training, return_intermediates=True)
         first = self.num_layers - self.num_last

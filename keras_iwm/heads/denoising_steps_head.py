@@ -83,7 +83,7 @@ class DenoisingStepsHead(DenoisingHead):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.num_steps = as_count("num_steps", num_steps, smallest=2)
+        self.num_steps = as_count("num_steps", num_steps, 2, 10_000)
         super().__init__(
             condition_dim,
             patch_dim,

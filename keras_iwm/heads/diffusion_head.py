@@ -1,6 +1,6 @@
 """A head that learns the whole distribution of a patch, by diffusion."""
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,7 +78,7 @@ class DiffusionHead(DenoisingHead):
         patch_dim: int,
         hidden_dim: int = 256,
         num_layers: int = 3,
-        prediction: Literal["noise", "clean"] = "noise",
+        prediction: str = "noise",
         num_noise_levels: int = 4,
         signal_beta: tuple[float, float] | None = None,
         seed: int | None = None,

@@ -98,16 +98,13 @@ class SquaredErrorHead(keras.layers.Layer):
 
     def call(
         self, conditions: Tensor, targets: Tensor, training: bool | None = None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Any]:
         """Predict the patches, beside the right ones."""
         targets = as_sized("targets", targets, self.patch_dim)
         return {"prediction": self._predict(conditions), "target": targets}
 
     def sample(
-        self,
-        conditions: Tensor,
-        temperature: float = 1.0,
-        seed: int | keras.random.SeedGenerator | None = None,
+        self, conditions: Tensor, temperature: float = 1.0, seed: Any = None
     ) -> Tensor:
         """Return the mean patch of each condition.
 

@@ -1,15 +1,15 @@
 """Continuous autoregression over patches."""
 
-from typing import Any, Literal, Self
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_boolean, as_choice, as_count, as_object, as_optional
+from keras_iwm.arguments import as_boolean, as_count, as_object, as_optional
 from keras_iwm.backbones.causal_encoder import CausalEncoder
 from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.backbones.vit_encoder import ViTEncoder
-from keras_iwm.heads.squared_error_head import SquaredErrorHead
+from keras_iwm.heads.fitting_head import fitting_head
 from keras_iwm.layers.patch_pixels import normalize_patches, patch_pixels
 from keras_iwm.layers.pixel_statistics import normalize_pixels
 from keras_iwm.layers.sincos_positions import sincos_positions
@@ -21,8 +21,6 @@ from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.sequence_draws import SequenceDraws
 from keras_iwm.views.view_generator import ViewGenerator
 
-HEADS = {"squared_error": SquaredErrorHead}
-
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
 class AutoregressiveModel(ImageGeneration, PretrainingModel):
@@ -32,7 +30,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
     start token, then each patch but the last, none of which sees a later one. To what
     it says at each place, the position of the patch that comes next is added, so that
     any order works, and a head makes the patch of it: by squared error (autoregressive
-    image models, arXiv 2401.08541), or another head of `keras_iwm.heads`.
+    image models, arXiv 2401.08541), or by taking noise away, see `keras_iwm.heads`.
 
     What a user takes away is `feature_encoder`, the encoder with full attention;
     `causal_encoder` has the same weights and causal attention, as they were trained.
@@ -117,11 +115,12 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
                 "`encoder` must have two patches or more, to predict one from another. "
                 f"Received one of {encoder.num_patches}. Choose a smaller `patch_size`."
             )
-        self.head, self.seed = head, as_optional(as_count, "seed", seed, -(2**63))
+        self.head = head
         self.prefix_attention = as_boolean("prefix_attention", prefix_attention)
         self.normalize_targets = as_boolean("normalize_targets", normalize_targets)
         self.causal_encoder = CausalEncoder(encoder, order, name="causal_encoder")
         self.order = self.causal_encoder.order
+        self.seed = as_optional(as_count, "seed", seed, -(2**63))
         self.sequence_draws = SequenceDraws(
             self.causal_encoder.patch_ids,
             self.order == "random",
@@ -142,25 +141,26 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
     def from_encoder(
         cls,
         encoder: ViTEncoder,
-        head: keras.layers.Layer | Literal["squared_error"] = "squared_error",
+        head: str | keras.layers.Layer = "squared_error",
         head_layers: int = 2,
         head_dim: int | None = None,
-        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        crop: RandomResizedCrop | str | None = "default",
         order: str | Array = "raster",
         seed: int | None = None,
         **model_arguments: Any,
-    ) -> Self:
+    ) -> "AutoregressiveModel":
         """Make an autoregressive model around an encoder: head and views that fit.
 
         Args:
             encoder: `ViTEncoder`, trained or not.
-            head: `"squared_error"`, or a head that was made for the encoder.
+            head: `"squared_error"`, `"diffusion"`, `"denoising_steps"`, or a head that
+                was made for the encoder.
             head_layers: Integer, blocks of a head that is named.
             head_dim: Optional integer, their width. Defaults to the encoder's.
             crop: Optional `RandomResizedCrop`, see `ViewGenerator`. By default one to
                 40 to 100 % of the area, with a flip.
             order: See the class.
-            seed: Optional integer, seed of views, random orders and prefixes.
+            seed: Optional integer, seed of all that is drawn.
             **model_arguments: `prefix_attention`, `normalize_targets`, `num_classes`,
                 `name`.
 
@@ -194,21 +194,12 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             seed=seed,
             name="view_generator",
         )
-        head_layers = as_count("head_layers", head_layers)
-        head_dim = as_optional(as_count, "head_dim", head_dim)
         if isinstance(head, str):
-            head = HEADS[as_choice("head", head, HEADS)](
-                encoder.hidden_dim,
-                encoder.patch_size**2 * encoder.num_channels,
-                hidden_dim=head_dim or encoder.hidden_dim,
-                num_layers=head_layers,
-                dtype=encoder.dtype_policy,
-                name="head",
-            )
+            head = fitting_head(encoder, head, head_layers, head_dim, seed)
         return cls(encoder, head, view_generator, order, seed=seed, **model_arguments)
 
     @classmethod
-    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         sizes = PRESETS[preset]["head"]
         arguments = {"head": "squared_error", **arguments}
@@ -218,7 +209,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             **preset_arguments(preset, arguments),
         }
 
-    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Predict all patches of views, or of views made from images."""
         views = self.make_views(inputs, training)
         images = ops.convert_to_tensor(views[self.view_generator.keys[0]])
@@ -232,7 +223,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         patch_ids: Tensor,
         prefix_lengths: Tensor | None = None,
         training: bool | None = None,
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[dict[str, Any], Tensor]:
         """Predict the patches of images in an order, each from those before it.
 
         Args:
@@ -276,13 +267,13 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         positions = ops.take(ops.convert_to_tensor(positions), patch_ids, axis=0)
         return ops.cast(latents, "float32") + positions
 
-    def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
+    def method_loss(self, outputs: dict[str, Any]) -> Tensor:
         """Return the mean squared difference of prediction and target."""
         return self.patch_loss(
             outputs["target"], outputs["prediction"], outputs.get("weights")
         )
 
-    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
+    def forward_passes(self) -> list[tuple[Any, Config]]:
         """Say what runs for one image of a batch in training."""
         rows = self.num_patches * getattr(self.head, "num_noise_levels", 1)
         # The start token takes the place of the last patch.

@@ -147,18 +147,18 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
         return super().from_preset(preset, load_weights, **arguments)
 
     @classmethod
-    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         arguments = super().preset_arguments(preset, arguments)
         if preset.startswith("ijepa_"):
             arguments = {"latent_loss": "smooth_l1", **arguments}
         return arguments
 
-    def probed_latents(self, context: Tensor, targets: Tensor) -> Tensor:
-        """Return the latents that an online probe reads: the teacher's."""
-        return targets
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what `call` returns beside both; the probe reads the teacher."""
+        return self.probe_outputs(targets)
 
-    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
+    def forward_passes(self) -> list[tuple[keras.layers.Layer, dict[str, int]]]:
         """Say what runs for one image of a batch in training."""
         return [(self.target_encoder, {}), *super().forward_passes()]
 

@@ -13,7 +13,7 @@ from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.patch_pixels import images_of_patches, patch_pixels
 from keras_iwm.models.pixel_world_model import PixelWorldModel
 from keras_iwm.models.preset_arguments import preset_arguments, with_predictor_sizes
-from keras_iwm.type_aliases import Array
+from keras_iwm.type_aliases import Array, Config
 from keras_iwm.views.patch_mask import PatchMask
 from keras_iwm.views.random_mask import RandomMask
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -73,6 +73,7 @@ class MaskedAutoencoder(PixelWorldModel):
     """
 
     preset_prefixes = ("mae_",)
+    view_arguments = ()
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class MaskedAutoencoder(PixelWorldModel):
             )
 
     @classmethod
-    def from_encoder(
+    def from_encoder(  # type: ignore[override]
         cls,
         encoder: ViTEncoder,
         predictor_layers: int = 4,
@@ -154,7 +155,7 @@ class MaskedAutoencoder(PixelWorldModel):
         )
 
     @classmethod
-    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         return with_predictor_sizes(preset_arguments(preset, arguments))
 

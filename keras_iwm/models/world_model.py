@@ -39,6 +39,7 @@ class WorldModel(PretrainingModel):
     """
 
     preset_prefixes = ("iwm_", "ijepa_")
+    view_arguments = ("jitter_strength", "jitter_probability")
     # Whether what is predicted can be a context again.
     predicts_latents = True
 
@@ -165,7 +166,7 @@ class WorldModel(PretrainingModel):
         return cls(encoder, predictor, view_generator, **model_arguments)
 
     @classmethod
-    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         return world_model_arguments(preset, arguments)
 
@@ -186,7 +187,9 @@ class WorldModel(PretrainingModel):
         latents = self.feature_encoder(images, training=False)
         return ops.stop_gradient(normalize_latents(latents))
 
-    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
+    def call(
+        self, inputs: Tensor | dict[str, Tensor], training: bool | None = None
+    ) -> dict[str, Tensor]:
         """Predict the targets of views, or of views made from images."""
         views = self.make_views(inputs, training)
         target_ids = ops.convert_to_tensor(views["target_ids"])
@@ -207,18 +210,21 @@ class WorldModel(PretrainingModel):
         return {
             "prediction": prediction,
             "target": ops.reshape(target, ops.shape(prediction)),
-            **self.probe_outputs(self.probed_latents(context, targets)),
+            **self.outputs_beside(context, targets),
         }
 
-    def probed_latents(self, context: Tensor, targets: Tensor) -> Tensor:
-        """Return the latents that an online probe reads: here the visible patches'."""
-        return context
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return what `call` returns beside prediction and target.
+
+        Here a probe reads the latents of the visible patches.
+        """
+        return self.probe_outputs(context)
 
     def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return the mean distance of prediction and target."""
         return self.prediction_loss(outputs["target"], outputs["prediction"])
 
-    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
+    def forward_passes(self) -> list[tuple[keras.layers.Layer, dict[str, int]]]:
         """Say what runs for one image of a batch in training."""
         mask = self.view_generator.mask
         counts = {"num_context": mask.num_context, "num_targets": mask.num_targets}

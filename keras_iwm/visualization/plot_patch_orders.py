@@ -1,11 +1,11 @@
 """Orders of patches, as paths."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from keras_iwm.arguments import as_count, shown
-from keras_iwm.type_aliases import Array, Figure, Names
+from keras_iwm.type_aliases import Figure, Names
 from keras_iwm.views.patch_order import (
     ORDERS,
     as_plane,
@@ -22,9 +22,7 @@ from keras_iwm.visualization.figure import (
 
 
 def plot_patch_orders(
-    grid_size: tuple[int, int],
-    orders: Names | Mapping[str, str | Array] = ORDERS,
-    seed: int = 0,
+    grid_size: tuple[int, int], orders: Names | dict[str, Any] = ORDERS, seed: int = 0
 ) -> Figure:
     """Draws how orders go through the patches of an image.
 

@@ -1,9 +1,9 @@
 """What a masked autoencoder puts in the place of what it does not see."""
 
-import keras
 import numpy as np
 
 from keras_iwm.arguments import as_object
+from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 from keras_iwm.type_aliases import Array, Figure
 from keras_iwm.visualization.figure import (
     add_rows,
@@ -17,7 +17,7 @@ _GREY = 0.85
 
 
 def plot_reconstructions(
-    model: keras.Model,
+    model: MaskedAutoencoder,
     images: Array,
     seed: int = 0,
     rgb_channels: tuple[int, int, int] = (0, 1, 2),
