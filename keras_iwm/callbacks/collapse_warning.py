@@ -5,6 +5,8 @@ import warnings
 import keras
 import numpy as np
 
+from keras_iwm.type_aliases import Logs
+
 # Healthy runs kept two thirds of their first RankMe and half of their first spread.
 _RANK_SHARE = 1 / 3
 _SPREAD_SHARE = 1 / 10
@@ -53,12 +55,12 @@ class CollapseWarning(keras.callbacks.Callback):
     ```
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forget an earlier run."""
         self._first = None
         self._has_warned = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Judge the numbers of this epoch."""
         logs = logs or {}
         missing = [key for key in ("rankme", "feature_std", "loss") if key not in logs]
