@@ -56,7 +56,7 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
-    layers.SlicedGaussianRegularizer(0.1, 8, 5),
+    layers.SlicedGaussianRegularizer(0.2, 8, 5),
     layers.VarianceCovarianceRegularizer(0.5, 0.1),
     heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
     heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),

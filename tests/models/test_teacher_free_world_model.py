@@ -74,7 +74,7 @@ def spread_of(model):
     "regularizer",
     [
         VarianceCovarianceRegularizer(name="regularizer"),
-        SlicedGaussianRegularizer(0.05, 64, seed=0, name="regularizer"),
+        SlicedGaussianRegularizer(0.3, 64, seed=0, name="regularizer"),
         VarianceCovarianceRegularizer(0.0, 0.0, name="regularizer"),
     ],
     ids=["variance_covariance", "sliced_gaussian", "none"],
@@ -89,7 +89,7 @@ def test_latents_collapse_only_without_a_regularizer(regularizer):
     if has_none:
         assert spread_of(model) < 0.2
     else:
-        assert spread_of(model) > 0.6
+        assert spread_of(model) > 0.5
 
 
 def test_gradients_reach_the_encoder_through_the_targets():
