@@ -123,7 +123,10 @@ POSITIVE = {
     "temperature",
 }
 # Lists that may be empty: without operations views do not differ, and so on.
-NONE_OF = {"actions", "shared", "destructive", "latents", "callbacks", "augmentations"}
+NONE_OF = {
+    *("actions", "shared", "destructive", "latents", "callbacks", "augmentations"),
+    "predictor_dims",
+}
 # Hostile values that are right for arguments of these names.
 LEGAL = {
     # Never, not at all, no spread, the first, or the seed 0.
