@@ -173,8 +173,8 @@ def as_grid(name, value) -> tuple[int, ...]:
 def as_counts(name, value, expected, smallest=1):
     """`value`, at least `smallest` positive integers as is `expected`, as a tuple."""
     try:
-        counts = None if isinstance(value, (str, bytes, dict, set)) else tuple(value)
-        counts = tuple(as_count(name, count) for count in counts)
+        is_list = np.ndim(value) == 1 and not isinstance(value, (str, bytes))
+        counts = tuple(as_count(name, count) for count in value) if is_list else None
     except (TypeError, ValueError):
         counts = None
     if counts is None or len(counts) < smallest:

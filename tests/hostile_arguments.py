@@ -147,6 +147,7 @@ POSITIVE = {
 NONE_OF = {
     *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
     "augmentations",
+    "predictor_dims",
 }
 # Hostile values that are right for arguments of these names.
 LEGAL = {

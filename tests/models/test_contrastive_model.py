@@ -276,13 +276,12 @@ def test_evaluation_and_prediction_do_not_depend_on_the_call():
 
 
 def textures(count, seed):
-    """Grey images of eight textures under noise, each of a brightness of its own."""
-    tiles = np.random.default_rng(0).choice([-10, 10], (8, 4, 4, 1))
+    """Grey images of a texture and a brightness of their own; which half is darker."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 8, count)
-    images = np.tile(tiles, (1, 4, 4, 1))[labels] + rng.normal(0, 4, (count, 16, 16, 1))
-    images = images + rng.uniform(60, 190, (count, 1, 1, 1))
-    return images.round().astype("uint8"), labels
+    tiles = rng.normal(0, 15, (count, 4, 4, 1))
+    images = np.tile(tiles, (1, 4, 4, 1)) + rng.uniform(80, 170, (count, 1, 1, 1))
+    labels = tiles[:, :2].mean(axis=(1, 2, 3)) > tiles[:, 2:].mean(axis=(1, 2, 3))
+    return images.clip(0, 255).astype("uint8"), labels.astype("int32")
 
 
 def recognised(model, images):
@@ -305,15 +304,15 @@ def test_a_short_run_learns_to_recognise_images_it_has_not_seen(negatives):
         ema_momentum=0.9,
         seed=0,
     )
-    model.compile(AdamW(1e-2, weight_decay=0.05))
-    assert recognised(model, test[0]) < 0.03  # chance is 1 / 160
-    loss = model.fit(train[0], batch_size=64, epochs=10, verbose=0).history["loss"]
+    model.compile(AdamW(5e-3, weight_decay=0.05))
+    assert recognised(model, test[0]) < 0.05  # chance is 1 / 160
+    loss = model.fit(train[0], batch_size=64, epochs=12, verbose=0).history["loss"]
     # Without knowing any image it is 0.8 * log(64) = 3.3, and 4 without negatives.
     assert loss[-1] < (2.7 if negatives else 2.0)
-    assert recognised(model, test[0]) > 0.03
+    assert recognised(model, test[0]) > 0.12
     results = compare_features(model, *train, *test)
-    assert results["knn_accuracy"] > 0.6
-    assert results["rankme"] > 2
+    assert results["knn_accuracy"] > results["knn_untrained"]
+    assert results["rankme"] > 3
 
 
 def test_arguments_that_do_not_fit_are_refused():
