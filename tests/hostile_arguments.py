@@ -113,6 +113,7 @@ SIZES = {
         "batches_per_epoch",
         "num_crops",
         "num_classes",
+        "num_directions",
         "num_draws",
         "num_entries",
         "num_heads",
@@ -136,7 +137,10 @@ FRACTIONS = {
     *("range", "brightness", "contrast", "saturation", "hue", "strength"),
     *("jitter_strength", "epsilon"),
 }
-RATES = {"learning_rate", "weight_decay"}
+RATES = {
+    *("learning_rate", "weight_decay"),
+    *("weight", "variance_weight", "covariance_weight"),
+}
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),

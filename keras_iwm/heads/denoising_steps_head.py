@@ -40,7 +40,7 @@ class DenoisingStepsHead(DenoisingHead):
         patch_dim: Integer, values of a patch, normalised to mean 0 and variance 1.
         hidden_dim: Integer, width of the network.
         num_layers: Integer, residual blocks of the network.
-        num_steps: Integer of at least 2, steps of noise, by the cosine schedule.
+        num_steps: Integer from 2 to 1000, steps of noise, by the cosine schedule.
         num_noise_levels: Integer, at how many steps each patch is seen.
         seed: Optional integer, seed of steps and noise. Without training they are the
             same at every call.
@@ -83,7 +83,7 @@ class DenoisingStepsHead(DenoisingHead):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        self.num_steps = as_count("num_steps", num_steps, 2, 10_000)
+        self.num_steps = as_count("num_steps", num_steps, 2, 1000)
         super().__init__(
             condition_dim,
             patch_dim,
