@@ -54,9 +54,8 @@ def info_nce(query, keys, temperature):
     return -2 * temperature * np.log(np.diag(chances))
 
 
-@pytest.mark.parametrize("negatives", [True, False])
-def test_call_and_loss_equal_the_numpy_forward_pass(negatives):
-    model = small_model(negatives=negatives, temperature=0.3)
+def test_call_and_loss_equal_the_numpy_forward_pass():
+    model = small_model(temperature=0.3)
     rng = np.random.default_rng(0)
     for weight in model.weights:
         weight.assign(weight + rng.normal(0, 0.05, weight.shape).astype("float32"))
@@ -75,14 +74,13 @@ def test_call_and_loss_equal_the_numpy_forward_pass(negatives):
         target.append(projected(model.target_encoder, model.target_projector, other))
     for name, expected in (("prediction", prediction), ("target", target)):
         np.testing.assert_allclose(outputs[name], np.stack(expected, 1), atol=2e-4)
-    loss = float(model.compute_loss(y_pred=model(views)))
-    if negatives:
-        pairs = zip(prediction, target, strict=True)
-        expected = sum(info_nce(p, t, 0.3).mean() for p, t in pairs)
-    else:
-        cosines = (unit(np.stack(prediction)) * unit(np.stack(target))).sum(-1)
-        expected = (2 - 2 * cosines).mean(axis=1).sum()
-    np.testing.assert_allclose(loss, expected, 1e-4)
+    pairs = zip(prediction, target, strict=True)
+    expected = sum(info_nce(p, t, 0.3).mean() for p, t in pairs)
+    np.testing.assert_allclose(float(model.method_loss(outputs)), expected, 1e-4)
+    cosines = (unit(np.stack(prediction)) * unit(np.stack(target))).sum(-1)
+    expected = (2 - 2 * cosines).mean(axis=1).sum()
+    without = ContrastiveLoss(negatives=False)(outputs["target"], outputs["prediction"])
+    np.testing.assert_allclose(float(without), expected, 1e-4)
 
 
 @TORCH_ALONE
@@ -160,31 +158,6 @@ def test_teacher_has_all_its_parts_and_follows_their_closed_form():
         moved = zip(weights, student.get_weights(), target.get_weights(), strict=True)
         for old, new, followed in moved:
             np.testing.assert_allclose(followed, 0.75 * old + 0.25 * new, atol=1e-6)
-
-
-def test_targets_have_no_gradient_and_come_from_the_other_view():
-    model = small_model()
-    views = {
-        name: random_images(4, seed).astype("float32")
-        for seed, name in enumerate(("first", "second"))
-    }
-    swapped = {"first": views["second"], "second": views["first"]}
-    one, two = model(views), model(swapped)
-    for name in ("prediction", "target"):
-        np.testing.assert_allclose(
-            ops.convert_to_numpy(one[name])[:, ::-1],
-            ops.convert_to_numpy(two[name]),
-            atol=1e-4,
-        )
-    # The teacher equals the student still: what it makes of a view is what the
-    # student's projector makes of it.
-    other = ops.convert_to_numpy(model.encoder(views["second"])).mean(axis=1)
-    projected = model.projector(other)
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(one["target"])[:, 0],
-        ops.convert_to_numpy(projected),
-        atol=1e-4,
-    )
 
 
 def test_without_predictor_the_projection_is_the_prediction():
@@ -291,7 +264,7 @@ def recognised(model, images):
     return np.mean((prediction @ target.T).argmax(1) == np.arange(len(images)))
 
 
-@pytest.mark.parametrize("negatives", [True, False])
+@pytest.mark.parametrize("negatives", [True, pytest.param(False, marks=TORCH_ALONE)])
 def test_a_short_run_learns_to_recognise_images_it_has_not_seen(negatives):
     train, test = textures(320, 1), textures(160, 2)
     model = ContrastiveModel.from_encoder(
@@ -310,8 +283,10 @@ def test_a_short_run_learns_to_recognise_images_it_has_not_seen(negatives):
     # Without knowing any image it is 0.8 * log(64) = 3.3, and 4 without negatives.
     assert loss[-1] < (2.7 if negatives else 2.0)
     assert recognised(model, test[0]) > 0.12
+    # Nobody has told it of the halves, which the texture decides; chance is a half.
     results = compare_features(model, *train, *test)
-    assert results["knn_accuracy"] > results["knn_untrained"]
+    assert results["knn_accuracy"] > 0.55
+    assert results["ridge_accuracy"] > 0.75
     assert results["rankme"] > 3
 
 
