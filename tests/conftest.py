@@ -49,6 +49,7 @@ ON_ONE_BACKEND = (
     "datasets/test_load_segmentation.py",
     "datasets/test_sample_photos.py",
     "heads/test_heads_learn.py",
+    "models/test_autoregressive_presets.py",
     "saving/test_check_file.py",
     "test_arguments.py",
     "test_docstring_examples.py",

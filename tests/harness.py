@@ -56,6 +56,8 @@ EXAMPLES = [
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
     layers.AttentivePooling(3),
+    layers.SlicedGaussianRegularizer(0.2, 8, 5),
+    layers.VarianceCovarianceRegularizer(0.5, 0.1),
     heads.DiffusionHead(12, 20, 8, 1, "clean", 2, (0.03, 1), 5),
     heads.DenoisingStepsHead(12, 20, 8, 1, 5, 2, 5),
     heads.SquaredErrorHead(12, 20, 8, 3),
@@ -115,6 +117,11 @@ EXAMPLES = [
     ),
     models.PixelWorldModel.from_preset(
         "iwm_tiny_32", load_weights=False, seed=3, num_classes=4
+    ),
+    models.TeacherFreeWorldModel.from_preset(
+        *("iwm_tiny_32", False),
+        regularizer=layers.VarianceCovarianceRegularizer(0.5, name="regularizer"),
+        num_classes=4,
     ),
     models.MaskedAutoencoder.from_preset(
         "mae_tiny_32", load_weights=False, seed=3, num_classes=4

@@ -117,6 +117,7 @@ SIZES = {
         "num_entries",
         "num_heads",
         "num_images",
+        "num_noise_levels",
     ),
     *(
         "num_layers",
@@ -146,6 +147,7 @@ POSITIVE = {
 NONE_OF = {
     *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
     "augmentations",
+    "predictor_dims",
 }
 # Hostile values that are right for arguments of these names.
 LEGAL = {

@@ -24,8 +24,8 @@ class WorldModelQuality(keras.callbacks.Callback):
     adds to the logs, all of them of the feature encoder (the teacher):
 
     - `mrr`, `mrr_chance`, `hit_at_1`, `mrr_shuffled_action`: how well the model
-      applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for
-      models with a predictor and shared operations; I-JEPA has none.
+      applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for world
+      models with shared operations; I-JEPA has none.
     - `mrr_swapped_image` with `swapped_image`, and with `by_slot` `mrr_hue` and
       `parameter_error_hue` and so on for each slot.
     - `rankme` and `feature_std` of the average-pooled features of `images`.

@@ -148,7 +148,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         return self._batches_per_epoch or self._all_batches()
 
     @batches_per_epoch.setter
-    def batches_per_epoch(self, count: int):
+    def batches_per_epoch(self, count: int) -> None:
         count = as_count("batches_per_epoch", count, 1, self._all_batches())
         self._batches_per_epoch = count
 

@@ -1,5 +1,6 @@
 """How well a probe reads the action from a pair of latents."""
 
+import keras
 import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_object
@@ -8,19 +9,21 @@ from keras_iwm.evaluation.mlp_predictions import mlp_predictions
 from keras_iwm.evaluation.pair_latents import PairLatents
 from keras_iwm.evaluation.probes import ridge_predictions
 from keras_iwm.evaluation.untrained_copy import untrained_copy
+from keras_iwm.type_aliases import Array
+from keras_iwm.views.view_generator import ViewGenerator
 
 SEED = 0
 
 
 def action_r2(
-    model,
-    train_images,
-    images,
-    num_pairs=4096,
-    batch_size=64,
-    verbose=True,
-    view_generator=None,
-):
+    model: keras.Model,
+    train_images: Array,
+    images: Array,
+    num_pairs: int = 4096,
+    batch_size: int = 64,
+    verbose: bool = True,
+    view_generator: ViewGenerator | None = None,
+) -> dict[str, dict[str, dict[str, float]]]:
     """R2 of probes that regress the action from pooled latents of two views.
 
     How much of what changed between two views features hold, for models of any method:

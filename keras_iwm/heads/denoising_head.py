@@ -1,5 +1,7 @@
 """What the heads that take noise away have in common."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +10,7 @@ from keras_iwm.arguments import as_count, as_number, as_optional
 from keras_iwm.heads.denoising_network import DenoisingNetwork
 from keras_iwm.heads.squared_error_head import as_sized
 from keras_iwm.seeds import hash_seed
+from keras_iwm.type_aliases import Config, Tensor
 
 
 class DenoisingHead(keras.layers.Layer):
@@ -32,23 +35,23 @@ class DenoisingHead(keras.layers.Layer):
 
     def __init__(
         self,
-        condition_dim,
-        patch_dim,
-        hidden_dim,
-        num_layers,
-        num_noise_levels,
-        seed,
-        shares,
-        step_probabilities,
-        **kwargs,
-    ):
+        condition_dim: int,
+        patch_dim: int,
+        hidden_dim: int,
+        num_layers: int,
+        num_noise_levels: int,
+        seed: int | None,
+        shares: np.ndarray,
+        step_probabilities: np.ndarray,
+        **kwargs: Any,
+    ) -> None:
         # Noise and patches are float32 whatever the precision of the network.
         super().__init__(autocast=False, **kwargs)
         self.condition_dim = as_count("condition_dim", condition_dim)
         self.patch_dim = as_count("patch_dim", patch_dim)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
-        self.num_noise_levels = as_count("num_noise_levels", num_noise_levels)
+        self.num_noise_levels = as_count("num_noise_levels", num_noise_levels, 1, 1000)
         self.seed = as_optional(as_count, "seed", seed, -(2**63))
         self.seed_generator = keras.random.SeedGenerator(
             None if seed is None else hash_seed(self.seed, 0)
@@ -70,11 +73,15 @@ class DenoisingHead(keras.layers.Layer):
         )
         self.built = True
 
-    def add_noise(self, targets, steps, noise):
+    def add_noise(
+        self, targets: Tensor, steps: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return what the network sees of patches, and what it is to answer."""
         raise NotImplementedError(f"{type(self).__name__} must define `add_noise`.")
 
-    def call(self, conditions, targets, training=None):
+    def call(
+        self, conditions: Tensor, targets: Tensor, training: bool | None = None
+    ) -> dict[str, Tensor]:
         """Compare the network's answers with the right ones, at drawn levels."""
         conditions = as_sized("conditions", conditions, self.condition_dim)
         targets = as_sized("targets", targets, self.patch_dim)[..., None, :]
@@ -141,7 +148,7 @@ class DenoisingHead(keras.layers.Layer):
 
         return ops.fori_loop(0, len(chain), take_step, noise[0])[..., 0, :]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,5 +1,7 @@
 """A head for which squared error is a valid loss, since noise goes in small steps."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from keras_iwm.arguments import as_count
 from keras_iwm.heads.cosine_schedule import cosine_schedule
 from keras_iwm.heads.denoising_head import DenoisingHead
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -71,16 +74,16 @@ class DenoisingStepsHead(DenoisingHead):
 
     def __init__(
         self,
-        condition_dim,
-        patch_dim,
-        hidden_dim=256,
-        num_layers=3,
-        num_steps=16,
-        num_noise_levels=4,
-        seed=None,
-        **kwargs,
-    ):
-        self.num_steps = as_count("num_steps", num_steps, smallest=2)
+        condition_dim: int,
+        patch_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 3,
+        num_steps: int = 16,
+        num_noise_levels: int = 4,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.num_steps = as_count("num_steps", num_steps, 2, 10_000)
         super().__init__(
             condition_dim,
             patch_dim,
@@ -93,7 +96,9 @@ class DenoisingStepsHead(DenoisingHead):
             **kwargs,
         )
 
-    def add_noise(self, targets, steps, noise):
+    def add_noise(
+        self, targets: Tensor, steps: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return patches behind a step, and what the network is to answer.
 
         Args:
@@ -113,7 +118,12 @@ class DenoisingStepsHead(DenoisingHead):
         behind = ops.sqrt(kept) * before + ops.sqrt(1 - kept) * noise[1]
         return behind, (before - ops.sqrt(kept) * behind) / ops.sqrt(1 - kept)
 
-    def sample(self, conditions, temperature=1.0, seed=None):
+    def sample(
+        self,
+        conditions: Tensor,
+        temperature: float = 1.0,
+        seed: int | keras.random.SeedGenerator | None = None,
+    ) -> Tensor:
         """Draw a patch for each condition.
 
         Args:
@@ -138,6 +148,6 @@ class DenoisingStepsHead(DenoisingHead):
         ]
         return self._sample_chain(conditions, chain, temperature, seed)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "num_steps": self.num_steps}

@@ -1,5 +1,7 @@
 """A head that learns the whole distribution of a patch, by diffusion."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from keras_iwm.arguments import as_choice, as_count, as_positive, shown
 from keras_iwm.heads.cosine_schedule import cosine_schedule
 from keras_iwm.heads.denoising_head import DenoisingHead
+from keras_iwm.type_aliases import Config, Tensor
 
 NUM_STEPS = 1000
 PREDICTIONS = ("noise", "clean")
@@ -71,16 +74,16 @@ class DiffusionHead(DenoisingHead):
 
     def __init__(
         self,
-        condition_dim,
-        patch_dim,
-        hidden_dim=256,
-        num_layers=3,
-        prediction="noise",
-        num_noise_levels=4,
-        signal_beta=None,
-        seed=None,
-        **kwargs,
-    ):
+        condition_dim: int,
+        patch_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 3,
+        prediction: str = "noise",
+        num_noise_levels: int = 4,
+        signal_beta: tuple[float, float] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.prediction = as_choice("prediction", prediction, PREDICTIONS)
         self.signal_beta = None if signal_beta is None else as_beta(signal_beta)
         shares = cosine_schedule(NUM_STEPS)
@@ -96,7 +99,9 @@ class DiffusionHead(DenoisingHead):
             **kwargs,
         )
 
-    def add_noise(self, targets, steps, noise):
+    def add_noise(
+        self, targets: Tensor, steps: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return noisy patches, and what the network is to answer.
 
         Args:
@@ -112,7 +117,13 @@ class DiffusionHead(DenoisingHead):
         noisy = ops.sqrt(share) * targets + ops.sqrt(1 - share) * noise[0]
         return noisy, noise[0] if self.prediction == "noise" else targets
 
-    def sample(self, conditions, temperature=1.0, num_steps=100, seed=None):
+    def sample(
+        self,
+        conditions: Tensor,
+        temperature: float = 1.0,
+        num_steps: int = 100,
+        seed: int | keras.random.SeedGenerator | None = None,
+    ) -> Tensor:
         """Draw a patch for each condition.
 
         Args:
@@ -152,7 +163,7 @@ class DiffusionHead(DenoisingHead):
         of_clean /= np.sqrt(share)
         return of_noisy + of_clean, -of_clean * np.sqrt(1 - share), deviation
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -10,6 +10,12 @@ from keras_iwm.layers.patch_pixels import normalize_patches as normalize_patches
 from keras_iwm.layers.patch_pixels import patch_pixels as patch_pixels
 from keras_iwm.layers.self_attention import SelfAttention as SelfAttention
 from keras_iwm.layers.sincos_positions import sincos_positions as sincos_positions
+from keras_iwm.layers.sliced_gaussian_regularizer import (
+    SlicedGaussianRegularizer as SlicedGaussianRegularizer,
+)
 from keras_iwm.layers.token_dense import TokenDense as TokenDense
 from keras_iwm.layers.token_norm import TokenNorm as TokenNorm
 from keras_iwm.layers.transformer_block import TransformerBlock as TransformerBlock
+from keras_iwm.layers.variance_covariance_regularizer import (
+    VarianceCovarianceRegularizer as VarianceCovarianceRegularizer,
+)

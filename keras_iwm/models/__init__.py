@@ -11,3 +11,6 @@ from keras_iwm.models.pixel_world_model import PixelWorldModel as PixelWorldMode
 from keras_iwm.models.read_published_world_model import (
     read_published_world_model as read_published_world_model,
 )
+from keras_iwm.models.teacher_free_world_model import (
+    TeacherFreeWorldModel as TeacherFreeWorldModel,
+)

@@ -6,6 +6,7 @@ from keras_iwm.models.autoregressive_model import AutoregressiveModel
 from keras_iwm.models.contrastive_model import ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
+from keras_iwm.models.pretraining_model import PretrainingModel
 
 METHODS = (
     ImageWorldModel,
@@ -15,7 +16,7 @@ METHODS = (
 )
 
 
-def method_of(preset):
+def method_of(preset: str) -> type[PretrainingModel]:
     """Return the class of models that a named size is for.
 
     For programs that let their users choose a method by the name of a size.

@@ -1,8 +1,11 @@
 """Where methods stand between invariant and equivariant features."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from keras_iwm.arguments import as_name
+from keras_iwm.type_aliases import Figure
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -15,7 +18,9 @@ _MARKERS = "osD^vP"
 _CONTROL = "0.15"
 
 
-def plot_method_comparison(results, control="untrained"):
+def plot_method_comparison(
+    results: Mapping[str, Sequence[Sequence[float]]], control: str = "untrained"
+) -> Figure:
     """Draws abstraction by equivariance, one point a run, to place methods in between.
 
     To the right the features hold what the operations change (*equivariance*, the R2 of

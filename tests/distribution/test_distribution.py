@@ -31,6 +31,7 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
         assert results[f"apart_{count}"] == 0
     check_a_classifier_is_tuned_as_on_one_device(results)
     check_images_are_compared_over_all_devices(results)
+    check_variances_are_of_the_images_of_all_devices(results)
     check_a_run_goes_on_with_more_or_fewer_devices(results)
     check_every_device_draws_its_own_views_masks_and_paths(results)
     check_all_devices_skip_what_one_of_them_cannot_take(results)
@@ -88,6 +89,16 @@ def check_images_are_compared_over_all_devices(results):
         np.testing.assert_allclose(
             results[f"contrastive_{name}_2"],
             results[f"contrastive_{name}_1"],
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def check_variances_are_of_the_images_of_all_devices(results):
+    for name in ("loss", "weights"):
+        np.testing.assert_allclose(
+            results[f"regularized_{name}_2"],
+            results[f"regularized_{name}_1"],
             rtol=1e-5,
             atol=1e-5,
         )

@@ -24,7 +24,12 @@ import keras_iwm
 from keras_iwm import downstream
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.backend import seed_states
-from keras_iwm.models import ContrastiveModel, ImageWorldModel
+from keras_iwm.layers import VarianceCovarianceRegularizer
+from keras_iwm.models import (
+    ContrastiveModel,
+    ImageWorldModel,
+    TeacherFreeWorldModel,
+)
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
@@ -266,6 +271,27 @@ def contrast(count, results):
     )
 
 
+def regularize(count, results):
+    """Three steps whose variances are those of a whole batch, wherever it is."""
+    views = make_views(3 * BATCH)
+    with on_devices(count):
+        model = TeacherFreeWorldModel.from_encoder(
+            ViTEncoder(16, 4, 16, 1, 2, name="encoder"),
+            mask=MultiBlockMask(4, num_context=5, num_targets=4),
+            regularizer=VarianceCovarianceRegularizer(1.0, 1.0, name="regularizer"),
+        )
+        model.compile(keras.optimizers.SGD(0.1))
+    if processes()[0]:
+        model.set_weights([weight + 1 for weight in model.get_weights()])
+    results[f"regularized_loss_{count}"] = [
+        run(model.fit, part(views, start, start + BATCH))
+        for start in range(0, 3 * BATCH, BATCH)
+    ]
+    results[f"regularized_weights_{count}"] = np.concatenate(
+        [np.ravel(weight) for weight in model.get_weights()]
+    )
+
+
 def draws(count, data, **arguments):
     """What each of so many devices draws in a train step: (count, rows, slots)."""
     rows = BATCH if BACKEND == "jax" else BATCH // count
@@ -375,11 +401,13 @@ def main():
             seeded(train, 1, results)
             seeded(tune, 1, results)
             seeded(contrast, 1, results)
+            seeded(regularize, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
         seeded(train, last, results)
         seeded(tune, last, results)
         seeded(contrast, last, results)
+        seeded(regularize, last, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, last, results)
@@ -396,6 +424,7 @@ def main():
         for count in (1, 2):
             seeded(tune, count, results)
             seeded(contrast, count, results)
+            seeded(regularize, count, results)
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, 2, results)

@@ -17,23 +17,25 @@ ring = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(ring)
 
 STEPS = 150
+# Fewer clusters than in the picture, which take a minute to tell apart.
+CENTRES = ring.ring_of_centres(4)
 
 
 def learned(name):
     """Measures of the samples of a head that was fitted to the ring for seconds."""
     keras.utils.set_random_seed(0)
-    head = ring.make_heads(48)[name]
-    ring.fit_head(head, STEPS, batch_size=128)
-    return ring.measure(ring.draw_samples(head, 1000))
+    head = ring.make_heads(64)[name]
+    ring.fit_head(head, CENTRES, steps=2 * STEPS, batch_size=64)
+    return ring.measure(ring.draw_samples(head, 1000), CENTRES)
 
 
 @pytest.mark.parametrize(
     "name", ["diffusion, noise", "diffusion, clean", "denoising steps"]
 )
-def test_samples_of_a_denoising_head_are_the_ring(name):
+def test_samples_of_a_denoising_head_are_in_all_clusters(name):
     found = learned(name)
-    assert found["modes"] == ring.NUM_MODES
-    assert found["in_modes"] > 0.85
+    assert found["modes"] == len(CENTRES)
+    assert found["in_modes"] > 0.5
     np.testing.assert_allclose(found["mean"], 0.0, atol=0.1)
     np.testing.assert_allclose(found["variance"], 1.0, atol=0.15)
 
@@ -45,11 +47,13 @@ def test_squared_error_learns_the_mean_where_no_patch_is():
     np.testing.assert_allclose(found["variance"], 0.0, atol=1e-6)
 
 
-def test_measure_of_the_patches_themselves():
-    found = ring.measure(ring.draw_patches(4000, seed=2))
-    assert found["modes"] == 8
-    assert found["in_modes"] > 0.95
+def test_measure_tells_clusters_from_a_ring():
+    found = ring.measure(ring.draw_patches(CENTRES, 4000, seed=2), CENTRES)
+    assert found["modes"] == 4
+    assert found["in_modes"] == pytest.approx(1 - np.exp(-1.125), abs=0.02)
     np.testing.assert_allclose(found["variance"], 1.0, atol=0.05)
+    many = ring.draw_patches(ring.ring_of_centres(100), 4000)
+    assert ring.measure(many, CENTRES)["in_modes"] < 0.35
 
 
 class Conditioned(keras.Model):
