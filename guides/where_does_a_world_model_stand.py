@@ -46,7 +46,7 @@ REDUCED = os.environ.get("KERAS_IWM_REDUCED") == "1"
 if REDUCED:
     print("Reduced run: the numbers and pictures below say nothing.")
 FLOPS = 1e10 if REDUCED else 1e12  # of each method
-NUM_CROPS = 64 if REDUCED else 12_800
+NUM_CROPS = 64 if REDUCED else 3200
 NUM_LABELLED = 64 if REDUCED else 1000
 EPOCHS = 1 if REDUCED else 20  # of finetuning
 NUM_PAIRS = 64 if REDUCED else 2048

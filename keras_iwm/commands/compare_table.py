@@ -2,17 +2,17 @@
 
 from keras_iwm.evaluation.seed_interval import seed_interval
 
-# Column: the measurement's name, and what it is multiplied by.
+# Column: the measurement's name, what it is multiplied by, and digits.
 COLUMNS = {
-    "kNN %": ("knn", 100),
-    "linear %": ("linear", 100),
-    "attentive %": ("attentive", 100),
-    "1 % labels %": ("one_percent", 100),
-    "finetuned %": ("finetuned", 100),
-    "predictor finetuned %": ("predictor_finetuned", 100),
-    "MRR": ("mrr", 1),
-    "action R2": ("action_r2", 1),
-    "RankMe": ("rankme", 1),
+    "kNN %": ("knn", 100, 1),
+    "linear %": ("linear", 100, 1),
+    "attentive %": ("attentive", 100, 1),
+    "1 % labels %": ("one_percent", 100, 1),
+    "finetuned %": ("finetuned", 100, 1),
+    "predictor finetuned %": ("predictor_finetuned", 100, 1),
+    "MRR": ("mrr", 1, 3),
+    "action R2": ("action_r2", 1, 3),
+    "RankMe": ("rankme", 1, 1),
 }
 
 
@@ -42,17 +42,16 @@ def markdown_table(summary):
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for method, values in summary.items():
         cells = [
-            cell(values[name], scale) if name in values else "–"
-            for name, scale in COLUMNS.values()
+            cell(values[name], scale, digits) if name in values else "–"
+            for name, scale, digits in COLUMNS.values()
         ]
         count = next(iter(values.values()))["n"]
         lines.append("| " + " | ".join([method, str(count), *cells]) + " |")
     return lines
 
 
-def cell(interval, scale):
+def cell(interval, scale, digits):
     """Return `mean ± half the interval`, or of one run the mean alone."""
-    digits = 1 if scale == 100 or interval["mean"] >= 10 else 3
     text = f"{scale * interval['mean']:.{digits}f}"
     if interval["n"] > 1:
         margin = interval["high"] - interval["mean"]

@@ -155,4 +155,4 @@ def test_table_has_means_and_intervals_of_the_seeds():
     assert row["RankMe"] == "22.0 ± 0.0"
     assert row["kNN %"] == "–"
     row = dict(zip(header, untrained, strict=True))
-    assert (row["seeds"], row["linear %"], row["RankMe"]) == ("1", "30.0", "9.000")
+    assert (row["seeds"], row["linear %"], row["RankMe"]) == ("1", "30.0", "9.0")
