@@ -128,7 +128,7 @@ def main(num_modes=8, count=2000):
     centres = ring_of_centres(num_modes)
     samples = {"patches": draw_patches(centres, count, seed=1)}
     for name, head in make_heads(hidden_dim=128).items():
-        fit_head(head, centres, steps=800, batch_size=256)
+        fit_head(head, centres, steps=600, batch_size=256)
         samples[name] = draw_samples(head, count)
     for name, points in samples.items():
         found = measure(points, centres)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from keras import ops
+from reference import numpy_vit
 
 from keras_iwm.heads import DenoisingStepsHead, DiffusionHead
 from keras_iwm.heads.cosine_schedule import cosine_schedule
@@ -181,6 +182,37 @@ def test_draws_are_new_in_training_and_the_same_without(name):
     assert np.abs(sample(seed=1) - sample(seed=2)).max() > 0.1
     assert np.abs(sample() - sample()).max() > 0.1
     assert sample().shape == (2, 3, 5)
+
+
+def test_network_matches_numpy():
+    head = make("noise")
+    network = head.network
+    w = numpy_vit.weights_of(network)
+    noisy, conditions = normal(4, 3, 2, 5), normal(4, 3, 6)
+    steps = RNG.integers(1, 1001, (4, 3, 2))
+
+    def dense(x, name):
+        return x @ w[f"{name}/kernel"] + w[f"{name}/bias"]
+
+    def silu(x):
+        return x / (1 + np.exp(-x))
+
+    angles = steps[..., None] * 10_000.0 ** (-np.arange(128) / 128)
+    features = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1)
+    told = dense(silu(dense(features, "step")), "step_output")
+    told = silu(told + dense(conditions, "condition")[:, :, None])
+    x = dense(noisy.astype("float64"), "patch")
+    for index in range(2):
+        block = f"block_{index}"
+        shift, scale, gate = np.split(dense(told, f"{block}/modulation"), 3, axis=-1)
+        gamma, beta = w[f"{block}/norm/gamma"], w[f"{block}/norm/beta"]
+        branch = numpy_vit.layer_norm(x, gamma, beta) * (1 + scale) + shift
+        branch = silu(dense(branch, f"{block}/hidden"))
+        x = x + gate * dense(branch, f"{block}/output")
+    shift, scale = np.split(dense(told, "modulation"), 2, axis=-1)
+    x = numpy_vit.layer_norm(x, 1.0, 0.0) * (1 + scale) + shift
+    found = ops.convert_to_numpy(network(noisy, steps, conditions))
+    np.testing.assert_allclose(found, dense(x, "output"), atol=2e-4)
 
 
 def test_answers_depend_on_condition_and_step_but_on_no_other_patch():
