@@ -1,10 +1,12 @@
-"""Images per second and first-step time of a preset, on each installed backend.
+"""Images per second and first-step time of presets, on each installed backend.
 
     python benchmarks/train_step.py --preset iwm_tiny_96 --batch-size 32
+    python benchmarks/train_step.py --preset iwm_tiny_96 mae_tiny_96 moco_tiny_96
 
-Each backend runs in a process of its own. The processes take turns, one block of
-steps at a time, so that a noisy machine disturbs them alike; the median over the
-blocks is printed, with the spread, and written as JSON with --output.
+Each preset and backend runs in a process of its own. The processes take turns, one
+block of steps at a time, so that a noisy machine disturbs them alike; the median over
+the blocks is printed, with the spread and the operations of a second (as
+`flops_per_image` counts them), and written as JSON with --output.
 """
 
 import argparse
@@ -19,7 +21,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", default="iwm_tiny_32")
+    parser.add_argument("--preset", nargs="+", default=["iwm_tiny_32"])
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--blocks", type=int, default=5, help="turns of each backend")
     parser.add_argument("--steps", type=int, default=10, help="steps in a block")
@@ -47,9 +49,13 @@ def work(arguments):
 
     keras.config.set_dtype_policy(arguments.precision)
     recipe = keras_iwm.optimizers.pretraining_recipe(10_000, arguments.batch_size)
-    model = keras_iwm.models.ImageWorldModel.from_preset(
-        arguments.preset, load_weights=False, ema_momentum=recipe.ema_momentum, seed=0
-    )
+    (preset,) = arguments.preset
+    # An older checkout knows one method.
+    method_of = getattr(keras_iwm.models, "method_of", None)
+    method = method_of(preset) if method_of else keras_iwm.models.ImageWorldModel
+    model = method.from_preset(preset, load_weights=False, seed=0)
+    if hasattr(model, "ema_momentum"):
+        model.ema_momentum = recipe.ema_momentum
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
     jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(recipe.optimizer, jit_compile=jit_compile)
@@ -67,7 +73,9 @@ def work(arguments):
     seconds_of(images[: arguments.batch_size])
     first = time.perf_counter() - start
     seconds_of(images)  # the loop around the steps warms up too
-    turns.serve({"first_step_seconds": first}, lambda: seconds_of(images))
+    flops = keras_iwm.evaluation.flops_per_image(model, training=True)
+    facts = {"first_step_seconds": first, "flops_per_image": flops}
+    turns.serve(facts, lambda: seconds_of(images))
 
 
 def main():
@@ -78,28 +86,32 @@ def main():
         return
     workers = {}
     for backend in turns.installed(arguments.backends):
-        command = [*sys.argv[1:], "--worker"]
-        workers[backend] = turns.Worker(__file__, command, backend)
-        if arguments.before:
-            workers[f"{backend}, before"] = turns.Worker(
-                __file__, command, backend, {"PYTHONPATH": arguments.before}
-            )
-        if arguments.default_allocator:
-            workers[f"{backend}, default allocator"] = turns.Worker(
-                __file__, command, backend, keep_memory=False
-            )
+        for preset in arguments.preset:
+            command = [*sys.argv[1:], "--worker", "--preset", preset]
+            name = f"{preset}, {backend}"
+            workers[name] = turns.Worker(__file__, command, backend)
+            if arguments.before:
+                workers[f"{name}, before"] = turns.Worker(
+                    __file__, command, backend, {"PYTHONPATH": arguments.before}
+                )
+            if arguments.default_allocator:
+                workers[f"{name}, default allocator"] = turns.Worker(
+                    __file__, command, backend, keep_memory=False
+                )
     turns.take_turns(workers.values(), arguments.blocks)
     results = {}
-    print(f"{arguments.preset}, batch {arguments.batch_size}, {arguments.precision}")
-    print(f"{'':30s} images/s   lowest  highest  first step")
+    print(f"Batch {arguments.batch_size}, {arguments.precision}")
+    print(f"{'':40s} images/s   lowest  highest  GFLOP/s  first step")
     for name, worker in workers.items():
         worker.close()
         row = turns.rates_of(worker, arguments.steps * arguments.batch_size)
         row.update(worker.facts)
+        row["gflops"] = row["median"] * row["flops_per_image"] / 1e9
         results[name] = row
         print(
-            f"{name:29s} {row['median']:9.1f} {row['lowest']:8.1f} "
-            f"{row['highest']:8.1f} {row['first_step_seconds']:9.1f} s"
+            f"{name:39s} {row['median']:9.1f} {row['lowest']:8.1f} "
+            f"{row['highest']:8.1f} {row['gflops']:8.1f} "
+            f"{row['first_step_seconds']:9.1f} s"
         )
     turns.write(arguments.output, {"arguments": vars(arguments), "results": results})
 

@@ -170,14 +170,14 @@ def as_grid(name, value) -> tuple[int, ...]:
     return as_counts(name, value, "one for each axis, such as (14, 14)")
 
 
-def as_counts(name, value, expected):
-    """`value`, a list of positive integers as is `expected`, as a tuple."""
+def as_counts(name, value, expected, smallest=1):
+    """`value`, at least `smallest` positive integers as is `expected`, as a tuple."""
     try:
-        counts = () if isinstance(value, (str, bytes, dict, set)) else tuple(value)
-        counts = tuple(as_count(name, count) for count in counts)
+        is_list = np.ndim(value) == 1 and not isinstance(value, (str, bytes))
+        counts = tuple(as_count(name, count) for count in value) if is_list else None
     except (TypeError, ValueError):
-        counts = ()
-    if not counts:
+        counts = None
+    if counts is None or len(counts) < smallest:
         raise ValueError(
             f"`{name}` must be positive integers, {expected}. Received: "
             f"{name}={shown(value)}."

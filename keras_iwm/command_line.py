@@ -9,6 +9,7 @@ import keras
 COMMANDS = {
     "check": "read all headers of a folder of images, and report",
     "pretrain": "pretrain a world model on your own images",
+    "compare": "compare methods of pretraining at equal compute",
     "evaluate": "measure what a world model knows of actions",
     "finetune-predictor": "compare the ways from a world model to a classifier",
     "embed": "write the features of a folder's images into one file",

@@ -40,6 +40,7 @@ import pytest
 # compared with NumPy on each; that they learn is seen on one.
 ONE_BACKEND = "torch"
 ON_ONE_BACKEND = (
+    "commands/test_compare.py",
     "datasets/test_bad_files.py",
     "datasets/test_check_folder.py",
     "datasets/test_damaged_files.py",
@@ -48,6 +49,7 @@ ON_ONE_BACKEND = (
     "datasets/test_load_segmentation.py",
     "datasets/test_sample_photos.py",
     "heads/test_heads_learn.py",
+    "models/test_autoregressive_presets.py",
     "saving/test_check_file.py",
     "test_arguments.py",
     "test_docstring_examples.py",

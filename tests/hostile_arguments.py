@@ -151,6 +151,7 @@ POSITIVE = {
 NONE_OF = {
     *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
     "augmentations",
+    "predictor_dims",
 }
 # Hostile values that are right for arguments of these names.
 LEGAL = {
@@ -178,7 +179,7 @@ LEGAL = {
     "{'a': None}": {"facts", "summary"},
     "'a'": {
         *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
-        "history_csv",
+        *("history_csv", "control"),
     },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
@@ -449,6 +450,11 @@ def _calls_of_functions():
             **{"model": AUTOREGRESSIVE, "images": images(), "batch_size": 4}
         },
         embeddings.load_embeddings: {"path": _embeddings_file(encoder)},
+        evaluation.action_r2: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"num_pairs": 8, "batch_size": 4, "verbose": False},
+            "view_generator": views.ViewGenerator(16, crop=None),
+        },
         evaluation.compare_features: {
             **{"model": MODEL, "train_images": images(), "test_images": images()},
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
@@ -534,6 +540,7 @@ def _calls_of_functions():
             **{"folder": tempfile.mkdtemp(), "facts": {}, "weights_dtype": "float32"},
         },
         models.ImageWorldModel.from_preset: preset,
+        models.method_of: {"preset": "iwm_tiny_32"},
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
@@ -550,6 +557,9 @@ def _calls_of_functions():
         visualization.plot_attention: {
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
+        },
+        visualization.plot_method_comparison: {
+            **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},

@@ -21,7 +21,8 @@ def test_options_are_the_scripts_own(name):
     assert set(recipe.SETTINGS) | set(recipe.DATA) | {"--output"} == options
     script = ROOT / recipe.SCRIPT
     program = ROOT / "keras_iwm" / "commands" / script.name
-    source = (program if program.is_file() else script).read_text()
+    files = [script, program, program.with_name("pretraining_options.py")]
+    source = "".join(path.read_text() for path in files if path.is_file())
     for option in options:
         assert f'"{option}"' in source, option
     assert 0 < recipe.SECONDS < 3600

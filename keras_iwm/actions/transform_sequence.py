@@ -37,7 +37,7 @@ class TransformSequence(Transform):
                 "subclass it under other names."
             )
 
-    def check_channels(self, num_channels):
+    def check_channels(self, num_channels: int) -> None:
         """Refuse operations that images of so many channels cannot have.
 
         Args:

@@ -1,10 +1,14 @@
 """The encoder with causal attention."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.backbones.encoder_around import EncoderAround
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.type_aliases import Array, Config, Tensor
 from keras_iwm.views.patch_order import patch_order
 
 
@@ -53,7 +57,9 @@ class CausalEncoder(EncoderAround):
     ```
     """
 
-    def __init__(self, encoder, order="raster", **kwargs):
+    def __init__(
+        self, encoder: ViTEncoder, order: str | Array = "raster", **kwargs: Any
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(encoder, **kwargs)
         if encoder.num_prefix_tokens:
@@ -75,7 +81,12 @@ class CausalEncoder(EncoderAround):
         if not trainable:
             self.trainable = False
 
-    def call(self, images, training=None, return_intermediates=False):
+    def call(
+        self,
+        images: Tensor,
+        training: bool | None = None,
+        return_intermediates: bool = False,
+    ) -> Any:
         """Encode images, each patch from itself and those before it."""
         images = ops.convert_to_tensor(images)
         if tuple(images.shape[1:3]) != self.image_size:
@@ -96,7 +107,13 @@ class CausalEncoder(EncoderAround):
             for name, tokens in intermediates.items()
         }
 
-    def encode_sequence(self, images, patch_ids, prefix_lengths=None, training=None):
+    def encode_sequence(
+        self,
+        images: Tensor,
+        patch_ids: Tensor,
+        prefix_lengths: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         """Encode the start token and then patches, each from what is before it.
 
         Args:
@@ -135,7 +152,7 @@ class CausalEncoder(EncoderAround):
         """The start token as a sequence of one."""
         return ops.cast(self.start_token, self.compute_dtype)[None, None]
 
-    def start_cache(self, batch_size):
+    def start_cache(self, batch_size: int) -> tuple[Tensor, list[Any]]:
         """Return room for the keys and values of a sequence of `num_patches` tokens.
 
         Args:
@@ -151,7 +168,9 @@ class CausalEncoder(EncoderAround):
         token = ops.broadcast_to(self._start(), (batch_size, 1, self.hidden_dim))
         return token, [(empty, empty) for _ in self.encoder.blocks]
 
-    def extend(self, token, cache, index):
+    def extend(
+        self, token: Tensor, cache: list[Any], index: Tensor
+    ) -> tuple[Tensor, list[Any]]:
         """Encode one token more, from it and those before it.
 
         Args:
@@ -169,7 +188,7 @@ class CausalEncoder(EncoderAround):
             extended.append(pair)
         return self.encoder.norm(token), extended
 
-    def embed_patch(self, pixels, patch_ids):
+    def embed_patch(self, pixels: Tensor, patch_ids: Tensor) -> Tensor:
         """Return the token of a patch whose pixels are known.
 
         Args:
@@ -187,6 +206,6 @@ class CausalEncoder(EncoderAround):
         tokens = encoder.patch_embedding.projection(pixels)
         return tokens + ops.cast(positions, tokens.dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "order": self.order}

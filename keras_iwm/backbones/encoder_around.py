@@ -1,9 +1,12 @@
 """A model around an encoder, to be used as one."""
 
+from typing import Any
+
 import keras
 
 from keras_iwm.arguments import as_object
 from keras_iwm.layers.composed_model import ComposedModel
+from keras_iwm.type_aliases import AnyModel, Config
 
 FACTS = ("image_size", "grid_size", "num_patches", "hidden_dim", "num_channels")
 FACTS = (*FACTS, "num_layers", "value_range", "input_signature")
@@ -20,7 +23,7 @@ class EncoderAround(ComposedModel):
         **kwargs: Passed to `keras.Model`: `name`, `trainable`.
     """
 
-    def __init__(self, encoder, **kwargs):
+    def __init__(self, encoder: AnyModel, **kwargs: Any) -> None:
         as_object("encoder", encoder, FACTS, "an encoder such as a ViTEncoder")
         super().__init__(autocast=False, **{"dtype": encoder.dtype_policy, **kwargs})
         self.encoder = encoder
@@ -33,11 +36,11 @@ class EncoderAround(ComposedModel):
         self.value_range = encoder.value_range
 
     @property
-    def input_signature(self):
+    def input_signature(self) -> list[Any]:
         """What `call` takes, for `export`."""
         return self.encoder.input_signature
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

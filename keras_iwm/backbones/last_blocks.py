@@ -1,10 +1,13 @@
 """The mean of an encoder's last blocks, as an encoder."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.backbones.encoder_around import EncoderAround
+from keras_iwm.type_aliases import AnyModel, Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -44,7 +47,7 @@ class LastBlocks(EncoderAround):
     ```
     """
 
-    def __init__(self, encoder, num_last=6, **kwargs):
+    def __init__(self, encoder: AnyModel, num_last: int = 6, **kwargs: Any) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(encoder, **kwargs)
         self.num_last = as_count("num_last", num_last, 1, self.num_layers)
@@ -52,7 +55,12 @@ class LastBlocks(EncoderAround):
         if not trainable:
             self.trainable = False
 
-    def call(self, images, training=None, return_intermediates=False):
+    def call(
+        self,
+        images: Tensor,
+        training: bool | None = None,
+        return_intermediates: bool = False,
+    ) -> Any:
         """Encode images and average over the last blocks."""
         tokens = self.encoder(images, training=training, return_intermediates=True)
         first = self.num_layers - self.num_last
@@ -64,6 +72,6 @@ class LastBlocks(EncoderAround):
         mean = ops.cast(mean, self.compute_dtype)
         return {**tokens, "norm": mean} if return_intermediates else mean
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "num_last": self.num_last}

@@ -1,6 +1,8 @@
 """The vision transformer encoder."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self, get_args
 
 import keras
 from keras import ops
@@ -17,15 +19,17 @@ from keras_iwm.arguments import (
 )
 from keras_iwm.array_arguments import check_batch_of_images
 from keras_iwm.backbones.presets import encoder_arguments, is_size
+from keras_iwm.backbones.symbolic_latents import symbolic_latents
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev
 from keras_iwm.layers.patch_embedding import PatchEmbedding, check_divides, grid_of
 from keras_iwm.layers.pixel_statistics import as_statistics, normalize_pixels
-from keras_iwm.layers.position_embedding import FIXED, LEARNED, PositionEmbedding
+from keras_iwm.layers.position_embedding import PositionEmbedding, Positions
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
+from keras_iwm.type_aliases import Config, Path, Shape, Size, Tensor, ValueRange
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -103,26 +107,26 @@ class ViTEncoder(ComposedModel):
 
     def __init__(
         self,
-        image_size,
-        patch_size,
-        hidden_dim,
-        num_layers,
-        num_heads,
-        mlp_dim=None,
-        drop_path_rate=0.0,
-        value_range=(0, 255),
-        num_channels=3,
-        mean=None,
-        std=None,
-        remat=False,
-        initializer_stddev=None,
-        positions="rows_first",
-        epsilon=1e-6,
-        num_prefix_tokens=0,
-        layer_scale=None,
-        gated_mlp=False,
-        **kwargs,
-    ):
+        image_size: Size,
+        patch_size: int,
+        hidden_dim: int,
+        num_layers: int,
+        num_heads: int,
+        mlp_dim: int | None = None,
+        drop_path_rate: float = 0.0,
+        value_range: ValueRange = (0, 255),
+        num_channels: int = 3,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        remat: bool = False,
+        initializer_stddev: float | None = None,
+        positions: Positions = "rows_first",
+        epsilon: float = 1e-6,
+        num_prefix_tokens: int = 0,
+        layer_scale: float | None = None,
+        gated_mlp: bool = False,
+        **kwargs: Any,
+    ) -> None:
         # Sublayers are built here and frozen last: a flag that is set before the
         # weights exist does not reach all of them.
         trainable = kwargs.pop("trainable", True)
@@ -145,7 +149,7 @@ class ViTEncoder(ComposedModel):
         self.mean, self.std = as_statistics(mean, std, self.num_channels)
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
-        self.positions = as_choice("positions", positions, (*FIXED, *LEARNED))
+        self.positions = as_choice("positions", positions, get_args(Positions))
         self.epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
         self.num_prefix_tokens = as_count("num_prefix_tokens", num_prefix_tokens, 0)
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
@@ -167,24 +171,20 @@ class ViTEncoder(ComposedModel):
             dtype=policy,
             name="position_embedding",
         )
+        names = ("num_heads", "mlp_dim", "remat", "initializer_stddev", "epsilon")
+        names = (*names, "layer_scale", "gated_mlp")
+        alike = {name: getattr(self, name) for name in names}
         self.blocks = transformer_blocks(
-            self.num_layers,
-            self.drop_path_rate,
-            num_heads=self.num_heads,
-            mlp_dim=self.mlp_dim,
-            remat=self.remat,
-            initializer_stddev=self.initializer_stddev,
-            epsilon=self.epsilon,
-            layer_scale=self.layer_scale,
-            gated_mlp=self.gated_mlp,
-            dtype=policy,
+            self.num_layers, self.drop_path_rate, dtype=policy, **alike
         )
         self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
         self.build((None, *self.image_size, self.num_channels))
         self.trainable = trainable
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **arguments):
+    def from_preset(
+        cls, preset: Path, load_weights: bool = True, **arguments: Any
+    ) -> Self:
         """Load a pretrained encoder, or make an untrained one of a named size.
 
         Args:
@@ -211,7 +211,7 @@ class ViTEncoder(ComposedModel):
             return pretrained_encoder(cls, preset, load_weights, arguments)
         return cls(**{**encoder_arguments(preset), **arguments})
 
-    def build(self, images_shape):
+    def build(self, images_shape: Shape) -> None:
         """Create all weights; the constructor does it."""
         if self.built:
             return
@@ -221,12 +221,18 @@ class ViTEncoder(ComposedModel):
             block.build((None, None, self.hidden_dim))
 
     @property
-    def input_signature(self):
+    def input_signature(self) -> list[Any]:
         """What `call` takes, for `export`."""
         shape = (None, *self.image_size, self.num_channels)
         return [keras.InputSpec(shape=shape, dtype="float32", name="images")]
 
-    def call(self, images, patch_ids=None, training=None, return_intermediates=False):
+    def call(
+        self,
+        images: Tensor,
+        patch_ids: Tensor | None = None,
+        training: bool | None = None,
+        return_intermediates: bool = False,
+    ) -> Tensor | dict[str, Tensor]:
         """Encode the images, or their patches at `patch_ids`."""
         tokens = self.embed(images, patch_ids)
         intermediates = {"stem": tokens}
@@ -238,7 +244,7 @@ class ViTEncoder(ComposedModel):
             intermediates = {n: t[:, first:] for n, t in intermediates.items()}
         return intermediates if return_intermediates else intermediates["norm"]
 
-    def embed(self, images, patch_ids=None):
+    def embed(self, images: Tensor, patch_ids: Tensor | None = None) -> Tensor:
         """Return the tokens that the first block sees of patches or images."""
         images = ops.convert_to_tensor(images)
         grid_size = grid_of(images, self.patch_size, self.num_channels)
@@ -248,7 +254,7 @@ class ViTEncoder(ComposedModel):
         tokens = self.patch_embedding(ops.cast(images, self.compute_dtype), patch_ids)
         return self.position_embedding(tokens, patch_ids, grid_size=grid_size)
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Predict like any Keras model, after a look at images that are arrays.
 
         Args:
@@ -270,26 +276,20 @@ class ViTEncoder(ComposedModel):
         return super().predict(x, *args, **kwargs)
 
     def compute_output_spec(
-        self, images, patch_ids=None, training=None, return_intermediates=False
-    ):
+        self,
+        images: Tensor,
+        patch_ids: Tensor | None = None,
+        training: bool | None = None,
+        return_intermediates: bool = False,
+    ) -> Any:
         """Return what `call` returns, as symbolic tensors.
 
         A height or width that is not known yet leaves the number of patches open.
         """
-        num_patches = None
-        if patch_ids is not None:
-            num_patches = patch_ids.shape[1]
-        elif None not in images.shape[1:3]:
-            grid_size = grid_of(images, self.patch_size, self.num_channels)
-            num_patches = math.prod(grid_size)
-        shape = (images.shape[0], num_patches, self.hidden_dim)
-        names = ("stem", *(block.name for block in self.blocks), "norm")
-        latents = {
-            name: keras.KerasTensor(shape, dtype=self.compute_dtype) for name in names
-        }
+        latents = symbolic_latents(self, images, patch_ids)
         return latents if return_intermediates else latents["norm"]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         names = (
             *("image_size", "patch_size", "hidden_dim", "num_layers", "num_heads"),

@@ -1,5 +1,7 @@
 """The predictor, which is the world model."""
 
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
@@ -14,6 +16,7 @@ from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
+from keras_iwm.type_aliases import Config, Tensor
 
 CONDITIONINGS = ("none", "sequence", "feature")
 
@@ -95,21 +98,21 @@ class WorldModelPredictor(ComposedModel):
 
     def __init__(
         self,
-        grid_size,
-        hidden_dim,
-        predictor_dim,
-        num_layers,
-        num_heads,
-        mlp_dim=None,
-        action_dim=7,
-        conditioning="feature",
-        drop_path_rate=0.0,
-        remat=False,
-        initializer_stddev=None,
-        positions="rows_first",
-        output_dim=None,
-        **kwargs,
-    ):
+        grid_size: tuple[int, ...],
+        hidden_dim: int,
+        predictor_dim: int,
+        num_layers: int,
+        num_heads: int,
+        mlp_dim: int | None = None,
+        action_dim: int = 7,
+        conditioning: Literal["none", "sequence", "feature"] = "feature",
+        drop_path_rate: float = 0.0,
+        remat: bool = False,
+        initializer_stddev: float | None = None,
+        positions: Literal["rows_first", "columns_first"] = "rows_first",
+        output_dim: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(autocast=False, **kwargs)
         conditioning = as_choice("conditioning", conditioning, CONDITIONINGS)
@@ -179,7 +182,7 @@ class WorldModelPredictor(ComposedModel):
         self.build()
         self.trainable = trainable
 
-    def build(self):
+    def build(self) -> None:
         """Create all weights; the constructor does it."""
         if self.built:
             return
@@ -194,14 +197,14 @@ class WorldModelPredictor(ComposedModel):
 
     def call(
         self,
-        context_latents,
-        context_ids,
-        target_ids,
-        action=None,
-        training=None,
-        extra_tokens=None,
-        grid_size=None,
-    ):
+        context_latents: Tensor,
+        context_ids: Tensor,
+        target_ids: Tensor,
+        action: Tensor | None = None,
+        training: bool | None = None,
+        extra_tokens: Tensor | None = None,
+        grid_size: tuple[int, ...] | None = None,
+    ) -> Tensor:
         """Predict the latents at `target_ids` after `action`."""
         context_latents = ops.convert_to_tensor(context_latents)
         context_ids = ops.convert_to_tensor(context_ids)
@@ -284,7 +287,7 @@ class WorldModelPredictor(ComposedModel):
             )
         return action
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         names = (
             *("grid_size", "hidden_dim", "predictor_dim", "num_layers", "num_heads"),

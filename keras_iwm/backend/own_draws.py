@@ -1,14 +1,16 @@
 """Random numbers of its own for every copy of a model."""
 
 import contextlib
+from collections.abc import Iterator
 
+import keras
 from keras import ops
 
 from keras_iwm.arguments import as_object
 
 
 @contextlib.contextmanager
-def own_draws(model):
+def own_draws(model: keras.Model) -> Iterator[None]:
     """Context in which every copy of a model draws its own random numbers.
 
     Copies of a model have the same seeds, so that a checkpoint holds one state for

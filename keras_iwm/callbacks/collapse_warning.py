@@ -5,6 +5,8 @@ import warnings
 import keras
 import numpy as np
 
+from keras_iwm.type_aliases import Logs
+
 # Healthy runs kept two thirds of their first RankMe and half of their first spread.
 _RANK_SHARE = 1 / 3
 _SPREAD_SHARE = 1 / 10
@@ -18,11 +20,12 @@ _LEAST_SPREAD = 0.01
 class CollapseWarning(keras.callbacks.Callback):
     """Warn once when the representation of a run collapses, or the run diverges.
 
-    A world model can make its task easy: the teacher gives all images nearly the
-    same features, which are no effort to predict. The loss then looks excellent.
+    A model that predicts its own features can make its task easy: all images get
+    nearly the same, which are no effort to predict. The loss then looks excellent.
+    That is so of world models, and of contrastive ones without negatives.
     This callback reads what `WorldModelQuality` has put into the logs, measured on
-    the target encoder (the teacher), and gives one `UserWarning` a run with the
-    numbers and what to change, when
+    the feature encoder (the teacher, where there is one), and gives one `UserWarning`
+    a run with the numbers and what to change, when
 
     - `rankme` is below a third of the run's first measurement, or below 2;
     - `feature_std` is below a tenth of its first measurement, or below 0.01;
@@ -52,15 +55,17 @@ class CollapseWarning(keras.callbacks.Callback):
     ```
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forget an earlier run."""
         self._first = None
         self._has_warned = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Judge the numbers of this epoch."""
         logs = logs or {}
         missing = [key for key in ("rankme", "feature_std", "loss") if key not in logs]
+        if missing and epoch > 0:
+            return  # between two measurements
         if missing:
             raise ValueError(
                 f"`CollapseWarning` needs {missing} in the logs of an epoch. Put "
@@ -97,7 +102,7 @@ class CollapseWarning(keras.callbacks.Callback):
                 "then no sign of success. Try, in this order: a lower learning rate; "
                 "a teacher that moves more slowly (`ema_momentum` nearer to 1, such "
                 "as 0.996 rising to 1); a longer warm-up; less weight decay; bigger "
-                "batches."
+                "batches; for a ContrastiveModel `negatives=True`."
             )
 
     def _warn(self, message):

@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.array_arguments import check_image_array, check_images, check_labels
+from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
@@ -23,8 +24,8 @@ class WorldModelQuality(keras.callbacks.Callback):
     adds to the logs, all of them of the feature encoder (the teacher):
 
     - `mrr`, `mrr_chance`, `hit_at_1`, `mrr_shuffled_action`: how well the model
-      applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for
-      models with a predictor and shared operations; I-JEPA has none.
+      applies actions, see `keras_iwm.evaluation.WorldModelEvaluator`. Only for world
+      models with shared operations; I-JEPA has none.
     - `mrr_swapped_image` with `swapped_image`, and with `by_slot` `mrr_hue` and
       `parameter_error_hue` and so on for each slot.
     - `rankme` and `feature_std` of the average-pooled features of `images`.
@@ -147,9 +148,7 @@ class WorldModelQuality(keras.callbacks.Callback):
                     name,
                     encoder.num_channels,
                 )
-        if not (
-            hasattr(self.model, "predictor") and self.model.action_space.shared.scales
-        ):
+        if not predicts_actions(self.model):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:
             self._evaluator = WorldModelEvaluator(

@@ -6,11 +6,13 @@
 `--train` and `--test` are folders with one folder of images for each class, or `.npz`
 files with labels. In turn, and each only if asked for by `--protocols`:
 
-    knn, linear, attentive, low-shot    probes on the frozen teacher's latents
+    knn, linear, attentive, low-shot    probes on the frozen features
     encoder                             the encoder finetuned, the predictor dropped
     predictor                           the predictor finetuned on the frozen encoder
     random-predictor                    its control: the same from random weights
     end-to-end                          encoder and predictor finetuned together
+
+Models of methods without a predictor take the first two lines.
 
 A table of accuracy, tuned parameters and seconds is printed; the output folder gets
 `summary.json`, the classifiers as `.keras` files, and two pictures. Results are written
@@ -28,11 +30,11 @@ import keras
 import numpy as np
 
 from keras_iwm import (
+    backbones,
     callbacks,
     datasets,
     downstream,
     evaluation,
-    models,
     saving,
     visualization,
 )
@@ -52,13 +54,13 @@ def parse_arguments(options):
     """Read the command line."""
     parser = make_parser("finetune-predictor", __doc__)
     add = parser.add_argument
-    add("model", help="an ImageWorldModel, .keras")
+    add("model", help="of any method of pretraining, .keras")
     add("--train", required=True, help="folder of class folders, or .npz file")
     add("--test", required=True, help="the same, held out")
     add("--limit", type=int, help="train on so many images, chosen at random")
     add("--test-limit", type=int, help="test on so many")
     names = (*PROBES, *FINETUNED)
-    add("--protocols", nargs="+", choices=names, default=names, metavar="NAME")
+    add("--protocols", nargs="+", choices=names, metavar="NAME")
     add("--epochs", type=int, default=20, help="of finetuning and attentive probe")
     add("--batch-size", type=int, default=64)
     add("--learning-rate", type=float, help="peak; by default scaled by batch size")
@@ -75,11 +77,23 @@ def parse_arguments(options):
     return parser.parse_args(options)
 
 
+def possible_protocols(model):
+    """Return the protocols that a model has the parts for."""
+    has_predictor = isinstance(
+        getattr(model, "predictor", None), backbones.WorldModelPredictor
+    )
+    return [
+        name
+        for name in (*PROBES, *FINETUNED)
+        if has_predictor or FINETUNED.get(name, ("encoder",))[0] == "encoder"
+    ]
+
+
 def probe(name, model, arguments, train, test):
-    """Run one probe on the frozen teacher."""
+    """Run one probe on the frozen features."""
     pooled = name != "attentive"
     latents = [
-        evaluation.extract_features(model.target_encoder, images, pooled=pooled)
+        evaluation.extract_features(model.feature_encoder, images, pooled=pooled)
         for images in (train[0], test[0])
     ]
     arrays = latents[0], train[1], latents[1], test[1]
@@ -230,8 +244,15 @@ def print_table(results):
 
 
 def main(options=None):
-    """Run what is asked for and not there yet."""
+    """Run what is asked for and not there yet, draw and print."""
     arguments = parse_arguments(options)
+    results, test = run_protocols(arguments)
+    draw(results, arguments, test)
+    print_table(results)
+
+
+def run_protocols(arguments):
+    """Run what is asked for and not there yet; return all results and the test set."""
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
     settings = {k: v for k, v in vars(arguments).items() if k != "protocols"}
@@ -245,8 +266,12 @@ def main(options=None):
             )
         results = saved["results"]
     model = saving.load_model(arguments.model)
-    if not isinstance(model, models.ImageWorldModel):
-        sys.exit(f"{arguments.model} must be an ImageWorldModel, saved whole")
+    if not hasattr(model, "feature_encoder"):
+        sys.exit(f"{arguments.model} must be a pretrained model, saved whole")
+    protocols = arguments.protocols or possible_protocols(model)
+    refused = set(protocols) - set(possible_protocols(model))
+    if refused:
+        sys.exit(f"{arguments.model} has no predictor for: {', '.join(refused)}")
     seed = arguments.seed
     train = datasets.load_images(
         arguments.train, model.image_size, arguments.limit, seed
@@ -256,7 +281,7 @@ def main(options=None):
     )
     if train[1] is None or test[1] is None:
         sys.exit("--train and --test need labels: a folder for each class")
-    for name in arguments.protocols:
+    for name in protocols:
         if name in results:
             continue
         print(f"{name} ...", flush=True)
@@ -265,5 +290,4 @@ def main(options=None):
         results[name] = run(name, model, arguments, train, test)
         results[name]["seconds"] = time.perf_counter() - start
         write_json(summary, {"options": settings, "results": results})
-    draw(results, arguments, test)
-    print_table(results)
+    return results, test

@@ -1,12 +1,13 @@
-"""Pretrain an image world model, or I-JEPA, on your own images.
+"""Pretrain an image world model, or by another method, on your own images.
 
     keras-iwm pretrain --data photos/ --preset iwm_tiny_96 --epochs 100
-    keras-iwm pretrain --data cifar10 --preset iwm_tiny_32
+    keras-iwm pretrain --data cifar10 --preset ijepa_tiny_32
     keras-iwm pretrain --resume runs/pretrain
 
-`--data` is a folder of images (flat, or one folder per class), an `.npz` file, or
-`cifar10`. The backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow.
-Labels, if there are any, are used for kNN and ridge regression alone.
+The name of the preset says by which method: iwm_... are image world models. `--data`
+is a folder of images (flat, or one folder per class), an `.npz` file, or `cifar10`. The
+backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow. Labels, if there
+are any, are used for kNN and ridge regression alone.
 
 The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch and
 every `--save-every` seconds, the pictures `views.png` and `curves.png`, and at the end
@@ -23,7 +24,7 @@ train on several devices: JAX (both), TensorFlow (the first), Torch (the last). 
 batch is split among them. A run may be resumed on another number of devices.
 """
 
-import argparse
+import inspect
 import json
 import os
 import pathlib
@@ -42,107 +43,34 @@ from keras_iwm import (
 )
 from keras_iwm.commands.devices import use_devices
 from keras_iwm.commands.pretraining_data import load_data
-from keras_iwm.commands.program import (
-    is_whole,
-    make_parser,
-    progress,
-    save_picture,
-    write_json,
-)
-
-PREFIXES = models.ImageWorldModel.preset_prefixes
-SIZES = [name for name in backbones.PRESETS if name.startswith(PREFIXES)]
-
-
-def parse_arguments(options):
-    """Read the command line; with --resume, the options of the stopped run."""
-    parser = make_parser("pretrain", __doc__)
-    add = parser.add_argument
-    add("--data", help="folder, .npz file, or cifar10")
-    add("--eval-data", help="the same, held out; by default a tenth of --data")
-    add("--limit", type=int, help="train on so many images, chosen at random")
-    add("--eval-limit", type=int, default=2000, help="the same for --eval-data")
-    prefixes = models.ImageWorldModel.preset_prefixes
-    presets = [name for name in backbones.PRESETS if name.startswith(prefixes)]
-    add("--preset", default="iwm_tiny_32", choices=presets)
-    add("--image-size", type=int, help="pixels; by default the preset's")
-    add("--patch-size", type=int, help="pixels; by default the preset's")
-    add("--conditioning", choices=("feature", "sequence", "none"))
-    add("--predictor-layers", type=int, help="depth; by default the preset's")
-    add("--jitter-strength", type=float, default=None, help="2 is the strong jitter")
-    add("--jitter-probability", type=float, default=None)
-    add("--encoder", choices=("trained", "frozen-random"), default="trained")
-    add("--epochs", type=int, default=100)
-    add("--batch-size", type=int, default=128)
-    add("--learning-rate", type=float, help="peak; by default scaled by batch size")
-    add("--ema-momentum", type=float, default=0.996, help="at the start; 1 at the end")
-    add("--drop-path-rate", type=float, default=0.0)
-    add("--remat", action="store_true", help="gradient checkpointing")
-    add(
-        "--precision",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
-        default="float32",
-    )
-    add("--jit-compile", action="store_true", help="XLA where it is not the default")
-    add("--evaluate-every", type=int, default=5, help="epochs between measurements")
-    add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
-    add("--reader-processes", type=int, default=0, help="read files in so many")
-    add("--devices", type=int, default=1, help="train on so many; not with torchrun")
-    add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
-    add("--save-every", type=float, default=600, help="seconds, within an epoch")
-    add("--seed", type=int, default=0)
-    add("--output", default="runs/pretrain")
-    add("--tensorboard", action="store_true", help="write TensorBoard events")
-    add("--resume", metavar="FOLDER", help="go on with the run in this folder")
-    add("--stop-after", type=int, help="epochs to run now; --resume runs the others")
-    arguments = parser.parse_args(options)
-    if arguments.resume:
-        path = pathlib.Path(arguments.resume, "config.json")
-        if not path.is_file():
-            parser.error(f"--resume {arguments.resume}: there is no {path}")
-        try:
-            saved = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            parser.error(
-                f"{path} is damaged ({error}). Give the options of the run again, with "
-                f"--output {arguments.resume}, in place of --resume"
-            )
-        saved.update(
-            resume=arguments.resume,
-            output=arguments.resume,
-            stop_after=arguments.stop_after,
-            devices=arguments.devices,
-            model_parallel=arguments.model_parallel,
-            tensorboard=saved["tensorboard"] or arguments.tensorboard,
-        )
-        return argparse.Namespace(**saved)
-    if not arguments.data:
-        parser.error("--data is needed, or --resume")
-    return arguments
+from keras_iwm.commands.pretraining_options import model_settings, parse_arguments
+from keras_iwm.commands.program import is_whole, progress, save_picture, write_json
+from keras_iwm.evaluation.bank_ranking import predicts_actions
+from keras_iwm.views.two_view_generator import TWO_VIEW_KEYS
+from keras_iwm.views.view_generator import VIEW_KEYS
 
 
 def make_model(arguments, steps):
     """Make and compile a new model."""
-    recipe = optimizers.pretraining_recipe(
-        steps,
-        arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        ema_momentum=arguments.ema_momentum,
-    )
-    model = models.ImageWorldModel.from_preset(
-        arguments.preset,
-        load_weights=False,
-        conditioning=arguments.conditioning,
-        predictor_layers=arguments.predictor_layers,
-        jitter_strength=arguments.jitter_strength,
-        jitter_probability=arguments.jitter_probability,
-        image_size=arguments.image_size,
-        patch_size=arguments.patch_size,
-        drop_path_rate=arguments.drop_path_rate,
-        remat=arguments.remat,
-        ema_momentum=recipe.ema_momentum,
-        seed=arguments.seed,
-    )
+    method, preset = models.method_of(arguments.preset), arguments.preset
+    settings = {
+        "drop_path_rate": arguments.drop_path_rate,
+        "remat": arguments.remat,
+        "seed": arguments.seed,
+        **model_settings(arguments),
+    }
+    recipe = {"learning_rate": arguments.learning_rate}
+    teacher = inspect.signature(method).parameters.get("ema_momentum")
+    if teacher is not None:
+        usual = backbones.PRESETS[preset].get("ema_momentum", teacher.default)
+        recipe["ema_momentum"] = settings.get("ema_momentum", usual)
+    recipe = optimizers.pretraining_recipe(steps, arguments.batch_size, **recipe)
+    if teacher is not None:
+        settings["ema_momentum"] = recipe.ema_momentum
+    try:
+        model = method.from_preset(preset, load_weights=False, **settings)
+    except ValueError as error:
+        sys.exit(f"{preset}: {error}")
     if arguments.encoder == "frozen-random":
         model.encoder.trainable = False
     jit_compile = True if arguments.jit_compile else "auto"
@@ -153,7 +81,7 @@ def make_model(arguments, steps):
 def measure(model, arguments, train, held_out):
     """Measure the finished model on the held-out images."""
     results = {}
-    if model.action_space.shared.scales:
+    if predicts_actions(model):
         images = held_out[0][: 5 * arguments.retrieval_images]
         results = evaluation.evaluate_world_model(model, images)
         results["mrr_doubled"] = evaluation.evaluate_world_model(
@@ -174,20 +102,19 @@ def draw_views(model, images, output):
     generator = model.view_generator
     generator = type(generator).from_config(generator.get_config())
     views = generator(images[:6].astype("float32"))
-    save_picture(
-        output / "views.png",
-        lambda: visualization.plot_views(
-            views,
-            model.encoder.grid_size,
-            model.value_range,
-            action_slots=model.action_space.slots,
-        ),
-    )
+    picture = output / "views.png"
+    if set(VIEW_KEYS) <= set(views):
+        plot = visualization.plot_views
+        facts = model.encoder.grid_size, model.value_range, 6, model.action_space.slots
+        save_picture(picture, plot, views, *facts)
+    elif set(TWO_VIEW_KEYS) <= set(views):
+        plot = visualization.plot_view_pairs
+        save_picture(picture, plot, views, model.value_range)
 
 
 def main(options=None):
     """Pretrain, with checkpoints, and measure."""
-    arguments = parse_arguments(options)
+    arguments = parse_arguments(options, __doc__)
     output = pathlib.Path(arguments.output)
     config = output / "config.json"
     checkpoints = output / "checkpoints"
@@ -196,19 +123,23 @@ def main(options=None):
         sys.exit(
             f"{output} holds a run already: --resume {output}, or another --output"
         )
-    if found and found[1] >= arguments.epochs and (output / "summary.json").is_file():
+    if found and (output / "summary.json").is_file():
         sys.exit(
             f"{output} holds a finished run of {found[1]} epochs: see summary.json"
         )
     rank = int(os.environ.get("RANK", 0))  # of the processes that torchrun started
     if rank == 0 and not arguments.resume:
         write_json(config, vars(arguments))
-    side = arguments.image_size or backbones.PRESETS[arguments.preset]["image_size"]
+    size = backbones.PRESETS[arguments.preset]["image_size"]
+    side = model_settings(arguments).get("image_size", size)
     scope, replicas = use_devices(arguments, side)
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
 
     dataset, train, held_out = load_data(arguments, (side, side))
+    if arguments.steps:  # in epochs of one length
+        arguments.epochs = -(-arguments.steps // len(dataset))
+        dataset.batches_per_epoch = round(arguments.steps / arguments.epochs)
     if keras.backend.backend() == "torch":
         dataset.share = (rank, replicas)
     elif keras.backend.backend() == "jax":  # splits evenly whatever it is given
@@ -274,8 +205,9 @@ def main(options=None):
         "seconds": seconds,
         "steps": steps,
         "images_per_second": steps * arguments.batch_size / seconds,
-        **measure(model, arguments, train, held_out),
     }
+    if not arguments.no_measurements:
+        summary |= measure(model, arguments, train, held_out)
     write_json(output / "summary.json", summary)
     save_picture(output / "curves.png", curves, history, summary, caption=caption)
     print(json.dumps(summary, indent=2))

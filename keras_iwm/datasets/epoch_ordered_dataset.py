@@ -29,6 +29,13 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     Keras's `BackupAndRestore` cannot: it restores the model and has nothing that sets
     a dataset, which starts again with the order of epoch 0.
 
+    An epoch can be cut short, so that a run has as many steps as it is to have. Which
+    images are left out changes from epoch to epoch:
+
+    ```python
+    dataset.batches_per_epoch = 90
+    ```
+
     Where several processes train one model, each sets its `share` and gets that part
     of every batch; `batch_size` stays the size of the whole one:
 
@@ -86,6 +93,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         self.seed = seed
         self.drop_remainder = drop_remainder
         self.share = (0, 1)
+        self._batches_per_epoch = None
         self.epoch = 0
 
     @property
@@ -134,11 +142,25 @@ class EpochOrderedDataset(keras.utils.PyDataset):
             )
         self._share = (rank, num_processes)
 
-    def __len__(self) -> int:
-        """Returns the number of batches in a whole epoch, as Keras's datasets do."""
+    @property
+    def batches_per_epoch(self) -> int:
+        """The batches that an epoch hands out; set it to fewer than there are."""
+        return self._batches_per_epoch or self._all_batches()
+
+    @batches_per_epoch.setter
+    def batches_per_epoch(self, count: int) -> None:
+        count = as_count("batches_per_epoch", count, 1, self._all_batches())
+        self._batches_per_epoch = count
+
+    def _all_batches(self) -> int:
+        """Number of batches that the samples make."""
         if self.drop_remainder:
             return self.num_samples // self.batch_size
         return -(-self.num_samples // self.batch_size)
+
+    def __len__(self) -> int:
+        """Returns the number of batches in a whole epoch, as Keras's datasets do."""
+        return self.batches_per_epoch
 
     @property
     def num_batches(self) -> int:

@@ -1,5 +1,6 @@
 """Measurement of world models and of the features they learn."""
 
+from keras_iwm.evaluation.action_probes import action_r2 as action_r2
 from keras_iwm.evaluation.compare_features import compare_features as compare_features
 from keras_iwm.evaluation.equivariance_evaluator import (
     EquivarianceEvaluator as EquivarianceEvaluator,

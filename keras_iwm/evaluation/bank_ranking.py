@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_object
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.backend import KeptState
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
@@ -148,3 +149,13 @@ class BankRanking(KeptState, keras.Model):
 def check_world_model(name, model):
     """Refuse what cannot be ranked."""
     as_object(name, model, ("action_space",), "a model such as an ImageWorldModel")
+
+
+def predicts_actions(model):
+    """Whether a model has a predictor that leads from view to view, to be ranked."""
+    space = getattr(model, "action_space", None)
+    return (
+        isinstance(getattr(model, "predictor", None), WorldModelPredictor)
+        and space is not None
+        and bool(space.shared.scales)
+    )

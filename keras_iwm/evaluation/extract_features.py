@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backbones.encoder_around import EncoderAround
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
@@ -13,7 +14,7 @@ from keras_iwm.type_aliases import Array, Names
 
 
 def extract_features(
-    encoder: ViTEncoder,
+    encoder: ViTEncoder | EncoderAround,
     images: Array | EpochOrderedDataset,
     batch_size: int = 64,
     verbose: bool = True,

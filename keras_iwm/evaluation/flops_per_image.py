@@ -2,6 +2,8 @@
 
 import math
 
+import keras
+
 from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
@@ -9,8 +11,12 @@ from keras_iwm.models.pretraining_model import PretrainingModel
 
 
 def flops_per_image(
-    model, num_context=None, num_targets=None, num_blocks=1, training=False
-):
+    model: keras.Model,
+    num_context: int | None = None,
+    num_targets: int | None = None,
+    num_blocks: int = 1,
+    training: bool = False,
+) -> int:
     """Count the floating-point operations of a model for one image.
 
     To compare sizes, conditionings and masks before a run, or, divided by the time of

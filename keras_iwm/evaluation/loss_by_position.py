@@ -7,9 +7,12 @@ from keras import ops
 from keras_iwm.arguments import as_count, as_object
 from keras_iwm.array_arguments import check_images
 from keras_iwm.backend import KeptState
+from keras_iwm.type_aliases import AnyModel, Array
 
 
-def loss_by_position(model, images, batch_size=64):
+def loss_by_position(
+    model: AnyModel, images: Array, batch_size: int = 64
+) -> np.ndarray:
     """Return the loss of an autoregressive model at each place of its sequence.
 
     The first patches are hard to predict, since little is known, and in some orders

@@ -75,7 +75,8 @@ class WorldModelEvaluator:
         swapped_image: bool = True,
     ) -> None:
         check_world_model("model", model)
-        bank = RetrievalBank.for_actions(model.action_space) if bank is None else bank
+        default = RetrievalBank.for_actions(model.action_space)  # also a check
+        bank = default if bank is None else bank
         check_bank(bank)
         swapped_image = as_boolean("swapped_image", swapped_image)
         batch_size = as_count("batch_size", batch_size)

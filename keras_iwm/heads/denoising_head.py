@@ -51,7 +51,7 @@ class DenoisingHead(keras.layers.Layer):
         self.patch_dim = as_count("patch_dim", patch_dim)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
-        self.num_noise_levels = as_count("num_noise_levels", num_noise_levels)
+        self.num_noise_levels = as_count("num_noise_levels", num_noise_levels, 1, 1000)
         self.seed = as_optional(as_count, "seed", seed, -(2**63))
         self.seed_generator = keras.random.SeedGenerator(
             None if seed is None else hash_seed(self.seed, 0)

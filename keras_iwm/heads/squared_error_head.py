@@ -1,5 +1,7 @@
 """A head that predicts a patch's mean."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,6 +10,7 @@ from keras_iwm.array_arguments import as_tensor
 from keras_iwm.backend import gelu
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
+from keras_iwm.type_aliases import Config, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -51,8 +54,13 @@ class SquaredErrorHead(keras.layers.Layer):
     """
 
     def __init__(
-        self, condition_dim, patch_dim, hidden_dim=256, num_layers=2, **kwargs
-    ):
+        self,
+        condition_dim: int,
+        patch_dim: int,
+        hidden_dim: int = 256,
+        num_layers: int = 2,
+        **kwargs: Any,
+    ) -> None:
         # Patches are float32 whatever the precision of the blocks.
         super().__init__(autocast=False, **kwargs)
         self.condition_dim = as_count("condition_dim", condition_dim)
@@ -88,12 +96,16 @@ class SquaredErrorHead(keras.layers.Layer):
         self.output_projection.build((None, self.hidden_dim))
         self.built = True
 
-    def call(self, conditions, targets, training=None):
+    def call(
+        self, conditions: Tensor, targets: Tensor, training: bool | None = None
+    ) -> dict[str, Any]:
         """Predict the patches, beside the right ones."""
         targets = as_sized("targets", targets, self.patch_dim)
         return {"prediction": self._predict(conditions), "target": targets}
 
-    def sample(self, conditions, temperature=1.0, seed=None):
+    def sample(
+        self, conditions: Tensor, temperature: float = 1.0, seed: Any = None
+    ) -> Tensor:
         """Return the mean patch of each condition.
 
         Args:
@@ -116,7 +128,7 @@ class SquaredErrorHead(keras.layers.Layer):
             hidden = hidden + outer(gelu(inner(norm(hidden))))
         return ops.cast(self.output_projection(self.norm(hidden)), "float32")
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -7,9 +7,10 @@ from keras import ops
 from keras_iwm.arguments import as_count, as_grid
 from keras_iwm.array_arguments import as_tensor
 from keras_iwm.layers.patch_embedding import check_divides, cut_patches
+from keras_iwm.type_aliases import Tensor
 
 
-def patch_pixels(images, patch_size):
+def patch_pixels(images: Tensor, patch_size: int) -> Tensor:
     """Cut images into square patches, each a row of its pixels' values.
 
     Patches stand row by row of the grid, the values of a patch row by row with the
@@ -40,7 +41,7 @@ def patch_pixels(images, patch_size):
     return cut_patches(images, patch_size)
 
 
-def normalize_patches(patches):
+def normalize_patches(patches: Tensor) -> Tensor:
     """Normalise each patch by the mean and variance of its own values.
 
     What is left is the patch's structure: brightness and contrast, which neighbours
@@ -70,7 +71,9 @@ def normalize_patches(patches):
     return centred * ops.rsqrt(variance + 1e-6)
 
 
-def images_of_patches(patches, grid_size, patch_size):
+def images_of_patches(
+    patches: Tensor, grid_size: tuple[int, int], patch_size: int
+) -> Tensor:
     """Put patches together to images: the way back from `patch_pixels`.
 
     Args:

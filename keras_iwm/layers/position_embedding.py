@@ -1,6 +1,7 @@
 """What tells tokens where on the grid they come from."""
 
 import math
+from typing import Literal
 
 import keras
 from keras import ops
@@ -10,6 +11,7 @@ from keras_iwm.layers.sincos_positions import sincos_positions
 
 FIXED = ("rows_first", "columns_first")
 LEARNED = ("learned", "learned_antialiased")
+Positions = Literal["rows_first", "columns_first", "learned", "learned_antialiased"]
 
 
 class PositionEmbedding(keras.layers.Layer):

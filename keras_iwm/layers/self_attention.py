@@ -1,5 +1,7 @@
 """Multi-head self-attention."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +9,7 @@ from keras_iwm.arguments import as_count
 from keras_iwm.backend import attend
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.token_dense import TokenDense
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -46,17 +49,17 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        output_initializer="glorot_uniform",
-        initializer_stddev=None,
-        **kwargs,
-    ):
+        num_heads: int,
+        output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        initializer_stddev: float | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.initializer_stddev = as_stddev(initializer_stddev)
         self.num_heads = as_count("num_heads", num_heads)
         self.output_initializer = keras.initializers.get(output_initializer)
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape: Shape) -> None:
         """Create the two products and the biases of query and value."""
         hidden_dim = tokens_shape[-1]
         if hidden_dim % self.num_heads:
@@ -89,12 +92,12 @@ class SelfAttention(keras.layers.Layer):
         )
         self.output_projection.build(tokens_shape)
 
-    def call(self, tokens, attention_mask=None):
+    def call(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Let every token attend to all tokens, or to those that the mask allows."""
         mixed = attend(*self._heads(tokens), attention_mask)
         return self.output_projection(ops.reshape(mixed, (-1, *tokens.shape[1:])))
 
-    def extend(self, token, cache, index):
+    def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
         """Let one token more attend to those before it, whose keys are cached.
 
         Args:
@@ -126,7 +129,7 @@ class SelfAttention(keras.layers.Layer):
         heads = (-1, num_tokens, self.num_heads, hidden_dim // self.num_heads)
         return [ops.reshape(part, heads) for part in (query, key, value)]
 
-    def is_plain(self, policy):
+    def is_plain(self, policy: Any) -> bool:
         """Whether it computes by `policy` what its weights say and no more."""
         return (
             type(self) is SelfAttention
@@ -134,7 +137,7 @@ class SelfAttention(keras.layers.Layer):
             and self.output_projection.is_plain(policy)
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

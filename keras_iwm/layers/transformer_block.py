@@ -1,6 +1,7 @@
 """The pre-norm transformer block."""
 
 import functools
+from typing import Any
 
 import keras
 from keras import ops
@@ -17,6 +18,7 @@ from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
+from keras_iwm.type_aliases import Config, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -70,17 +72,17 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        num_heads,
-        mlp_dim,
-        block_index=1,
-        drop_path_rate=0.0,
-        remat=False,
-        initializer_stddev=None,
-        epsilon=1e-6,
-        layer_scale=None,
-        gated_mlp=False,
-        **kwargs,
-    ):
+        num_heads: int,
+        mlp_dim: int,
+        block_index: int = 1,
+        drop_path_rate: float = 0.0,
+        remat: bool = False,
+        initializer_stddev: float | None = None,
+        epsilon: float = 1e-6,
+        layer_scale: float | None = None,
+        gated_mlp: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_heads = as_count("num_heads", num_heads)
         self.mlp_dim = as_count("mlp_dim", mlp_dim)
@@ -94,7 +96,7 @@ class TransformerBlock(keras.layers.Layer):
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
 
-    def build(self, tokens_shape):
+    def build(self, tokens_shape: Shape) -> None:
         """Create norms, attention and MLP."""
         hidden_dim = tokens_shape[-1]
         policy = self.dtype_policy
@@ -148,7 +150,12 @@ class TransformerBlock(keras.layers.Layer):
             )
             self.drop_path.build((None, 2))
 
-    def call(self, tokens, attention_mask=None, training=None):
+    def call(
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor | None = None,
+        training: bool | None = None,
+    ) -> Tensor:
         """Transform the tokens."""
         inputs = [tokens]
         if self.drop_path_rate and training:
@@ -161,7 +168,7 @@ class TransformerBlock(keras.layers.Layer):
         branches = functools.partial(self._branches, attention_mask)
         return (keras.remat(branches) if self.remat else branches)(*inputs)
 
-    def extend(self, token, cache, index):
+    def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
         """Transform one token more, which attends to those before it.
 
         Args:
@@ -218,7 +225,7 @@ class TransformerBlock(keras.layers.Layer):
             and self.mlp_norm.is_plain(policy)
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

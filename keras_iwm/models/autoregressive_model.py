@@ -1,23 +1,25 @@
 """Continuous autoregression over patches."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_boolean, as_choice, as_count, as_object, as_optional
+from keras_iwm.arguments import as_boolean, as_count, as_object, as_optional
 from keras_iwm.backbones.causal_encoder import CausalEncoder
 from keras_iwm.backbones.presets import PRESETS
-from keras_iwm.heads.squared_error_head import SquaredErrorHead
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.heads.fitting_head import fitting_head
 from keras_iwm.layers.patch_pixels import normalize_patches, patch_pixels
 from keras_iwm.layers.pixel_statistics import normalize_pixels
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.models.image_generation import ImageGeneration
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.pretraining_model import PretrainingModel, check_facts
+from keras_iwm.type_aliases import Array, Config, Tensor
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.sequence_draws import SequenceDraws
 from keras_iwm.views.view_generator import ViewGenerator
-
-HEADS = {"squared_error": SquaredErrorHead}
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -28,7 +30,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
     start token, then each patch but the last, none of which sees a later one. To what
     it says at each place, the position of the patch that comes next is added, so that
     any order works, and a head makes the patch of it: by squared error (autoregressive
-    image models, arXiv 2401.08541), or another head of `keras_iwm.heads`.
+    image models, arXiv 2401.08541), or by taking noise away, see `keras_iwm.heads`.
 
     What a user takes away is `feature_encoder`, the encoder with full attention;
     `causal_encoder` has the same weights and causal attention, as they were trained.
@@ -89,16 +91,16 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
 
     def __init__(
         self,
-        encoder,
-        head,
-        view_generator,
-        order="raster",
-        prefix_attention=False,
-        normalize_targets=True,
-        seed=None,
-        num_classes=None,
-        **kwargs,
-    ):
+        encoder: ViTEncoder,
+        head: keras.layers.Layer,
+        view_generator: ViewGenerator,
+        order: str | Array = "raster",
+        prefix_attention: bool = False,
+        normalize_targets: bool = True,
+        seed: int | None = None,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         needed = ("condition_dim", "patch_dim", "sample")
         as_object("head", head, needed, "a head such as a SquaredErrorHead")
@@ -138,26 +140,27 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
     @classmethod
     def from_encoder(
         cls,
-        encoder,
-        head="squared_error",
-        head_layers=2,
-        head_dim=None,
-        crop="default",
-        order="raster",
-        seed=None,
-        **model_arguments,
-    ):
+        encoder: ViTEncoder,
+        head: str | keras.layers.Layer = "squared_error",
+        head_layers: int = 2,
+        head_dim: int | None = None,
+        crop: RandomResizedCrop | str | None = "default",
+        order: str | Array = "raster",
+        seed: int | None = None,
+        **model_arguments: Any,
+    ) -> "AutoregressiveModel":
         """Make an autoregressive model around an encoder: head and views that fit.
 
         Args:
             encoder: `ViTEncoder`, trained or not.
-            head: `"squared_error"`, or a head that was made for the encoder.
+            head: `"squared_error"`, `"diffusion"`, `"denoising_steps"`, or a head that
+                was made for the encoder.
             head_layers: Integer, blocks of a head that is named.
             head_dim: Optional integer, their width. Defaults to the encoder's.
             crop: Optional `RandomResizedCrop`, see `ViewGenerator`. By default one to
                 40 to 100 % of the area, with a flip.
             order: See the class.
-            seed: Optional integer, seed of views, random orders and prefixes.
+            seed: Optional integer, seed of all that is drawn.
             **model_arguments: `prefix_attention`, `normalize_targets`, `num_classes`,
                 `name`.
 
@@ -191,21 +194,12 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             seed=seed,
             name="view_generator",
         )
-        head_layers = as_count("head_layers", head_layers)
-        head_dim = as_optional(as_count, "head_dim", head_dim)
         if isinstance(head, str):
-            head = HEADS[as_choice("head", head, HEADS)](
-                encoder.hidden_dim,
-                encoder.patch_size**2 * encoder.num_channels,
-                hidden_dim=head_dim or encoder.hidden_dim,
-                num_layers=head_layers,
-                dtype=encoder.dtype_policy,
-                name="head",
-            )
+            head = fitting_head(encoder, head, head_layers, head_dim, seed)
         return cls(encoder, head, view_generator, order, seed=seed, **model_arguments)
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         sizes = PRESETS[preset]["head"]
         arguments = {"head": "squared_error", **arguments}
@@ -215,7 +209,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             **preset_arguments(preset, arguments),
         }
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Any]:
         """Predict all patches of views, or of views made from images."""
         views = self.make_views(inputs, training)
         images = ops.convert_to_tensor(views[self.view_generator.keys[0]])
@@ -223,7 +217,13 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         outputs, latents = self.predict_patches(images, *sequence, training)
         return {**outputs, **self.probe_outputs(latents)}
 
-    def predict_patches(self, images, patch_ids, prefix_lengths=None, training=None):
+    def predict_patches(
+        self,
+        images: Tensor,
+        patch_ids: Tensor,
+        prefix_lengths: Tensor | None = None,
+        training: bool | None = None,
+    ) -> tuple[dict[str, Any], Tensor]:
         """Predict the patches of images in an order, each from those before it.
 
         Args:
@@ -253,7 +253,7 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             outputs["weights"] = ops.cast(ops.broadcast_to(behind, shape), "float32")
         return outputs, latents
 
-    def target_patches(self, images):
+    def target_patches(self, images: Tensor) -> Tensor:
         """What is to be predicted of images, row by row of the grid."""
         encoder = self.encoder
         if self.normalize_targets:
@@ -261,25 +261,25 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
         statistics = (encoder.value_range, encoder.mean, encoder.std)
         return patch_pixels(normalize_pixels(images, *statistics), encoder.patch_size)
 
-    def conditions(self, latents, patch_ids):
+    def conditions(self, latents: Tensor, patch_ids: Tensor) -> Tensor:
         """What the head is told: latents, and where the patches are that come next."""
         positions = sincos_positions(self.encoder.grid_size, self.encoder.hidden_dim)
         positions = ops.take(ops.convert_to_tensor(positions), patch_ids, axis=0)
         return ops.cast(latents, "float32") + positions
 
-    def method_loss(self, outputs):
+    def method_loss(self, outputs: dict[str, Any]) -> Tensor:
         """Return the mean squared difference of prediction and target."""
         return self.patch_loss(
             outputs["target"], outputs["prediction"], outputs.get("weights")
         )
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[Any, Config]]:
         """Say what runs for one image of a batch in training."""
         rows = self.num_patches * getattr(self.head, "num_noise_levels", 1)
         # The start token takes the place of the last patch.
         return [(self.encoder, {}), (self.head, {"rows": rows})]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

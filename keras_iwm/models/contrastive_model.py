@@ -1,12 +1,19 @@
 """Contrastive pretraining."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import keras
 from keras import ops
 
+from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_boolean, as_counts, as_number, as_object
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.batch_normalized_mlp import BatchNormalizedMLP
 from keras_iwm.models.contrastive_loss import ContrastiveLoss
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
+from keras_iwm.type_aliases import Config, Rate, Tensor
+from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.two_view_generator import TWO_VIEW_KEYS, TwoViewGenerator
 
 
@@ -45,7 +52,8 @@ class ContrastiveModel(TeacherStudentModel):
         projector_dims: Tuple of integers, widths of the projector's layers. The last
             one is the width in which views are compared.
         predictor_dims: Tuple of integers, widths of the predictor's layers, the last
-            one that of the projector.
+            one that of the projector. With `()` there is no predictor, which needs
+            negatives: without either, features collapse.
         temperature: Float above 0, by which cosines are divided; of no effect without
             negatives.
         negatives: Boolean, whether to tell images of a batch apart (MoCo v3) or not
@@ -87,16 +95,16 @@ class ContrastiveModel(TeacherStudentModel):
 
     def __init__(
         self,
-        encoder,
-        view_generator,
-        projector_dims=(4096, 4096, 256),
-        predictor_dims=(4096, 256),
-        temperature=0.2,
-        negatives=True,
-        ema_momentum=0.99,
-        num_classes=None,
-        **kwargs,
-    ):
+        encoder: ViTEncoder,
+        view_generator: TwoViewGenerator,
+        projector_dims: tuple[int, ...] = (4096, 4096, 256),
+        predictor_dims: tuple[int, ...] = (4096, 256),
+        temperature: float = 0.2,
+        negatives: bool = True,
+        ema_momentum: Rate = 0.99,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         super().__init__(encoder, view_generator, ema_momentum, num_classes, **kwargs)
         if tuple(view_generator.keys) != TWO_VIEW_KEYS:
@@ -106,8 +114,8 @@ class ContrastiveModel(TeacherStudentModel):
             )
         expected = "the width of each layer, such as (512, 128)"
         self.projector_dims = as_counts("projector_dims", projector_dims, expected)
-        self.predictor_dims = as_counts("predictor_dims", predictor_dims, expected)
-        if self.predictor_dims[-1] != self.projector_dims[-1]:
+        self.predictor_dims = as_counts("predictor_dims", predictor_dims, expected, 0)
+        if self.predictor_dims and self.predictor_dims[-1] != self.projector_dims[-1]:
             raise ValueError(
                 "`predictor_dims` must end in the width that `projector_dims` ends in, "
                 f"{self.projector_dims[-1]}. Received: predictor_dims={predictor_dims}."
@@ -137,12 +145,13 @@ class ContrastiveModel(TeacherStudentModel):
     @classmethod
     def from_encoder(
         cls,
-        encoder,
-        transforms="default",
-        crop="default",
-        seed=None,
-        **model_arguments,
-    ):
+        encoder: ViTEncoder,
+        transforms: tuple[Sequence[Transform], Sequence[Transform]]
+        | Literal["default"] = "default",
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        seed: int | None = None,
+        **model_arguments: Any,
+    ) -> Self:
         """Make a contrastive model around an encoder, with views that fit.
 
         Args:
@@ -184,7 +193,7 @@ class ContrastiveModel(TeacherStudentModel):
         )
         return cls(encoder, view_generator, **model_arguments)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
         """Predict the teacher's projections of views, or of views made from images."""
         views = self.make_views(inputs, training)
         # Side by side, so that an image's views stay on its device.
@@ -203,11 +212,11 @@ class ContrastiveModel(TeacherStudentModel):
             **self.probe_outputs(latents[:, 1]),
         }
 
-    def method_loss(self, outputs):
+    def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return InfoNCE, or without negatives BYOL's loss."""
         return self.contrastive_loss(outputs["target"], outputs["prediction"])
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
         """Say what runs for one image of a batch in training, but the loss."""
         heads = (self.target_projector, self.projector, self.projection_predictor)
         return [
@@ -216,7 +225,7 @@ class ContrastiveModel(TeacherStudentModel):
             *((head, {"rows": 2}) for head in heads),
         ]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -2,6 +2,7 @@
 
 import functools
 import random
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -11,19 +12,25 @@ from keras_iwm.array_arguments import check_images
 from keras_iwm.layers.patch_pixels import images_of_patches
 from keras_iwm.models.patch_generator import PatchGenerator
 from keras_iwm.seeds import hash_seed
+from keras_iwm.type_aliases import Array
 
 
 class ImageGeneration:
     """The part of an `AutoregressiveModel` that makes images."""
 
     @functools.cached_property
-    def generator(self):
+    def generator(self) -> Any:
         """Function from a number of images and a temperature to a `PatchGenerator`."""
         return functools.lru_cache(functools.partial(PatchGenerator, self))
 
     def generate(
-        self, num_images=None, images=None, num_first=None, temperature=1.0, seed=None
-    ):
+        self,
+        num_images: int | None = None,
+        images: Array | None = None,
+        num_first: int | None = None,
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> np.ndarray:
         """Make images patch by patch, from nothing or from the first patches of others.
 
         Every patch is drawn by the head and then read by the encoder, which keeps keys

@@ -1,11 +1,17 @@
 """The image world model."""
 
+from typing import Any, Literal, Self
+
 import keras
 
 from keras_iwm.arguments import as_boolean, as_choice
 from keras_iwm.backbones.presets import is_size, preset_path
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
 from keras_iwm.models.world_model import WorldModel
+from keras_iwm.type_aliases import Config, Path, Rate, Tensor
+from keras_iwm.views.view_generator import ViewGenerator
 
 LATENT_LOSSES = {
     "squared_error": keras.losses.MeanSquaredError,
@@ -73,14 +79,14 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
 
     def __init__(
         self,
-        encoder,
-        predictor,
-        view_generator,
-        ema_momentum=0.996,
-        num_classes=None,
-        latent_loss="squared_error",
-        **kwargs,
-    ):
+        encoder: ViTEncoder,
+        predictor: WorldModelPredictor,
+        view_generator: ViewGenerator,
+        ema_momentum: Rate = 0.996,
+        num_classes: int | None = None,
+        latent_loss: Literal["squared_error", "smooth_l1"] = "squared_error",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             encoder,
             predictor,
@@ -95,7 +101,9 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
         )
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **arguments):
+    def from_preset(
+        cls, preset: Path, load_weights: bool = True, **arguments: Any
+    ) -> Self:
         """Load a pretrained model, or make an untrained one of a named size.
 
         Args:
@@ -139,21 +147,21 @@ class ImageWorldModel(WorldModel, TeacherStudentModel):
         return super().from_preset(preset, load_weights, **arguments)
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         arguments = super().preset_arguments(preset, arguments)
         if preset.startswith("ijepa_"):
             arguments = {"latent_loss": "smooth_l1", **arguments}
         return arguments
 
-    def outputs_beside(self, context, targets):
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return what `call` returns beside both; the probe reads the teacher."""
         return self.probe_outputs(targets)
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[keras.layers.Layer, dict[str, int]]]:
         """Say what runs for one image of a batch in training."""
         return [(self.target_encoder, {}), *super().forward_passes()]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {**super().get_config(), "latent_loss": self.latent_loss}

@@ -1,16 +1,23 @@
 """Masked autoencoding."""
 
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_count, as_object
 from keras_iwm.array_arguments import check_images
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.patch_pixels import images_of_patches, patch_pixels
 from keras_iwm.models.pixel_world_model import PixelWorldModel
 from keras_iwm.models.preset_arguments import preset_arguments, with_predictor_sizes
+from keras_iwm.type_aliases import Array, Config
+from keras_iwm.views.patch_mask import PatchMask
 from keras_iwm.views.random_mask import RandomMask
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
+from keras_iwm.views.view_generator import ViewGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -66,8 +73,16 @@ class MaskedAutoencoder(PixelWorldModel):
     """
 
     preset_prefixes = ("mae_",)
+    view_arguments = ()
 
-    def __init__(self, encoder, predictor, view_generator, num_classes=None, **kwargs):
+    def __init__(
+        self,
+        encoder: ViTEncoder,
+        predictor: WorldModelPredictor,
+        view_generator: ViewGenerator,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(encoder, predictor, view_generator, num_classes, **kwargs)
         action_dim = view_generator.action_space.action_dim
         if action_dim or predictor.conditioning != "none":
@@ -78,17 +93,17 @@ class MaskedAutoencoder(PixelWorldModel):
             )
 
     @classmethod
-    def from_encoder(
+    def from_encoder(  # type: ignore[override]
         cls,
-        encoder,
-        predictor_layers=4,
-        predictor_dim=None,
-        predictor_heads=None,
-        crop="default",
-        mask=None,
-        seed=None,
-        **model_arguments,
-    ):
+        encoder: ViTEncoder,
+        predictor_layers: int = 4,
+        predictor_dim: int | None = None,
+        predictor_heads: int | None = None,
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        mask: PatchMask | None = None,
+        seed: int | None = None,
+        **model_arguments: Any,
+    ) -> Self:
         """Make a masked autoencoder around an encoder: predictor and views that fit.
 
         Args:
@@ -140,11 +155,11 @@ class MaskedAutoencoder(PixelWorldModel):
         )
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         return with_predictor_sizes(preset_arguments(preset, arguments))
 
-    def reconstruct(self, images, seed=0):
+    def reconstruct(self, images: Array, seed: int = 0) -> dict[str, np.ndarray]:
         """Hide patches of images, and put what is predicted in their place.
 
         What is predicted is normalised. It is given the mean and the deviation of the

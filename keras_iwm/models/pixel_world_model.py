@@ -2,9 +2,11 @@
 
 import keras
 
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.patch_pixels import normalize_patches, patch_pixels
 from keras_iwm.layers.pixel_statistics import normalize_pixels
 from keras_iwm.models.world_model import WorldModel
+from keras_iwm.type_aliases import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
@@ -61,11 +63,11 @@ class PixelWorldModel(WorldModel):
     predicts_latents = False
 
     @staticmethod
-    def target_dim(encoder):
+    def target_dim(encoder: ViTEncoder) -> int:
         """Numbers that are predicted of each patch of the encoder's."""
         return encoder.patch_size**2 * encoder.num_channels
 
-    def targets_of(self, images):
+    def targets_of(self, images: Tensor) -> Tensor:
         """Return the normalised pixels of all patches of images."""
         encoder = self.encoder
         pixels = normalize_pixels(

@@ -61,6 +61,22 @@ def preset_arguments(preset, arguments):
     return {"encoder": encoder, **parts, **arguments}
 
 
+def accepted_arguments(method):
+    """Return the names of what `method.from_preset` lets change on a named size.
+
+    Args:
+        method: Subclass of `PretrainingModel`.
+    """
+    of_method = {
+        name
+        for call in (method.from_encoder, method)
+        for name, parameter in inspect.signature(call).parameters.items()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    of_method -= {"encoder", "predictor", "view_generator"}  # made of the others
+    return OF_ENCODER | of_method | set(method.view_arguments)
+
+
 def world_model_arguments(preset, arguments):
     """Return the arguments of `WorldModel.from_encoder` for a named size.
 

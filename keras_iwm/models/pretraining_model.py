@@ -1,11 +1,13 @@
 """What all pretraining methods share."""
 
 import warnings
+from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.arguments import as_boolean, as_object
 from keras_iwm.backbones.presets import (
     PRESETS,
@@ -13,10 +15,13 @@ from keras_iwm.backbones.presets import (
     is_size,
     preset_path,
 )
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.layers.online_probe import OnlineProbe
 from keras_iwm.models.preset_arguments import preset_arguments
 from keras_iwm.models.trained_model import TrainedModel
+from keras_iwm.type_aliases import Config, Path, Tensor, ValueRange
+from keras_iwm.views.image_views import ImageViews
 
 
 class PretrainingModel(TrainedModel):
@@ -45,8 +50,16 @@ class PretrainingModel(TrainedModel):
     ignored_arguments = ("class_weight", "sample_weight")
     # How the names of the method's sizes begin.
     preset_prefixes = ()
+    # What `from_preset` takes beside the arguments of encoder and `from_encoder`.
+    view_arguments = ()
 
-    def __init__(self, encoder, view_generator, num_classes=None, **kwargs):
+    def __init__(
+        self,
+        encoder: ViTEncoder,
+        view_generator: ImageViews,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Views are float32 whatever the precision: nothing is cast on the way in.
         super().__init__(autocast=False, **kwargs)
         check_views(encoder, view_generator)
@@ -59,37 +72,39 @@ class PretrainingModel(TrainedModel):
             self.probe.build((None, encoder.hidden_dim))
 
     @property
-    def feature_encoder(self):
+    def feature_encoder(self) -> ViTEncoder:
         """The encoder that a user takes away."""
         return self.encoder
 
     @property
-    def action_space(self):
+    def action_space(self) -> ActionSpace | Any:
         """`ActionSpace`, the operations that views differ by, or `None`."""
         return getattr(self.view_generator, "action_space", None)
 
     @property
-    def image_size(self):
+    def image_size(self) -> tuple[int, int]:
         """Height and width in pixels of the views."""
         return self.encoder.image_size
 
     @property
-    def num_channels(self):
+    def num_channels(self) -> int:
         """Channels of the images."""
         return self.encoder.num_channels
 
     @property
-    def num_patches(self):
+    def num_patches(self) -> int:
         """Number of patches of an image."""
         return self.encoder.num_patches
 
     @property
-    def value_range(self):
+    def value_range(self) -> ValueRange:
         """Range of the images' pixel values."""
         return self.encoder.value_range
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **arguments):
+    def from_preset(
+        cls, preset: Path, load_weights: bool = True, **arguments: Any
+    ) -> Self:
         """Load a pretrained model, or make an untrained one of a named size.
 
         Args:
@@ -123,11 +138,11 @@ class PretrainingModel(TrainedModel):
             return cls.from_encoder(**cls.preset_arguments(preset, arguments))
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         return preset_arguments(preset, arguments)
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[Any, dict[str, Any]]]:
         """Say what runs for one image of a batch in training.
 
         Returns:
@@ -136,7 +151,7 @@ class PretrainingModel(TrainedModel):
         """
         raise NotImplementedError(f"{type(self).__name__} must say `forward_passes`.")
 
-    def compile(self, optimizer="rmsprop", **kwargs):
+    def compile(self, optimizer: Any = "rmsprop", **kwargs: Any) -> None:
         """Compile with an optimizer; the loss is the method's own.
 
         Args:
@@ -157,7 +172,7 @@ class PretrainingModel(TrainedModel):
                 )
         super().compile(optimizer, **kwargs)
 
-    def export(self, *args, **kwargs):
+    def export(self, *args: Any, **kwargs: Any) -> None:
         """Refuse to export what makes views at random; its parts are what serves."""
         raise ValueError(
             f"A {type(self).__name__} makes views at random and is not exported. Serve "
@@ -166,7 +181,9 @@ class PretrainingModel(TrainedModel):
             ".from_world_model(model).export(filepath, format)."
         )
 
-    def make_views(self, inputs, training=None):
+    def make_views(
+        self, inputs: Any, training: bool | None = None
+    ) -> dict[str, Tensor]:
         """Return views made from images, or the views that came."""
         if not isinstance(inputs, dict):
             return self.view_generator(inputs, training=training)
@@ -181,8 +198,13 @@ class PretrainingModel(TrainedModel):
         return inputs
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
         """Return the method's loss and the layers' own; of a probe its gradient."""
         loss = self.method_loss(y_pred)
         if self.losses:
@@ -196,21 +218,23 @@ class PretrainingModel(TrainedModel):
             loss = loss + self.probe.gradient_alone(y, y_pred["probe_logits"])
         return loss
 
-    def method_loss(self, outputs):
+    def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return the loss of what `call` returned, from a `keras.losses.Loss`.
 
         Replicas of a model would scale a plain mean wrongly.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `method_loss`.")
 
-    def probe_outputs(self, latents):
+    def probe_outputs(self, latents: Tensor) -> dict[str, Tensor]:
         """Return `"probe_logits"` from latents, if there is a probe."""
         if self.probe is None:
             return {}
         features = normalize_latents(ops.mean(ops.stop_gradient(latents), axis=1))
         return {"probe_logits": self.probe(features)}
 
-    def check_batch(self, x, y=None, sample_weight=None, name="x"):
+    def check_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
+    ) -> None:
         """Refuse images and labels that cannot be meant, see `TrainedModel`."""
         if isinstance(x, dict):
             x = self.make_views(x)[self.view_generator.keys[0]]
@@ -223,7 +247,7 @@ class PretrainingModel(TrainedModel):
         if self.probe is not None and y is not None:
             self.probe.check_labels(np.asarray(ops.convert_to_numpy(y)))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,10 +1,15 @@
 """A pretraining model whose target encoder follows its encoder."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import move_towards, take_step
 from keras_iwm.models.pretraining_model import PretrainingModel
+from keras_iwm.type_aliases import Config, Rate
+from keras_iwm.views.image_views import ImageViews
 
 
 class TeacherStudentModel(PretrainingModel):
@@ -32,8 +37,13 @@ class TeacherStudentModel(PretrainingModel):
     target_names = ()
 
     def __init__(
-        self, encoder, view_generator, ema_momentum=0.996, num_classes=None, **kwargs
-    ):
+        self,
+        encoder: ViTEncoder,
+        view_generator: ImageViews,
+        ema_momentum: Rate = 0.996,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(encoder, view_generator, num_classes, **kwargs)
         schedule = isinstance(
             ema_momentum, keras.optimizers.schedules.LearningRateSchedule
@@ -50,7 +60,7 @@ class TeacherStudentModel(PretrainingModel):
         self.ema_momentum = ema_momentum
         self.add_target("encoder")
 
-    def add_target(self, name):
+    def add_target(self, name: str) -> None:
         """Give the teacher a part that follows a part of the student.
 
         Args:
@@ -65,22 +75,22 @@ class TeacherStudentModel(PretrainingModel):
         target.trainable = False
 
     @property
-    def feature_encoder(self):
+    def feature_encoder(self) -> ViTEncoder:
         """The target encoder."""
         return self.target_encoder
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """Whether the model learns. The teacher never does."""
         return super().trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
         for target, _ in self._targets():
             target.trainable = False
 
-    def reset_target_encoder(self):
+    def reset_target_encoder(self) -> None:
         """Copy the student's weights into the teacher, of all of its parts.
 
         To be called after weights have been loaded into `encoder` alone.
@@ -90,12 +100,12 @@ class TeacherStudentModel(PretrainingModel):
         for target, weight in self._followed_values():
             target.assign(ops.convert_to_numpy(ops.cast(weight, "float32")))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         momentum = keras.saving.serialize_keras_object(self.ema_momentum)
         return {**super().get_config(), "ema_momentum": momentum}
 
-    def train_step(self, *arguments):
+    def train_step(self, *arguments: Any) -> Any:
         """Take a step, then move the target encoder if there was an update."""
         return take_step(
             self,
@@ -123,7 +133,7 @@ class TeacherStudentModel(PretrainingModel):
         targets, weights = zip(*self._followed_values(), strict=True)
         move_towards(targets, weights, rate)
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Any:
         """Make the function that `fit` runs, for the weights that are there now."""
         self._pair_weights()
         return super().make_train_function(force)

@@ -1,15 +1,24 @@
 """What world models share, whatever they predict."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import keras
 from keras import ops
 
+from keras_iwm.actions.action_space import ActionSpace
+from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_choice, as_object
 from keras_iwm.backbones.fitting_predictor import fitting_predictor
-from keras_iwm.backbones.world_model_predictor import CONDITIONINGS
+from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.backbones.world_model_predictor import CONDITIONINGS, WorldModelPredictor
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.models.preset_arguments import world_model_arguments
 from keras_iwm.models.pretraining_model import PretrainingModel, check_facts
+from keras_iwm.type_aliases import Config, Tensor
 from keras_iwm.views.multi_block_mask import MultiBlockMask
+from keras_iwm.views.patch_mask import PatchMask
+from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.view_generator import ViewGenerator
 
 
@@ -30,10 +39,18 @@ class WorldModel(PretrainingModel):
     """
 
     preset_prefixes = ("iwm_", "ijepa_")
+    view_arguments = ("jitter_strength", "jitter_probability")
     # Whether what is predicted can be a context again.
     predicts_latents = True
 
-    def __init__(self, encoder, predictor, view_generator, num_classes=None, **kwargs):
+    def __init__(
+        self,
+        encoder: ViTEncoder,
+        predictor: WorldModelPredictor,
+        view_generator: ViewGenerator,
+        num_classes: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         trainable = kwargs.pop("trainable", True)
         needed = ("grid_size", "hidden_dim", "action_dim", "conditioning", "output_dim")
         as_object("predictor", predictor, needed, "a WorldModelPredictor")
@@ -68,17 +85,17 @@ class WorldModel(PretrainingModel):
     @classmethod
     def from_encoder(
         cls,
-        encoder,
-        actions="default",
-        conditioning="feature",
-        predictor_layers=None,
-        predictor_dim=None,
-        predictor_heads=None,
-        crop="default",
-        mask=None,
-        seed=None,
-        **model_arguments,
-    ):
+        encoder: ViTEncoder,
+        actions: ActionSpace | Sequence[Transform] | Literal["default"] = "default",
+        conditioning: Literal["none", "sequence", "feature"] = "feature",
+        predictor_layers: int | None = None,
+        predictor_dim: int | None = None,
+        predictor_heads: int | None = None,
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        mask: PatchMask | None = None,
+        seed: int | None = None,
+        **model_arguments: Any,
+    ) -> Self:
         """Make a world model around an encoder: predictor and views that fit.
 
         Sizes, range of values and slots of the action follow from the encoder and the
@@ -149,16 +166,16 @@ class WorldModel(PretrainingModel):
         return cls(encoder, predictor, view_generator, **model_arguments)
 
     @classmethod
-    def preset_arguments(cls, preset, arguments):
+    def preset_arguments(cls, preset: str, arguments: Config) -> Config:
         """Return the arguments of `from_encoder` for a named size and changes to it."""
         return world_model_arguments(preset, arguments)
 
     @staticmethod
-    def target_dim(encoder):
+    def target_dim(encoder: ViTEncoder) -> int:
         """Numbers that are predicted of each patch of the encoder's."""
         return encoder.hidden_dim
 
-    def targets_of(self, images):
+    def targets_of(self, images: Tensor) -> Tensor:
         """Return what is to be predicted of all patches of images.
 
         Args:
@@ -170,7 +187,9 @@ class WorldModel(PretrainingModel):
         latents = self.feature_encoder(images, training=False)
         return ops.stop_gradient(normalize_latents(latents))
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: Tensor | dict[str, Tensor], training: bool | None = None
+    ) -> dict[str, Tensor]:
         """Predict the targets of views, or of views made from images."""
         views = self.make_views(inputs, training)
         target_ids = ops.convert_to_tensor(views["target_ids"])
@@ -194,18 +213,18 @@ class WorldModel(PretrainingModel):
             **self.outputs_beside(context, targets),
         }
 
-    def outputs_beside(self, context, targets):
+    def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return what `call` returns beside prediction and target.
 
         Here a probe reads the latents of the visible patches.
         """
         return self.probe_outputs(context)
 
-    def method_loss(self, outputs):
+    def method_loss(self, outputs: dict[str, Tensor]) -> Tensor:
         """Return the mean distance of prediction and target."""
         return self.prediction_loss(outputs["target"], outputs["prediction"])
 
-    def forward_passes(self):
+    def forward_passes(self) -> list[tuple[keras.layers.Layer, dict[str, int]]]:
         """Say what runs for one image of a batch in training."""
         mask = self.view_generator.mask
         counts = {"num_context": mask.num_context, "num_targets": mask.num_targets}
@@ -214,7 +233,7 @@ class WorldModel(PretrainingModel):
             (self.predictor, {**counts, "num_blocks": mask.num_passes}),
         ]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),

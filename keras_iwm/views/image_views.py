@@ -1,5 +1,7 @@
 """What all generators of views do with images."""
 
+from typing import Any, Literal, Self
+
 import keras
 from keras import ops
 
@@ -11,6 +13,7 @@ from keras_iwm.arguments import (
     as_value_range,
 )
 from keras_iwm.seeds import hash_seed
+from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 
@@ -33,7 +36,15 @@ class ImageViews(keras.layers.Layer):
 
     keys = ()
 
-    def __init__(self, image_size, crop, num_channels, value_range, seed, **kwargs):
+    def __init__(
+        self,
+        image_size: Size,
+        crop: RandomResizedCrop | Literal["default"] | None,
+        num_channels: int,
+        value_range: ValueRange,
+        seed: int | None,
+        **kwargs: Any,
+    ) -> None:
         # Half precision would round pixels and actions.
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
@@ -58,16 +69,16 @@ class ImageViews(keras.layers.Layer):
         self._evaluation_seed = hash_seed(self.seed or 0, 1)
         self.built = True
 
-    def default_crop(self):
+    def default_crop(self) -> RandomResizedCrop:
         """Return the crop of `crop="default"`."""
         return RandomResizedCrop(self.image_size)
 
     @property
-    def crop_draws(self):
+    def crop_draws(self) -> int:
         """Uniform numbers that one crop of an image uses."""
         return 0 if self.crop is None else self.crop.num_draws
 
-    def draw(self, batch_size, sizes, training):
+    def draw(self, batch_size: Any, sizes: list[int], training: bool) -> list[Tensor]:
         """Draw the uniform numbers of a step.
 
         Args:
@@ -91,7 +102,7 @@ class ImageViews(keras.layers.Layer):
             start += size
         return draws
 
-    def crop_images(self, images, uniforms):
+    def crop_images(self, images: Tensor, uniforms: Tensor) -> Tensor:
         """Clean images, cropped, in [0, 1]."""
         if self.crop is not None:
             boxes = self.crop.sample(uniforms, *images.shape[1:3])
@@ -152,7 +163,7 @@ class ImageViews(keras.layers.Layer):
                 " Resize or pad them to one size."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         config = super().get_config()
         del config["dtype"]
@@ -166,7 +177,7 @@ class ImageViews(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the layer; parts may be objects or their dictionaries."""
         return cls(
             **{

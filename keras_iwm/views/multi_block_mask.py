@@ -1,12 +1,14 @@
 """Which patches the predictor sees and which it must predict."""
 
 import warnings
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_count, as_interval
+from keras_iwm.type_aliases import Config, Size, Tensor
 from keras_iwm.views.patch_mask import PatchMask
 
 # Draws behind the default counts: their 10th percentile is steady to one patch.
@@ -70,17 +72,17 @@ class MultiBlockMask(PatchMask):
 
     def __init__(
         self,
-        grid_size,
-        num_blocks=4,
-        scale=(0.15, 0.2),
-        aspect_ratio=(0.75, 1.5),
-        num_context=None,
-        num_targets=None,
-        separate_blocks=False,
-        context_scale=None,
-        num_candidates=4,
-        **kwargs,
-    ):
+        grid_size: Size,
+        num_blocks: int = 4,
+        scale: tuple[float, float] = (0.15, 0.2),
+        aspect_ratio: tuple[float, float] = (0.75, 1.5),
+        num_context: int | None = None,
+        num_targets: int | None = None,
+        separate_blocks: bool = False,
+        context_scale: tuple[float, float] | None = None,
+        num_candidates: int = 4,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(grid_size, **kwargs)
         _check_grid(self.grid_size, warn=num_context is None or num_targets is None)
         self.num_blocks = as_count("num_blocks", num_blocks)
@@ -102,12 +104,12 @@ class MultiBlockMask(PatchMask):
         self.built = True
 
     @property
-    def num_draws(self):
+    def num_draws(self) -> int:
         """Uniform numbers that one image uses: four a rectangle, one a patch."""
         return 4 * self.num_candidates * self._num_rectangles + self.num_patches
 
     @property
-    def num_passes(self):
+    def num_passes(self) -> int:
         """Times that a predictor runs for one image."""
         return self.num_blocks if self.separate_blocks else 1
 
@@ -116,7 +118,7 @@ class MultiBlockMask(PatchMask):
         """Rectangles in one candidate."""
         return self.num_blocks + self.separate_blocks
 
-    def draw_blocks(self, uniforms):
+    def draw_blocks(self, uniforms: Tensor) -> Tensor:
         """Rectangles of every candidate, as booleans.
 
         Args:
@@ -128,7 +130,7 @@ class MultiBlockMask(PatchMask):
         """
         return self._rectangles(uniforms, ops)
 
-    def split(self, uniforms):
+    def split(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids of the visible and of the hidden patches, or of each block's."""
         blocks = ops.reshape(
             self.draw_blocks(uniforms),
@@ -260,7 +262,7 @@ class MultiBlockMask(PatchMask):
                 "Lower one of them, or leave both out."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments, with the counts in use."""
         return {
             **super().get_config(),

@@ -1,9 +1,12 @@
 """What all masks share."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_size
+from keras_iwm.type_aliases import Config, Size, Tensor
 
 
 class PatchMask(keras.layers.Layer):
@@ -19,7 +22,7 @@ class PatchMask(keras.layers.Layer):
         **kwargs: Passed to `keras.layers.Layer`.
     """
 
-    def __init__(self, grid_size, **kwargs):
+    def __init__(self, grid_size: Size, **kwargs: Any) -> None:
         # Half precision would round the draws: positions would be lost.
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
@@ -27,11 +30,11 @@ class PatchMask(keras.layers.Layer):
         self.num_patches = self.grid_size[0] * self.grid_size[1]
 
     @property
-    def num_passes(self):
+    def num_passes(self) -> int:
         """Times that a predictor runs for one image: blocks predicted apart, or 1."""
         return 1
 
-    def call(self, uniforms):
+    def call(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Split each image's patches; see the class."""
         if len(uniforms.shape) != 2 or uniforms.shape[1] != self.num_draws:
             raise ValueError(
@@ -41,11 +44,11 @@ class PatchMask(keras.layers.Layer):
         context_ids, target_ids = self.split(uniforms)
         return ops.cast(context_ids, "int32"), ops.cast(target_ids, "int32")
 
-    def split(self, uniforms):
+    def split(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids of context and targets from uniforms of the right shape."""
         raise NotImplementedError(f"{type(self).__name__} must define `split`.")
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         config = super().get_config()
         del config["dtype"]

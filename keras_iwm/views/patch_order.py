@@ -3,11 +3,14 @@
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_grid, as_optional, shown
+from keras_iwm.type_aliases import Array
 
 ORDERS = ("raster", "snake", "spiral", "morton", "random")
 
 
-def patch_order(grid_size, order="raster", seed=None):
+def patch_order(
+    grid_size: tuple[int, int], order: str | Array = "raster", seed: int | None = None
+) -> np.ndarray:
     """Return an order in which an autoregressive model may go through the patches.
 
     - `"raster"`: row by row, as one reads.
@@ -68,7 +71,7 @@ def patch_order(grid_size, order="raster", seed=None):
     return np.argsort(rank).astype("int32")
 
 
-def mean_jump_length(order, grid_size):
+def mean_jump_length(order: str | Array, grid_size: tuple[int, int]) -> float:
     """Return how far apart patches that follow each other lie, on average.
 
     A model predicts the easier the nearer to the next patch its last ones lie, so

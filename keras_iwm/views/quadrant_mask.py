@@ -1,9 +1,12 @@
 """A mask of quarters of the image."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from keras_iwm.type_aliases import Size, Tensor
 from keras_iwm.views.patch_mask import PatchMask
 
 
@@ -40,7 +43,7 @@ class QuadrantMask(PatchMask):
     ```
     """
 
-    def __init__(self, grid_size, **kwargs):
+    def __init__(self, grid_size: Size, **kwargs: Any) -> None:
         super().__init__(grid_size, **kwargs)
         rows, columns = self.grid_size
         if min(rows, columns) < 2:
@@ -58,16 +61,16 @@ class QuadrantMask(PatchMask):
         self.built = True
 
     @property
-    def num_draws(self):
+    def num_draws(self) -> int:
         """Uniform numbers that one image uses: one a patch, and one for the context."""
         return self.num_patches + 1
 
     @property
-    def num_passes(self):
+    def num_passes(self) -> int:
         """Times that a predictor runs for one image."""
         return 3
 
-    def split(self, uniforms):
+    def split(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids of one quarter, and of each of the others."""
         first = ops.cast(ops.floor(4.0 * uniforms[:, -1:]), "int32")
         quarters = ops.mod(first + ops.arange(4, dtype="int32"), 4)

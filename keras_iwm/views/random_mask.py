@@ -1,9 +1,12 @@
 """A mask of patches chosen one by one."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_number
+from keras_iwm.type_aliases import Config, Size, Tensor
 from keras_iwm.views.patch_mask import PatchMask
 
 
@@ -42,7 +45,7 @@ class RandomMask(PatchMask):
     ```
     """
 
-    def __init__(self, grid_size, ratio=0.75, **kwargs):
+    def __init__(self, grid_size: Size, ratio: float = 0.75, **kwargs: Any) -> None:
         super().__init__(grid_size, **kwargs)
         self.ratio = as_number("ratio", ratio, 0.0, 1.0)
         self.num_targets = round(self.ratio * self.num_patches)
@@ -56,15 +59,15 @@ class RandomMask(PatchMask):
         self.built = True
 
     @property
-    def num_draws(self):
+    def num_draws(self) -> int:
         """Uniform numbers that one image uses: one a patch."""
         return self.num_patches
 
-    def split(self, uniforms):
+    def split(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids of the patches with the smallest numbers, and of the others."""
         order = ops.argsort(uniforms, axis=-1)
         return order[:, : self.num_context], order[:, self.num_context :]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {**super().get_config(), "ratio": self.ratio}

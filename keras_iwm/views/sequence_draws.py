@@ -32,9 +32,9 @@ class SequenceDraws(keras.layers.Layer):
         self.is_random = is_random
         self.has_prefix = has_prefix
         self.seed_generator = keras.random.SeedGenerator(
-            None if seed is None else hash_seed(seed, 0)
+            None if seed is None else hash_seed(seed, 2)
         )
-        self._evaluation_seed = hash_seed(seed or 0, 1)
+        self._evaluation_seed = hash_seed(seed or 0, 3)
         self.built = True
 
     def call(self, images, training=None):

@@ -1,13 +1,18 @@
 """Two views of each image, which are to be recognised as those of one."""
 
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
 import keras
 from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.gaussian_blur import GaussianBlur
 from keras_iwm.actions.solarization import Solarization
+from keras_iwm.actions.transform import Transform
 from keras_iwm.actions.transform_sequence import TransformSequence, as_objects
 from keras_iwm.arguments import shown
+from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.image_views import ImageViews
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
@@ -70,14 +75,15 @@ class TwoViewGenerator(ImageViews):
 
     def __init__(
         self,
-        image_size,
-        transforms="default",
-        crop="default",
-        num_channels=3,
-        value_range=(0, 255),
-        seed=None,
-        **kwargs,
-    ):
+        image_size: Size,
+        transforms: tuple[Sequence[Transform], Sequence[Transform]]
+        | Literal["default"] = "default",
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        num_channels: int = 3,
+        value_range: ValueRange = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(image_size, crop, num_channels, value_range, seed, **kwargs)
         if isinstance(transforms, str) and transforms == "default":
             transforms = default_transforms(self.image_size, self.num_channels)
@@ -91,11 +97,11 @@ class TwoViewGenerator(ImageViews):
         for sequence in self._sequences:
             sequence.check_channels(self.num_channels)
 
-    def default_crop(self):
+    def default_crop(self) -> RandomResizedCrop:
         """Return the papers' crop."""
         return RandomResizedCrop(self.image_size, scale=(0.08, 1.0))
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Tensor]:
         """Make the views; see the class."""
         self._check(images)
         images = self._clean(images)
@@ -108,14 +114,14 @@ class TwoViewGenerator(ImageViews):
             views[key] = self._to_values(view)
         return views
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         serialize = keras.saving.serialize_keras_object
         transforms = [[serialize(part) for part in view] for view in self.transforms]
         return {**super().get_config(), "transforms": transforms}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """Rebuild the layer; parts may be objects or their dictionaries."""
         transforms = [as_objects(view) for view in config["transforms"]]
         return super().from_config({**config, "transforms": transforms})

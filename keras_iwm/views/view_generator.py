@@ -1,11 +1,18 @@
 """Source view, target view, and the action that leads from one to the other."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import keras
 from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
+from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_object, as_transforms
+from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.image_views import ImageViews
+from keras_iwm.views.patch_mask import PatchMask
+from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 VIEW_KEYS = ("source", "target", "action", "context_ids", "target_ids")
 """Names of what a world model trains on, as a `ViewGenerator` with a mask makes it."""
@@ -67,15 +74,15 @@ class ViewGenerator(ImageViews):
 
     def __init__(
         self,
-        image_size,
-        mask=None,
-        actions="default",
-        crop="default",
-        num_channels=3,
-        value_range=(0, 255),
-        seed=None,
-        **kwargs,
-    ):
+        image_size: Size,
+        mask: PatchMask | None = None,
+        actions: ActionSpace | Sequence[Transform] | Literal["default"] = "default",
+        crop: RandomResizedCrop | Literal["default"] | None = "default",
+        num_channels: int = 3,
+        value_range: ValueRange = (0, 255),
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(image_size, crop, num_channels, value_range, seed, **kwargs)
         if mask is not None:
             needed = ("grid_size", "num_draws", "num_context", "num_targets")
@@ -89,11 +96,11 @@ class ViewGenerator(ImageViews):
         self.action_space = actions
 
     @property
-    def keys(self):
+    def keys(self) -> tuple[str, ...]:
         """Names of what `call` returns; the first are images."""
         return VIEW_KEYS if self.mask is not None else VIEW_KEYS[:3]
 
-    def apply_shared(self, images, parameters):
+    def apply_shared(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images under the shared operations.
 
         Args:
@@ -106,11 +113,11 @@ class ViewGenerator(ImageViews):
         """
         return self._apply(self.action_space.shared, images, parameters)
 
-    def apply_destructive(self, images, parameters):
+    def apply_destructive(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images under the destructive operations; see `apply_shared`."""
         return self._apply(self.action_space.destructive, images, parameters)
 
-    def call(self, images, training=None):
+    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Tensor]:
         """Make the views; see the class."""
         self._check(images)
         images = self._clean(images)
@@ -152,7 +159,7 @@ class ViewGenerator(ImageViews):
         parameters = ops.convert_to_tensor(parameters, dtype="float32")
         return self._to_values(transforms.apply(images, parameters))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {
             **super().get_config(),

@@ -1,8 +1,11 @@
 """Orders of patches, as paths."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_iwm.arguments import as_count, shown
+from keras_iwm.type_aliases import Figure, Names
 from keras_iwm.views.patch_order import (
     ORDERS,
     as_plane,
@@ -18,7 +21,9 @@ from keras_iwm.visualization.figure import (
 )
 
 
-def plot_patch_orders(grid_size, orders=ORDERS, seed=0):
+def plot_patch_orders(
+    grid_size: tuple[int, int], orders: Names | dict[str, Any] = ORDERS, seed: int = 0
+) -> Figure:
     """Draws how orders go through the patches of an image.
 
     Each is a path from patch to patch, from pale at the first patch, which has a dot,

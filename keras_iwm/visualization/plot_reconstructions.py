@@ -3,6 +3,8 @@
 import numpy as np
 
 from keras_iwm.arguments import as_object
+from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
+from keras_iwm.type_aliases import Array, Figure
 from keras_iwm.visualization.figure import (
     add_rows,
     hide_frame,
@@ -14,7 +16,12 @@ from keras_iwm.visualization.figure import (
 _GREY = 0.85
 
 
-def plot_reconstructions(model, images, seed=0, rgb_channels=(0, 1, 2)):
+def plot_reconstructions(
+    model: MaskedAutoencoder,
+    images: Array,
+    seed: int = 0,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws what a masked autoencoder makes of images most of which it does not see.
 
     Three columns, one image a row: the image; the patches that the encoder saw, with

@@ -1,6 +1,9 @@
 """What a contrastive model is given: two views of each image."""
 
+from collections.abc import Mapping
+
 from keras_iwm.arguments import as_count, shown
+from keras_iwm.type_aliases import Array, Figure, ValueRange
 from keras_iwm.views.two_view_generator import TWO_VIEW_KEYS
 from keras_iwm.visualization.figure import (
     add_rows,
@@ -11,7 +14,12 @@ from keras_iwm.visualization.figure import (
 )
 
 
-def plot_view_pairs(views, value_range=(0, 255), num_images=6, rgb_channels=(0, 1, 2)):
+def plot_view_pairs(
+    views: Mapping[str, Array],
+    value_range: ValueRange = (0, 255),
+    num_images: int = 6,
+    rgb_channels: tuple[int, int, int] = (0, 1, 2),
+) -> Figure:
     """Draws the two views of each image side by side, one image a row.
 
     Use it to check crops and operations before a run: what is left of an image in both

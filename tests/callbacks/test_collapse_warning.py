@@ -6,7 +6,7 @@ import pytest
 
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.callbacks import CollapseWarning, WorldModelQuality
-from keras_iwm.models import ImageWorldModel
+from keras_iwm.models import ContrastiveModel, ImageWorldModel
 from keras_iwm.optimizers import AdamW
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
@@ -103,10 +103,26 @@ def test_missing_numbers_are_named_with_the_remedy():
         callback.on_epoch_end(0, {"loss": 0.3})
 
 
+def test_epochs_without_a_measurement_are_passed_over():
+    callback = CollapseWarning()
+    callback.on_train_begin()
+    numbers = {"rankme": 20.0, "feature_std": 0.4, "loss": 0.3}
+    callback.on_epoch_end(0, dict(numbers))
+    callback.on_epoch_end(1, {"loss": 0.3})
+    with pytest.warns(UserWarning, match="is collapsing at the end of epoch 2"):
+        callback.on_epoch_end(2, {**numbers, "rankme": 1.0})
+
+
+def coloured_images(size, num_colours=2):
+    """48 images of smooth colours, so many along each side."""
+    shape = (48, num_colours, num_colours, 3)
+    colours = np.random.default_rng(0).uniform(0, 255, shape)
+    images = keras.ops.image.resize(colours.astype("float32"), (size, size))
+    return keras.ops.convert_to_numpy(images).clip(0, 255).astype("uint8")
+
+
 def test_real_run_warns_when_it_collapses_and_not_before():
-    colours = np.random.default_rng(0).uniform(0, 255, (48, 2, 2, 3))
-    images = keras.ops.image.resize(colours.astype("float32"), (20, 20))
-    images = keras.ops.convert_to_numpy(images).clip(0, 255).astype("uint8")
+    images = coloured_images(20)
     views = ViewGenerator(20, MultiBlockMask((5, 5)), actions=(), seed=0)
     model = ImageWorldModel(
         ViTEncoder(20, 4, 16, 1, 2),
@@ -128,3 +144,37 @@ def test_real_run_warns_when_it_collapses_and_not_before():
     assert collapsed["rankme"][-1] < 2
     # Its loss alone looks like success.
     assert collapsed["loss"][-1] < 0.7 * max(collapsed["loss"])
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="nothing differs between backends"
+)
+@pytest.mark.parametrize("negatives", [True, False])
+def test_contrastive_run_without_all_that_keeps_it_from_collapse_warns(negatives):
+    model = ContrastiveModel.from_encoder(
+        ViTEncoder(16, 4, 16, 1, 2),
+        projector_dims=(32, 32, 8),
+        predictor_dims=(32, 8) if negatives else (),
+        negatives=negatives,
+        ema_momentum=0.9 if negatives else 0.0,
+        seed=0,
+    )
+    # Far too fast, as it is for both.
+    model.compile(AdamW(0.1, weight_decay=0.04))
+    images = coloured_images(16, 4)
+    callbacks = [WorldModelQuality(images), CollapseWarning()]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = model.fit(
+            images, batch_size=16, epochs=20, verbose=0, callbacks=callbacks
+        ).history
+    messages = [str(warning.message) for warning in caught]
+    messages = [message for message in messages if "is collapsing" in message]
+    if negatives:
+        assert messages == []
+        assert min(history["rankme"]) > 2
+    else:
+        assert "`negatives=True`" in messages[0]
+        assert min(history["rankme"]) < 2
+        # Its loss alone looks like success.
+        assert history["loss"][-1] < 0.7 * history["loss"][0]

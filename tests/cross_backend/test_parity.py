@@ -49,10 +49,10 @@ def load_arrays(path):
 
 def test_same_weights_and_views_give_the_same_three_steps_and_colors(tmp_path):
     on_all_backends("compute", tmp_path)
-    # Adam amplifies the rounding noise of small gradients.
+    # Adam amplifies the rounding noise of small gradients, and so do batch norms.
     tolerances = {
         **{"sgd_latents": 1e-6, "sgd_pixels": 1e-6, "adamw_latents": 1e-4},
-        **{"colors": 1e-4, "heads": 1e-5},
+        **{"colors": 1e-4, "heads": 3e-5, "contrastive": 1e-5},
     }
     for name, tolerance in tolerances.items():
         first, *others = (
@@ -60,7 +60,7 @@ def test_same_weights_and_views_give_the_same_three_steps_and_colors(tmp_path):
         )
         for other in others:
             for index, (one, two) in enumerate(zip(other, first, strict=True)):
-                is_loss = index == 0 and name in ("sgd", "adamw")
+                is_loss = index == 0 and name.startswith(("sgd", "adamw"))
                 np.testing.assert_allclose(
                     one, two, rtol=1e-6, atol=1e-5 if is_loss else tolerance
                 )

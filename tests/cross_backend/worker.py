@@ -21,7 +21,7 @@ import keras_iwm
 from keras_iwm.actions import ColorJitter
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
 from keras_iwm.heads import DenoisingStepsHead, DiffusionHead
-from keras_iwm.models import ImageWorldModel, PixelWorldModel
+from keras_iwm.models import ContrastiveModel, ImageWorldModel, PixelWorldModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 STEPS = 3
@@ -80,6 +80,33 @@ def train(folder, optimizer, targets="latents"):
         losses.append(float(model.train_on_batch(batch)))
     np.savez(
         folder / f"{optimizer}_{targets}_{keras.backend.backend()}.npz",
+        np.array(losses),
+        *model.get_weights(),
+    )
+
+
+def contrast(folder):
+    """Take three steps of a contrastive model from the same weights and views."""
+    rng = np.random.default_rng(0)
+    model = ContrastiveModel.from_encoder(
+        ViTEncoder((16, 24), 4, 16, 2, 2, name="encoder"),
+        projector_dims=(24, 24, 8),
+        predictor_dims=(24, 8),
+        ema_momentum=0.9,
+    )
+    for part in (model.encoder, model.projector, model.projection_predictor):
+        for weight in part.weights:
+            weight.assign(rng.normal(0, 0.2, weight.shape) + (weight.name == "gamma"))
+    model.reset_target_encoder()
+    shape = (STEPS, 4 * BATCH, 16, 24, 3)
+    views = rng.uniform(0, 255, (2, *shape)).astype("float32")
+    model.compile(keras.optimizers.SGD(0.02))
+    losses = [
+        float(model.train_on_batch(dict(zip(("first", "second"), pair, strict=True))))
+        for pair in views.swapaxes(0, 1)
+    ]
+    np.savez(
+        folder / f"contrastive_{keras.backend.backend()}.npz",
         np.array(losses),
         *model.get_weights(),
     )
@@ -180,6 +207,7 @@ if __name__ == "__main__":
         train(folder, "sgd")
         train(folder, "adamw")
         train(folder, "sgd", "pixels")
+        contrast(folder)
         jitter(folder)
     else:
         {"save": save, "load": load}[sys.argv[1]](folder)

@@ -89,6 +89,17 @@ def test_fewer_steps_per_epoch_show_the_start_of_each_order():
     np.testing.assert_array_equal(shown, np.concatenate(expected))
 
 
+def test_an_epoch_cut_short_shows_the_start_of_each_order():
+    dataset = ImageArray(numbered_images(12), np.zeros(12), batch_size=2)
+    dataset.batches_per_epoch = 2
+    assert len(dataset) == 2
+    shown = fit_and_record(dataset, True, epochs=2)
+    expected = [dataset.order(epoch)[:4] for epoch in range(2)]
+    np.testing.assert_array_equal(shown, np.concatenate(expected))
+    with pytest.raises(ValueError, match="`batches_per_epoch` .* from 1 to 6"):
+        dataset.batches_per_epoch = 7
+
+
 def test_every_epoch_has_an_order_of_its_own():
     dataset = ImageArray(numbered_images(50), batch_size=5, seed=3)
     orders = np.stack([dataset.order(epoch) for epoch in range(4)])

@@ -211,7 +211,10 @@ def test_processes_end_with_their_script(folder, end):
     sys.modules["keras"] = keras = types.ModuleType("keras")
     sys.modules["keras_iwm"] = package = types.ModuleType("keras_iwm")
     package.__path__ = [{os.path.dirname(sys.modules["keras_iwm"].__file__)!r}]
-    keras.ops = None
+    keras.ops, keras.DTypePolicy = None, str
+    keras.optimizers = types.SimpleNamespace(
+        schedules=types.SimpleNamespace(LearningRateSchedule=float)
+    )
     keras.utils = types.SimpleNamespace(PyDataset=type("PyDataset", (), {{
         "__init__": lambda self, workers: None
     }}))

@@ -212,29 +212,24 @@ def test_seeds_and_temperature_of_generation():
     assert np.std(noise) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("preset", "expected"),
-    [
-        ("autoregressive_tiny_32", 679_776),
-        ("autoregressive_tiny_96", 7_447_488),
-        ("autoregressive_base_224", 111_635_712),
-    ],
-)
-def test_presets_have_the_parameters_of_their_names(preset, expected):
-    model = AutoregressiveModel.from_preset(preset, load_weights=False)
-    assert model.count_params() == expected
-
-
-def test_presets_take_changes():
-    model = AutoregressiveModel.from_preset(
-        *("autoregressive_tiny_32", False),
-        **{"head_layers": 1, "patch_size": 4, "order": "morton"},
-    )
-    assert model.head.num_layers == 1
-    assert model.head.hidden_dim == 96
-    assert model.num_patches == 64
-    with pytest.raises(ValueError, match="must be a size of a AutoregressiveModel"):
-        AutoregressiveModel.from_preset("iwm_tiny_32", load_weights=False)
+@pytest.mark.parametrize("head", ["diffusion", "denoising_steps"])
+def test_heads_that_denoise_learn_and_generate(head):
+    model = small_model(head=head, prefix_attention=True, normalize_targets=False)
+    outputs = as_arrays(model(IMAGES))
+    assert outputs["prediction"].shape == (3, 16, 4, 48)
+    assert outputs["weights"].shape == (3, 16, 4)
+    squares = ((outputs["prediction"] - outputs["target"]) ** 2).mean(-1)
+    model.compile(AdamW(1e-3))
+    expected = squares[outputs["weights"] == 1].mean()
+    assert model.evaluate(IMAGES, verbose=0) == pytest.approx(expected, rel=1e-3)
+    assert np.isfinite(model.fit(IMAGES, verbose=0).history["loss"]).all()
+    assert loss_by_position(model, IMAGES).shape == (16,)
+    if head == "diffusion":
+        return  # whose 100 steps for each patch are the same loop
+    pictures = model.generate(images=IMAGES, num_first=12, seed=1)
+    np.testing.assert_allclose(pictures[:, :12], IMAGES[:, :12], atol=1e-3)
+    others = model.generate(images=IMAGES, num_first=12, seed=2)
+    assert np.abs(pictures - others).max() > 1
 
 
 def test_operations_are_those_of_encoder_and_head():
