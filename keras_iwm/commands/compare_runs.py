@@ -61,7 +61,8 @@ def train(folder, words):
             signal.signal(signal.SIGTERM, previous)
     if code:
         lines = log.read_text(errors="replace").splitlines()[-10:]
-        print("\n".join(lines), f"\nSee {log}", sep="", file=sys.stderr)
+        words = f"Training ended with code {code}: see {log}"
+        print(*lines, words, sep="\n", file=sys.stderr)
         sys.exit(code if code > 0 else 128 - code)
 
 
