@@ -50,12 +50,14 @@ def train(folder, words):
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+            start_new_session=True,  # A signal reaches it once, from here.
         )
         previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             code = process.wait()
         except KeyboardInterrupt:
-            process.wait()  # It has got Ctrl-C too, and saves.
+            process.send_signal(signal.SIGINT)
+            process.wait()  # It saves.
             raise
         finally:
             signal.signal(signal.SIGTERM, previous)
