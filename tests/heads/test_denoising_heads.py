@@ -236,10 +236,12 @@ def test_half_precision_leaves_noise_and_patches_alone(name):
     np.testing.assert_array_equal(
         ops.convert_to_numpy(whole["target"]), ops.convert_to_numpy(rounded["target"])
     )
-    np.testing.assert_allclose(
-        *(ops.convert_to_numpy(outputs["prediction"]) for outputs in (whole, rounded)),
-        atol=0.1,
+    expected, actual = (
+        ops.convert_to_numpy(outputs["prediction"]) for outputs in (whole, rounded)
     )
+    # Eight bits a number and some ten products and norms behind each other: their
+    # rounding is a share of the largest value, whatever that is.
+    assert np.abs(actual - expected).max() < 0.03 * np.abs(expected).max()
 
 
 class Sampler(keras.Model):
