@@ -558,6 +558,10 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_completions: {
+            **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
+            **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },

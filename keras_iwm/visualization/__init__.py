@@ -4,6 +4,9 @@ from keras_iwm.visualization.plot_action_sweep import (
     plot_action_sweep as plot_action_sweep,
 )
 from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
+from keras_iwm.visualization.plot_completions import (
+    plot_completions as plot_completions,
+)
 from keras_iwm.visualization.plot_method_comparison import (
     plot_method_comparison as plot_method_comparison,
 )
