@@ -16,7 +16,7 @@ from keras_iwm.datasets.photo_camera import (
     seen_positions,
     unpack_pixels,
 )
-from keras_iwm.datasets.photo_windows import uneven_windows, shrink_photo
+from keras_iwm.datasets.photo_windows import shrink_photo, uneven_windows
 from keras_iwm.datasets.sample_photos import load_sample_photos
 from keras_iwm.datasets.scenes import Scenes
 from keras_iwm.datasets.sprites import draw_colors, draw_sprites, paint_sprites
