@@ -8,6 +8,8 @@ from keras_iwm.datasets.load_images import load_images as load_images
 from keras_iwm.datasets.load_segmentation import (
     load_segmentation as load_segmentation,
 )
+from keras_iwm.datasets.moving_photos import MovingPhotos as MovingPhotos
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches as MultiTaskBatches
 from keras_iwm.datasets.sample_photos import load_sample_photos as load_sample_photos
 from keras_iwm.datasets.sample_photos import random_photo_crops as random_photo_crops
+from keras_iwm.datasets.scenes import Scenes as Scenes
