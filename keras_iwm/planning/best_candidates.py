@@ -28,6 +28,9 @@ def best_candidates(energies_of, candidates):
         return (actions, energy), actions
 
     rounds = ops.moveaxis(candidates, 1, 0)
-    start = ops.zeros_like(rounds[0, :, 0]), ops.full((rounds.shape[1], 1), float("inf"))
+    start = (
+        ops.zeros_like(rounds[0, :, 0]),
+        ops.full((rounds.shape[1], 1), float("inf")),
+    )
     _, history = ops.scan(compare, start, rounds)
     return ops.moveaxis(history, 0, 1)

@@ -2,7 +2,21 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_object
 from keras_iwm.array_arguments import as_array, check_images
+
+NEEDED = ("encode", "rollout", "action_dim", "slots", "image_size", "value_range")
+
+
+def check_dynamics(name, model):
+    """Return a model of dynamics without states, or say what is wrong with it."""
+    as_object(name, model, NEEDED, "a LatentDynamicsModel")
+    if getattr(model, "state_dim", 0):
+        raise ValueError(
+            f"`{name}` must be a model without states: those of frames to come are not "
+            f"known. Received: state_dim={model.state_dim}."
+        )
+    return model
 
 
 def check_clips(name, clips, model, smallest=1) -> np.ndarray:

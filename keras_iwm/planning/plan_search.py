@@ -1,9 +1,9 @@
 """A search for actions, compiled once."""
 
 import keras
-from keras import ops
 
 from keras_iwm.backend import KeptState
+from keras_iwm.planning.action_energies import action_energies
 
 
 class PlanSearch(KeptState, keras.Model):
@@ -50,30 +50,3 @@ class PlanSearch(KeptState, keras.Model):
             "history": history,
             "energies": energies_of(actions[:, None])[:, 0],
         }
-
-
-def action_energies(model, known, past_actions, candidates, goals):
-    """How far each row of actions leads from a goal, as the model expects it.
-
-    Args:
-        model: `LatentDynamicsModel`.
-        known: Tensor `(clips, known, num_patches, hidden_dim)`, latents to start from.
-        past_actions: Tensor `(clips, known - 1, action_dim)`.
-        candidates: Tensor `(clips, candidates, horizon, action_dim)`.
-        goals: Tensor `(clips, 1, num_patches, hidden_dim)`.
-
-    Returns:
-        Tensor `(clips, candidates)`, mean absolute differences.
-    """
-    clips, count, horizon, action_dim = candidates.shape
-
-    def for_all(tensor):
-        shape = tensor.shape[1:]
-        tensor = ops.broadcast_to(tensor[:, None], (clips, count, *shape))
-        return ops.reshape(tensor, (clips * count, *shape))
-
-    actions = ops.reshape(candidates, (clips * count, horizon, action_dim))
-    actions = ops.concatenate([for_all(past_actions), actions], axis=1)
-    ends = model.rollout(for_all(known), actions)[:, -1]
-    ends = ops.reshape(ends, (clips, count, *ends.shape[1:]))
-    return ops.mean(ops.abs(ends - goals), axis=(2, 3))

@@ -5,13 +5,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_object
-from keras_iwm.planning.check_clips import check_actions, check_clips, check_goals
+from keras_iwm.arguments import as_count
+from keras_iwm.planning.action_energies import ActionEnergies, run_in_batches
+from keras_iwm.planning.check_clips import (
+    check_actions,
+    check_clips,
+    check_dynamics,
+    check_goals,
+)
 from keras_iwm.planning.plan import Plan
 from keras_iwm.planning.plan_search import PlanSearch
 from keras_iwm.type_aliases import Array, Tensor
-
-NEEDED = ("encode", "rollout", "action_dim", "image_size", "value_range")
 
 
 class Planner:
@@ -33,7 +37,7 @@ class Planner:
     Source: V-JEPA 2-AC, arXiv 2506.09985, for energy and use.
 
     Args:
-        model: `LatentDynamicsModel`.
+        model: `LatentDynamicsModel` without states.
         horizon: Positive integer, how many actions lead to the goal.
         num_samples: Integer of at least 2, the candidates that are compared at once.
         num_iterations: Positive integer, how often so many are drawn.
@@ -69,13 +73,14 @@ class Planner:
         batch_size: int = 8,
         seed: int = 0,
     ) -> None:
-        self.model = as_object("model", model, NEEDED, "a LatentDynamicsModel")
+        self.model = check_dynamics("model", model)
         self.horizon = as_count("horizon", horizon)
         self.num_samples = as_count("num_samples", num_samples, 2)
         self.num_iterations = as_count("num_iterations", num_iterations)
         self.batch_size = as_count("batch_size", batch_size)
         self.seed = as_count("seed", seed, 0)
         self._search = PlanSearch(model, self.search)
+        self._energies = ActionEnergies(model)
 
     def plan(
         self, frames: Array, goals: Array, past_actions: Array | None = None
@@ -95,34 +100,48 @@ class Planner:
         Raises:
             ValueError: If the arrays do not fit the model, or each other.
         """
+        inputs = self._inputs(frames, goals, past_actions)
+        places = range(len(inputs["goals"]))
+        draws = [self.draw(np.random.default_rng([self.seed, p])) for p in places]
+        inputs["draws"] = np.array(draws, "float32")
+        return Plan(**run_in_batches(self._search, inputs, self.batch_size))
+
+    def energies(
+        self,
+        frames: Array,
+        goals: Array,
+        actions: Array,
+        past_actions: Array | None = None,
+    ) -> np.ndarray:
+        """Tell the energies of actions that are known, such as those that were taken.
+
+        Args:
+            frames: See `plan`.
+            goals: See there.
+            actions: Array of shape `(num_goals, horizon, action_dim)`.
+            past_actions: See there.
+
+        Returns:
+            Float32 NumPy array of shape `(num_goals,)`.
+
+        Raises:
+            ValueError: If the arrays do not fit the model, or each other.
+        """
+        inputs = self._inputs(frames, goals, past_actions)
+        shape = (len(inputs["goals"]), self.horizon, self.model.action_dim)
+        inputs["candidates"] = check_actions("actions", actions, shape)[:, None]
+        return run_in_batches(self._energies, inputs, self.batch_size)[:, 0]
+
+    def _inputs(self, frames, goals, past_actions):
+        """What is known, as arrays that fit."""
         frames = check_clips("frames", frames, self.model)
         count, known = frames.shape[:2]
         goals = check_goals(goals, count, self.model)
-        if past_actions is None and known == 1:
-            past_actions = np.zeros((count, 0, self.model.action_dim), "float32")
         shape = (count, known - 1, self.model.action_dim)
+        if past_actions is None and known == 1:
+            past_actions = np.zeros(shape)
         past_actions = check_actions("past_actions", past_actions, shape)
-        # The last batch is filled up with goals of the first: one shape, one program.
-        size = min(self.batch_size, count)
-        found = []
-        for start in range(0, count, size):
-            places = np.arange(start, start + size) % count
-            draws = [self.draw(np.random.default_rng([self.seed, p])) for p in places]
-            found.append(
-                self._search.predict_on_batch(
-                    {
-                        "frames": frames[places],
-                        "goals": goals[places],
-                        "past_actions": past_actions[places],
-                        "draws": np.array(draws, "float32"),
-                    }
-                )
-            )
-        joined = {
-            name: np.concatenate([part[name] for part in found])[:count]
-            for name in found[0]
-        }
-        return Plan(**joined)
+        return {"frames": frames, "goals": goals, "past_actions": past_actions}
 
     def draw(self, random: np.random.Generator) -> Any:
         """Draw the random numbers of one goal, `(rounds, num_samples, ...)`."""

@@ -90,9 +90,7 @@ def test_greedy_search_takes_the_best_step_each_time():
     plan = planner.plan(frames, goals)
     before = np.zeros((0, 2))
     for step in range(2):
-        rows = [
-            np.concatenate([before, row]) for row in draws[step].reshape(-1, 1, 2)
-        ]
+        rows = [np.concatenate([before, row]) for row in draws[step].reshape(-1, 1, 2)]
         before = min(rows, key=lambda actions: energy(frames, goals, actions[None])[0])
         shown = plan.history[0, 3 * step + 2]
         np.testing.assert_allclose(shown[: step + 1], before, atol=1e-6)
