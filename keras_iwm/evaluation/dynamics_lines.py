@@ -32,7 +32,7 @@ def dynamics_lines(report):
         lines.append(line(f"  {name}", cells, HORIZON_WIDTHS))
     for part, title in (
         ("actions", "The true next action"),
-        ("motions", "The same, by size of motion"),
+        ("motions", "By size of motion (clips)"),
         ("slots", "Each slot alone"),
     ):
         if own.get(part):
@@ -79,7 +79,7 @@ def _rank_lines(title, rows, others):
         cells += [number(row[hit]["value"]) for hit in ("hit_at_1", "hit_at_10")]
         cells.append(f"{row['mean_rank']['value']:.1f}")
         cells += [number(other[name]["mrr"]["value"]) for other in others.values()]
-        count = f" ({row['num_clips']} clips)" if "num_clips" in row else ""
+        count = f" ({row['num_clips']})" if "num_clips" in row else ""
         lines.append(line(f"  {words(name)}{count}", cells, RANK_WIDTHS))
     counts = {row["num_entries"] for row in rows.values()}
     if len(counts) == 1:

@@ -23,9 +23,9 @@ def planning_report(
 
     In each scene the camera takes random steps; planners see the first frame and the
     last one, the goal. What they find is carried out, and the error is how far the
-    picture then is from the goal's: the mean distance of its pixels (`camera_distance`),
-    which pan, zoom and turn have in common. Beside it stands what is reached without a
-    plan.
+    picture then is from the goal's: the mean distance of its pixels
+    (`camera_distance`), which pan, zoom and turn have in common. Beside it stands what
+    is reached without a plan.
 
     Without `num_steps` the goal lies as many steps away as a plan has, and the whole
     plan is carried out. With it the first action is, a new frame is looked at, and a

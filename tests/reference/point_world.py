@@ -23,6 +23,9 @@ class PointWorld(keras.Model):
         self.step, self.blur = step, blur
         self.built = True
 
+    def get_config(self):
+        return {"step": self.step, "blur": self.blur}
+
     def encode(self, frames):
         frames = ops.cast(frames, "float32")
         return ops.reshape(frames, (*frames.shape[:2], 1, 2))
