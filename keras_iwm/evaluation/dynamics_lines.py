@@ -3,8 +3,8 @@
 from keras_iwm.evaluation.table_lines import interval, line, number, words
 
 HORIZON_WIDTHS = (8,) * 8
-RANK_WIDTHS = (7, 17, 7, 8, 11, 9, 9)
-SLOT_WIDTHS = (9, 17, 9, 9, 9)
+RANK_WIDTHS = (7, 17, 7, 8, 10, 9, 10)
+SLOT_WIDTHS = (9, 17, 9, 9, 10)
 PLAN_WIDTHS = (9, 17, 11, 13)
 OTHERS = ("control", "untrained")
 

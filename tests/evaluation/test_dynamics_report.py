@@ -82,7 +82,9 @@ def test_landscape_is_lowest_where_the_model_is_right():
     found = energy_landscape(measured, ("right", "down"), num_values=5)
     np.testing.assert_array_equal(found["values"], [-1, -0.5, 0, 0.5, 1])
     np.testing.assert_array_equal(found["taken"], measured.taken[:, ::-1])
-    off = np.abs(found["values"][:, None] - found["taken"][:, None])  # clip, value, slot
+    off = np.abs(
+        found["values"][:, None] - found["taken"][:, None]
+    )  # clip, value, slot
     energies = (off[:, :, None, 0] + off[:, None, :, 1]) / 2
     np.testing.assert_allclose(found["energies"], energies, atol=1e-5)
     np.testing.assert_allclose(found["lowest"], np.round(2 * found["taken"]) / 2)
