@@ -25,12 +25,13 @@ def best_candidates(energies_of, candidates):
         better = lowest < energy
         actions = ops.where(better[..., None], chosen[:, 0], actions)
         energy = ops.where(better, lowest, energy)
-        return (actions, energy), actions
+        # On TensorFlow, what is kept must be as many tensors as what goes on.
+        return (actions, energy), (actions, energy)
 
     rounds = ops.moveaxis(candidates, 1, 0)
     start = (
         ops.zeros_like(rounds[0, :, 0]),
         ops.full((rounds.shape[1], 1), float("inf")),
     )
-    _, history = ops.scan(compare, start, rounds)
+    _, (history, _) = ops.scan(compare, start, rounds)
     return ops.moveaxis(history, 0, 1)

@@ -84,9 +84,10 @@ class CrossEntropyPlanner(Planner):
             kept = self.momentum
             mean = kept * mean + (1 - kept) * ops.mean(elites, axis=1)
             deviation = kept * deviation + (1 - kept) * ops.std(elites, axis=1)
-            return (mean, deviation), mean
+            # On TensorFlow, what is kept must be as many tensors as what goes on.
+            return (mean, deviation), (mean, deviation)
 
         noise = ops.moveaxis(draws, 1, 0)
         start = ops.zeros_like(noise[0, :, 0])
-        _, history = ops.scan(iterate, (start, start + 1.0), noise)
+        _, (history, _) = ops.scan(iterate, (start, start + 1.0), noise)
         return ops.moveaxis(history, 0, 1)
