@@ -2,9 +2,31 @@
 
 import numpy as np
 
+from keras_iwm.arguments import shown
+from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.read_image import require_pillow
 
 _SMALLEST_DEVIATION = 8.0  # In no channel: an empty sky, or black space
+
+
+def named_photos(photos):
+    """Returns photos by name or position, each uint8 with three axes, or raises."""
+    if not isinstance(photos, (dict, list, tuple, np.ndarray)) or not len(photos):
+        raise ValueError(
+            "`photos` must be a dictionary or a list of arrays, at least one. "
+            f"Received: photos={shown(photos)}."
+        )
+    named = photos if isinstance(photos, dict) else dict(enumerate(photos))
+    named = {name: as_array(f"photos[{name!r}]", p) for name, p in named.items()}
+    num_channels = {photo.shape[-1:] for photo in named.values()}
+    for name, photo in named.items():
+        if photo.ndim != 3 or photo.dtype != np.uint8 or len(num_channels) > 1:
+            raise ValueError(
+                f"`photos[{name!r}]` must be uint8 of shape (height, width, "
+                "num_channels), with the same num_channels in all. Received: "
+                f"{photo.dtype} of shape {photo.shape}."
+            )
+    return named
 
 
 def shrink_photo(photo, image_size, sides):
