@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_iwm.arguments import as_choice, as_count, as_number, as_size, shown
+from keras_iwm.arguments import as_count, as_number, as_size, shown
 from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.photo_camera import (
@@ -18,6 +18,7 @@ from keras_iwm.datasets.photo_camera import (
 )
 from keras_iwm.datasets.photo_windows import (
     named_photos,
+    part_of_photos,
     shrink_photo,
     uneven_windows,
 )
@@ -26,10 +27,6 @@ from keras_iwm.datasets.scenes import Scenes
 from keras_iwm.datasets.sprites import draw_colors, draw_sprites, paint_sprites
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Array, Size
-
-_HELD_OUT = 5  # Of so many photos one is for tests
-_FIRST_HELD_OUT = 2
-_PHOTO_SIDES = 4  # A photo's shorter side, in frames, after shrinking
 
 
 class MovingPhotos(EpochOrderedDataset):
@@ -138,21 +135,11 @@ class MovingPhotos(EpochOrderedDataset):
         self.action_dim = len(self.slots)
         self.num_sprites = as_count("num_sprites", num_sprites, 0, 1000)
         self.max_speed = as_number("max_speed", max_speed, 0, 1000)
-        if split is not None:
-            split = as_choice("split", split, ("train", "test"))
         photos = named_photos(load_sample_photos() if photos is None else photos)
         self.photos = {
-            name: shrink_photo(photo, self.image_size, _PHOTO_SIDES)
-            for position, (name, photo) in enumerate(photos.items())
-            if split is None
-            or (split == "test") == (position % _HELD_OUT == _FIRST_HELD_OUT)
+            name: shrink_photo(photo, self.image_size)
+            for name, photo in part_of_photos(photos, split).items()
         }
-        if not self.photos:
-            raise ValueError(
-                f"`photos` must hold one for the split {split!r}: at least "
-                f"{_FIRST_HELD_OUT + 1}. Received: {len(photos)}. Leave out `split`, "
-                "or give more photos."
-            )
         self.num_channels = next(iter(self.photos.values())).shape[-1]
         self._packed = [pack_photo(photo) for photo in self.photos.values()]
         drift = (self.num_frames - 1) * self.max_action[0]
