@@ -132,7 +132,7 @@ SIZES = {
         "predictor_dim",
         "predictor_heads",
     ),
-    *("predictor_layers", "size", "output_dim"),
+    *("predictor_layers", "size", "output_dim", "tubelet_size"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
