@@ -131,9 +131,8 @@ def paint(pixels, coverage, color):
             that is covered, rounded to 1/256.
         color: 64-bit integers `(words,)`, or with a row for each first axis of pixels.
     """
-    weight = np.rint(UNIT * coverage).astype(_WORD)
-    where = np.nonzero(weight)
-    weight = weight[where][:, None]
+    where = np.nonzero(coverage)
+    weight = np.rint(UNIT * coverage[where]).astype(_WORD)[:, None]
     color = np.broadcast_to(color, pixels.shape)[where] if color.ndim > 1 else color
     under = pixels[where]
     pixels[where] = (
