@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from keras_iwm.arguments import as_choice, as_count, as_number, as_size, shown
+from keras_iwm.arguments import as_count, as_number, as_size, shown
 from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.photo_camera import (
@@ -16,16 +16,17 @@ from keras_iwm.datasets.photo_camera import (
     seen_positions,
     unpack_pixels,
 )
-from keras_iwm.datasets.photo_windows import shrink_photo, uneven_windows
+from keras_iwm.datasets.photo_windows import (
+    named_photos,
+    part_of_photos,
+    shrink_photo,
+    uneven_windows,
+)
 from keras_iwm.datasets.sample_photos import load_sample_photos
 from keras_iwm.datasets.scenes import Scenes
 from keras_iwm.datasets.sprites import draw_colors, draw_sprites, paint_sprites
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Array, Size
-
-_HELD_OUT = 5  # Of so many photos one is for tests
-_FIRST_HELD_OUT = 3
-_PHOTO_SIDES = 4  # A photo's shorter side, in frames, after shrinking
 
 
 class MovingPhotos(EpochOrderedDataset):
@@ -64,7 +65,7 @@ class MovingPhotos(EpochOrderedDataset):
         max_speed: Number from 0 to 1000, the sprites', in pixels a frame.
         clips_per_epoch: Integer of at least `batch_size`.
         split: `None` for all photos, `"train"` or `"test"` for one of the two parts:
-            every fifth photo, beginning with the fourth, is for tests.
+            every fifth photo, beginning with the third, is for tests.
         seed: Non-negative integer from which all clips are drawn.
 
     Attributes:
@@ -134,21 +135,11 @@ class MovingPhotos(EpochOrderedDataset):
         self.action_dim = len(self.slots)
         self.num_sprites = as_count("num_sprites", num_sprites, 0, 1000)
         self.max_speed = as_number("max_speed", max_speed, 0, 1000)
-        if split is not None:
-            split = as_choice("split", split, ("train", "test"))
-        photos = _named_photos(load_sample_photos() if photos is None else photos)
+        photos = named_photos(load_sample_photos() if photos is None else photos)
         self.photos = {
-            name: shrink_photo(photo, self.image_size, _PHOTO_SIDES)
-            for position, (name, photo) in enumerate(photos.items())
-            if split is None
-            or (split == "test") == (position % _HELD_OUT == _FIRST_HELD_OUT)
+            name: shrink_photo(photo, self.image_size)
+            for name, photo in part_of_photos(photos, split).items()
         }
-        if not self.photos:
-            raise ValueError(
-                f"`photos` must hold one for the split {split!r}: at least "
-                f"{_FIRST_HELD_OUT + 1}. Received: {len(photos)}. Leave out `split`, "
-                "or give more photos."
-            )
         self.num_channels = next(iter(self.photos.values())).shape[-1]
         self._packed = [pack_photo(photo) for photo in self.photos.values()]
         drift = (self.num_frames - 1) * self.max_action[0]
@@ -301,23 +292,3 @@ class MovingPhotos(EpochOrderedDataset):
         actions = self.draw_actions(self.batch_size, seed=seed)[mine]
         scenes = self.draw_scenes(self.batch_size, seed).take(mine)
         return self.render(scenes, actions), actions
-
-
-def _named_photos(photos):
-    """Returns photos by name or position, each uint8 with three axes, or raises."""
-    if not isinstance(photos, (dict, list, tuple, np.ndarray)) or not len(photos):
-        raise ValueError(
-            "`photos` must be a dictionary or a list of arrays, at least one. "
-            f"Received: photos={shown(photos)}."
-        )
-    named = photos if isinstance(photos, dict) else dict(enumerate(photos))
-    named = {name: as_array(f"photos[{name!r}]", p) for name, p in named.items()}
-    num_channels = {photo.shape[-1:] for photo in named.values()}
-    for name, photo in named.items():
-        if photo.ndim != 3 or photo.dtype != np.uint8 or len(num_channels) > 1:
-            raise ValueError(
-                f"`photos[{name!r}]` must be uint8 of shape (height, width, "
-                "num_channels), with the same num_channels in all. Received: "
-                f"{photo.dtype} of shape {photo.shape}."
-            )
-    return named

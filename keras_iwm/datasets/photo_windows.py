@@ -2,21 +2,63 @@
 
 import numpy as np
 
+from keras_iwm.arguments import as_choice, shown
+from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.read_image import require_pillow
 
+_HELD_OUT = 5  # Of so many photos one is for tests
+_FIRST_HELD_OUT = 2
+_SIDES = 4  # The most frames that fit along a photo's shorter side
 _SMALLEST_DEVIATION = 8.0  # In no channel: an empty sky, or black space
 
 
-def shrink_photo(photo, image_size, sides):
-    """Returns a photo whose shorter side is at most `sides` times a frame's longer one.
+def named_photos(photos):
+    """Returns photos by name or position, each uint8 with three axes, or raises."""
+    if not isinstance(photos, (dict, list, tuple, np.ndarray)) or not len(photos):
+        raise ValueError(
+            "`photos` must be a dictionary or a list of arrays, at least one. "
+            f"Received: photos={shown(photos)}."
+        )
+    named = photos if isinstance(photos, dict) else dict(enumerate(photos))
+    named = {name: as_array(f"photos[{name!r}]", p) for name, p in named.items()}
+    num_channels = {photo.shape[-1:] for photo in named.values()}
+    for name, photo in named.items():
+        if photo.ndim != 3 or photo.dtype != np.uint8 or len(num_channels) > 1:
+            raise ValueError(
+                f"`photos[{name!r}]` must be uint8 of shape (height, width, "
+                "num_channels), with the same num_channels in all. Received: "
+                f"{photo.dtype} of shape {photo.shape}."
+            )
+    return named
+
+
+def part_of_photos(photos, split):
+    """Returns all photos of a dictionary, or those for training or for tests."""
+    if split is None:
+        return photos
+    is_test = as_choice("split", split, ("train", "test")) == "test"
+    part = {
+        name: photo
+        for position, (name, photo) in enumerate(photos.items())
+        if is_test == (position % _HELD_OUT == _FIRST_HELD_OUT)
+    }
+    if not part:
+        raise ValueError(
+            f"`split` must leave photos: of fewer than {_FIRST_HELD_OUT + 1} none is "
+            f"held out. Received: split={split!r} with {len(photos)} photos."
+        )
+    return part
+
+
+def shrink_photo(photo, image_size):
+    """Returns a photo whose shorter side is at most four times a frame's longer one.
 
     Args:
         photo: uint8 `(height, width, num_channels)`.
         image_size: Pair of integers, the frames'.
-        sides: Number.
     """
     height, width, num_channels = photo.shape
-    factor = sides * max(image_size) / max(1, min(height, width))
+    factor = _SIDES * max(image_size) / max(1, min(height, width))
     if factor >= 1:
         return photo
     require_pillow()

@@ -13,7 +13,8 @@ _WALL_SHARE = 0.5  # of all scenes with sprites
 def draw_sprites(rng, middles, num_frames, num_sprites, image_size, max_speed):
     """Returns sprites in the first frame's sight that move straight, and their wall.
 
-    A wall stands across the way of the first sprite, which reaches it within the clip.
+    A wall stands across the way of the first sprite, which touches it in one of the
+    frames: so it moves no less between two frames for the wall.
 
     Args:
         rng: NumPy generator.
@@ -35,7 +36,7 @@ def draw_sprites(rng, middles, num_frames, num_sprites, image_size, max_speed):
     velocity = speed[..., None] * np.stack([np.sin(heading), np.cos(heading)], -1)
     shapes = rng.integers(len(_SHAPES), size=each)
     walled = rng.random(count) < _WALL_SHARE
-    hit_times = rng.uniform(1, max(1, num_frames - 2), count)
+    hit_times = rng.integers(1, max(2, num_frames - 1), count)
     walls = np.zeros((count, 3))
     if num_sprites:
         axis = np.argmax(abs(velocity[:, 0]), axis=-1)
@@ -78,14 +79,13 @@ def bounce(straight, sizes, walls):
     Returns:
         Floats, of the tracks' shape.
     """
-    positions = straight.copy()
-    for scene in np.flatnonzero(walls[:, 2] > 0):
-        axis, middle, thickness = walls[scene]
-        track = straight[scene, ..., int(axis)]
-        side = np.where(track[0] < middle, -1.0, 1.0)
-        face = middle + side * (thickness / 2 + sizes[scene])
-        positions[scene, ..., int(axis)] = face + side * abs(track - face)
-    return positions
+    mirrored, beyond = _mirrored(straight, sizes, walls)
+    return np.where(beyond, mirrored, straight)
+
+
+def reflect(positions, sizes, walls):
+    """Returns tracks mirrored at their walls' faces: what bounced off, straight on."""
+    return _mirrored(positions, sizes, walls)[0]
 
 
 def paint_sprites(pixels, rows, columns, scenes, scene, path):
@@ -123,15 +123,28 @@ def paint_sprites(pixels, rows, columns, scenes, scene, path):
 
 
 def _beside_walls(start, sizes, walls):
-    """Returns starts moved out of the walls, to the nearer side."""
-    start = start.copy()
-    for scene in np.flatnonzero(walls[:, 2] > 0):
-        axis, middle, thickness = walls[scene]
-        values = start[scene, :, int(axis)]
-        side = np.where(values < middle, -1.0, 1.0)
-        room = np.maximum(abs(values - middle), thickness / 2 + sizes[scene])
-        start[scene, :, int(axis)] = middle + side * room
-    return start
+    """Returns starts `(count, sprites, 2)` mirrored out of the walls, to their side."""
+    return bounce(start[:, None], sizes, walls)[:, 0]
+
+
+def _mirrored(positions, sizes, walls):
+    """Returns tracks mirrored at their walls' faces, and where they lay behind them.
+
+    A face is where a sprite's centre is when it touches the wall, on the side on which
+    its track begins.
+    """
+    axis, middle, thickness = walls.T[:, :, None, None]
+    along = np.where(axis == 1, positions[..., 1], positions[..., 0])
+    side = np.where(along[:, :1] < middle, -1.0, 1.0)
+    face = middle + side * (thickness / 2 + sizes[:, None])
+    beyond = (thickness > 0) & (side * (along - face) < 0)
+    mirrored = positions.copy()
+    for number in range(2):
+        on_axis = (axis == number) & (thickness > 0)
+        mirrored[..., number] = np.where(
+            on_axis, 2 * face - along, positions[..., number]
+        )
+    return mirrored, beyond[..., None]
 
 
 def _distance(shape, down, right):
@@ -153,6 +166,5 @@ def _coverage(away, size, zoom):
 
 def _packed(colors):
     """Returns colours `(..., num_channels)` as packed pixels `(..., words)`."""
-    return pack_photo(colors.reshape(1, -1, colors.shape[-1])).reshape(
-        *colors.shape[:-1], -1
-    )
+    packed = pack_photo(colors.reshape(1, -1, colors.shape[-1]))
+    return packed.reshape(*colors.shape[:-1], packed.shape[-1])
