@@ -16,12 +16,14 @@ class ImageChanges:
     """
 
     def __init__(self, model, images):
-        self.images = images
+        self.images, self.photo_ids = images, np.arange(len(images))
         self._space = model.action_space
         self._apply = model.view_generator.apply_shared
         shared = self._space.shared
         self.slots = tuple(
-            slot for slot, scale in zip(shared.parameters, shared.scales) if scale
+            slot
+            for slot, scale in zip(shared.parameters, shared.scales, strict=True)
+            if scale
         )
         self.null = np.asarray([shared.identity], "float32")
 

@@ -5,17 +5,20 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_iwm.arguments import as_boolean, as_choice, as_count, as_object
-from keras_iwm.array_arguments import check_images, check_labels
-from keras_iwm.evaluation.bank_ranking import predicts_actions
+from keras_iwm.arguments import as_boolean, as_choice, as_count
+from keras_iwm.array_arguments import check_labels
+from keras_iwm.datasets.moving_photos import MovingPhotos
 from keras_iwm.evaluation.change_probes import ChangeProbes, changes_of_pairs
-from keras_iwm.evaluation.image_changes import ImageChanges
+from keras_iwm.evaluation.changes_of import changes_of, check_model
+from keras_iwm.evaluation.compared_latents import (
+    as_targets,
+    bank_of,
+    distances_to,
+    unit,
+)
 from keras_iwm.evaluation.untrained_copy import untrained_copy
 from keras_iwm.evaluation.world_model_parts import WorldModelParts
-from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.metrics.ranks import retrieval_distances
 from keras_iwm.type_aliases import Array
 
 # Places of a slot's range, whose ends are -1 and 1, and beyond it.
@@ -39,13 +42,17 @@ class InterventionEvaluator:
     for, and nothing else. `intervention_report` makes a table of it, with controls.
 
     Args:
-        model: `ImageWorldModel`, or another world model of latents.
+        model: `ImageWorldModel`, or another world model of latents; or
+            `LatentDynamicsModel` without states.
         train_images: Array of shape `(num_images, height, width, num_channels)` of the
             model's `image_size` and in its `value_range`: directions and probes are
-            fitted on these.
-        images: Array of images like `train_images`, of other photos.
+            fitted on these. For a `LatentDynamicsModel` `Scenes`.
+        images: Array of images, or `Scenes`, like `train_images`, of other photos.
         photo_ids: Optional integer array of shape `(num_images,)`, which photo each of
-            `images` is a crop of. By default each is of its own.
+            `images` is a crop of. By default each is of its own; `Scenes` know.
+        clip_maker: `MovingPhotos` that the scenes are of. It renders them under other
+            actions, and what the next frame then shows takes the changed image's place.
+            For a `LatentDynamicsModel` alone.
         num_pairs: Positive integer, how many pairs of image and changed image
             directions and probes are fitted on. Slots and images take turns.
         batch_size: Positive integer, the most images that pass through the model at
@@ -75,23 +82,23 @@ class InterventionEvaluator:
         train_images: Array,
         images: Array,
         photo_ids: Array | None = None,
+        clip_maker: MovingPhotos | None = None,
         num_pairs: int = 2048,
         batch_size: int = 64,
         verbose: bool = True,
     ) -> None:
-        _check_model(model)
-        facts = (model.image_size, model.value_range)
-        train_images, images = (
-            check_images(part, *facts, name, model.num_channels)
+        check_model(model)
+        self.model = model
+        self._train_changes, self.changes = (
+            changes_of(model, clip_maker, part, name)
             for name, part in (("train_images", train_images), ("images", images))
         )
-        self.model, self.num_train_images = model, len(train_images)
         self.num_pairs = as_count("num_pairs", num_pairs)
         self.batch_size = as_count("batch_size", batch_size)
         self.verbose = as_boolean("verbose", verbose)
         if photo_ids is None:
-            photo_ids = np.arange(len(images))
-        photo_ids = check_labels(photo_ids, len(images), "photo_ids")
+            photo_ids = self.changes.photo_ids
+        photo_ids = check_labels(photo_ids, len(self.changes), "photo_ids")
         photos, self.photo_ids = np.unique(photo_ids, return_inverse=True)
         if len(photos) < 2:
             raise ValueError(
@@ -99,8 +106,7 @@ class InterventionEvaluator:
                 f"Received: {len(photos)}."
             )
         self.num_photos = len(photos)
-        self._train_changes = ImageChanges(model, train_images)
-        self.changes = ImageChanges(model, images)
+        self.num_train_images = len(self._train_changes)
         self.slots = self.changes.slots
         self.parts = WorldModelParts(model, model.feature_encoder, self.batch_size)
         self.untrained_parts = WorldModelParts(
@@ -250,38 +256,3 @@ class InterventionEvaluator:
                 for name, predictions in (("told", found["told"]), ("moved", moved))
             },
         }
-
-
-def as_targets(latents):
-    """Latents as predictions are compared with them: normalised."""
-    return ops.convert_to_numpy(normalize_latents(latents))
-
-
-def bank_of(found):
-    """The targets of `look`, the unchanged image's first."""
-    targets = found["targets"]
-    return np.concatenate(
-        [found["target"][None], targets.reshape(-1, *targets.shape[2:])]
-    )
-
-
-def distances_to(bank, predictions):
-    """Distances `(num_predictions, num_entries)`."""
-    return ops.convert_to_numpy(retrieval_distances(predictions, bank))
-
-
-def unit(vectors):
-    """Vectors of length 1; those of length 0 stay."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1.0)
-
-
-def _check_model(model):
-    """Refuse what has no latents to be moved, or knows no action."""
-    needed = ("feature_encoder", "encoder", "image_size", "value_range", "num_channels")
-    as_object("model", model, needed, "a world model such as an ImageWorldModel")
-    if not predicts_actions(model) or not getattr(model, "predicts_latents", False):
-        raise ValueError(
-            "`model` must predict latents after actions that both views share. "
-            f"Received: {type(model).__name__}."
-        )

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from keras_iwm.datasets.moving_photos import MovingPhotos
 from keras_iwm.evaluation.intervention_evaluator import INSIDE, InterventionEvaluator
 from keras_iwm.evaluation.interventions import measure_image
 from keras_iwm.evaluation.photo_jackknife import sums_by_photo
@@ -24,6 +25,7 @@ def intervention_report(
     train_images: Array,
     images: Array,
     photo_ids: Array | None = None,
+    clip_maker: MovingPhotos | None = None,
     control: keras.Model | None = None,
     num_pairs: int = 2048,
     batch_size: int = 64,
@@ -40,6 +42,7 @@ def intervention_report(
         train_images: See there.
         images: See there.
         photo_ids: See there.
+        clip_maker: See there.
         control: Optional model like it, for the same images, such as one whose
             predictor was trained on a frozen random encoder. It is measured in the same
             way: what an untrained encoder does as well is no merit of the trained one.
@@ -94,7 +97,8 @@ def intervention_report(
     print(keras_iwm.evaluation.intervention_table(report))
     ```
     """
-    arguments = (train_images, images, photo_ids, num_pairs, batch_size, verbose)
+    arguments = (train_images, images, photo_ids, clip_maker)
+    arguments = (*arguments, num_pairs, batch_size, verbose)
     evaluator = InterventionEvaluator(model, *arguments)
     others = control and InterventionEvaluator(control, *arguments)
     report = _measure(evaluator)

@@ -3,13 +3,8 @@
 import numpy as np
 from keras import ops
 
-from keras_iwm.evaluation.intervention_evaluator import (
-    INSIDE,
-    SEED,
-    bank_of,
-    distances_to,
-    unit,
-)
+from keras_iwm.evaluation.compared_latents import bank_of, distances_to, unit
+from keras_iwm.evaluation.intervention_evaluator import INSIDE, SEED
 from keras_iwm.evaluation.recovered_changes import inner_products
 from keras_iwm.metrics.ranks import ranks_from_distances
 

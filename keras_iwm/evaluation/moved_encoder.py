@@ -40,25 +40,24 @@ class MovedEncoder(KeptState, keras.Model):
         Returns:
             Float32 contexts `(batch, num_patches, hidden_dim)`.
         """
-        encoder, moves = self.encoder, inputs["moves"]
-        first = encoder.num_prefix_tokens
-        plain = encoder.embed(inputs["images"])
-        moved = _move(plain, plain, moves[:, 0], first)
-        for index, block in enumerate(encoder.blocks):
-            plain, moved = (block(tokens, training=False) for tokens in (plain, moved))
-            moved = _move(moved, plain, moves[:, index + 1], first)
-        plain, moved = (
-            ops.cast(self.as_context(encoder.norm(tokens)[:, first:]), "float32")
-            for tokens in (plain, moved)
-        )
-        return _move(moved, plain, moves[:, -1], 0)
+        images, moves = inputs["images"], inputs["moves"]
+        first = self.encoder.num_prefix_tokens
+        plain = self.encoder(images, training=False, return_intermediates=True)
+
+        def change(name, tokens):
+            move = moves[:, self.layers_moved.index(name)]
+            patches = _moved(tokens[:, first:], plain[name], move)
+            return ops.concatenate([tokens[:, :first], patches], axis=1)
+
+        latents = self.encoder(images, training=False, change=change)
+        contexts = self.as_context(latents), self.as_context(plain["norm"])
+        return ops.cast(_moved(*contexts, moves[:, -1]), "float32")
 
 
-def _move(moved, plain, move, first):
-    """Tokens from the `first` on moved by what is missing of a move."""
-    tokens, move = ops.cast(moved, "float32"), move[:, None]
-    done = ops.sum((tokens - ops.cast(plain, "float32")) * move, axis=-1, keepdims=True)
+def _moved(tokens, plain, move):
+    """Tokens moved by what is missing of a move."""
+    moved, move = ops.cast(tokens, "float32"), move[:, None]
+    done = ops.sum((moved - ops.cast(plain, "float32")) * move, axis=-1, keepdims=True)
     size = ops.sum(move * move, axis=-1, keepdims=True)
-    rest = move * (1.0 - done / ops.maximum(size, TINY))
-    tokens = ops.concatenate([tokens[:, :first], (tokens + rest)[:, first:]], axis=1)
-    return ops.cast(tokens, moved.dtype)
+    moved = moved + move * (1.0 - done / ops.maximum(size, TINY))
+    return ops.cast(moved, tokens.dtype)

@@ -40,7 +40,9 @@ def jackknife(statistic, sums):
     value = np.asarray(statistic(*totals))
     others = np.array(
         [
-            statistic(*(total - part[i] for total, part in zip(totals, sums)))
+            statistic(
+                *(total - part[i] for total, part in zip(totals, sums, strict=True))
+            )
             for i in range(count)
         ]
     )

@@ -32,7 +32,7 @@ def summarize_scores(sums, slots, chosen, names=None):
     }
     products = parts["products"]
     made = {
-        "slope": (lambda *parts: np.diag(slope_matrix(*parts)), gram, products),
+        "slope": (_slopes, gram, products),
         "diagonal_share": (_share, gram, products),
         "explained": (explained_share, gram, products, parts["squares"]),
         "cosine_with_told": (
@@ -70,9 +70,10 @@ def summarize_curves(sums, slots, places):
     curves = {slot: [] for slot in slots}
     for index, place in enumerate(places):
         arrays = sums["gram"][:, index], sums["products"][:, :, index]
-        found = jackknife(lambda *parts: np.diag(slope_matrix(*parts)) * place, arrays)
+        found = jackknife(_slopes, arrays)
         for row, slot in enumerate(slots):
-            curves[slot].append(_numbers(found, row))
+            numbers = _numbers(found, row)
+            curves[slot].append({n: place * value for n, value in numbers.items()})
     return curves
 
 
@@ -112,6 +113,11 @@ def summarize_errors(errors, slots, layers):
             for row, slot in enumerate((*slots, "mean"))
         }
     return summary
+
+
+def _slopes(gram, products):
+    """Each slot's own slope."""
+    return np.diag(slope_matrix(gram, products))
 
 
 def _share(gram, products):

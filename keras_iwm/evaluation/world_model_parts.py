@@ -19,7 +19,7 @@ class WorldModelParts:
     """
 
     def __init__(self, model, encoder, batch_size):
-        is_dynamics = hasattr(model, "predict_next")
+        is_dynamics = predicts_frames(model)
         as_context = normalize_latents if is_dynamics else _as_they_are
         self.batch_size = batch_size
         self._contexts = _Contexts(encoder, as_context)
@@ -116,6 +116,11 @@ class _NextLatents(KeptState, keras.Model):
         context, action = inputs["context"], inputs["action"]
         latents = self.model.predict_next(context[:, None], action[:, None])
         return normalize_latents(latents[:, 0])
+
+
+def predicts_frames(model):
+    """Whether a model predicts the next frame, and not another view of an image."""
+    return hasattr(model, "predict_next")
 
 
 def _as_they_are(latents):

@@ -43,19 +43,16 @@ class ToyEncoder(keras.Model):
         super().__init__(**kwargs)
         self.rows = ROWS[list(rows)]
         self.blocks = [keras.layers.Identity(name="block_00")]
-        self.norm = keras.layers.Identity()
         self.built = True
 
-    def embed(self, images):
-        patches = ops.reshape(images, (-1, 2, 4, 2, 4, 2))
-        return ops.mean(patches, (2, 4))[:, :, :].reshape((-1, 4, 2)) @ self.rows + (
-            20.0 * ROWS[3]
-        )
-
-    def call(self, images, training=None, return_intermediates=False):
-        tokens = self.embed(images)
-        names = ("stem", "block_00", "norm")
-        return dict.fromkeys(names, tokens) if return_intermediates else tokens
+    def call(self, images, training=None, return_intermediates=False, change=None):
+        patches = ops.mean(ops.reshape(images, (-1, 2, 4, 2, 4, 2)), (2, 4))
+        tokens = ops.reshape(patches, (-1, 4, 2)) @ self.rows + 20.0 * ROWS[3]
+        names = ("stem", "block_00")
+        found = {}
+        for name in names:
+            tokens = found[name] = change(name, tokens) if change else tokens
+        return {**found, "norm": tokens} if return_intermediates else tokens
 
     def get_config(self):
         return {"rows": (5, 6), "name": self.name}  # what an untrained one looks at
