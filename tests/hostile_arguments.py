@@ -84,8 +84,8 @@ WITHOUT_ARGUMENTS = {
     datasets.load_sample_photos,
     layers.TokenDense,
 }
-# Raised by the library alone.
-ELSEWHERE = {callbacks.NonFiniteError}
+# Raised, or made, by the library alone.
+ELSEWHERE = {callbacks.NonFiniteError, datasets.Scenes, datasets.Twins}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -111,6 +111,8 @@ SIZES = {
     ),
     *(
         "batches_per_epoch",
+        "clips_per_epoch",
+        "count",
         "num_crops",
         "num_classes",
         "num_directions",
@@ -148,6 +150,7 @@ POSITIVE = {
     "ratio",
     "temperature",
 }
+MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
     *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
@@ -160,9 +163,9 @@ LEGAL = {
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
-        *("num_first", "temperature"),
+        *("num_first", "temperature", *MOTIONS, "num_sprites"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean", "temperature"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -274,6 +277,8 @@ def _embeddings_file(encoder):
 
 
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
+STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
+MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -323,6 +328,11 @@ def _calls_of_classes():
             **{"num_threads": 2, "num_processes": 0, "background": 9},
             **{"shuffle": True, "drop_remainder": True},
             **{"max_pixels": 999, "index": None},
+        },
+        datasets.MovingPhotos: {
+            **{"photos": STILLS, "image_size": 8, "num_frames": 4, "batch_size": 2},
+            **{"max_pan": 1.0, "max_log_zoom": 0.1, "max_turn": 1.0, "num_sprites": 1},
+            **{"max_speed": 1.0, "clips_per_epoch": 4, "split": "train", "seed": 3},
         },
         datasets.MultiTaskBatches: {
             **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
@@ -398,6 +408,9 @@ def _calls_of_functions():
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
             "num_threads": 2,
+        },
+        datasets.draw_twins: {
+            **{"maker": MAKER, "event": "jumps", "count": 2, "seed": 3},
         },
         datasets.load_images: {
             **{**FILES, "path": FOLDER, "limit": 2, "seed": 3},

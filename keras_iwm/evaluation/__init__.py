@@ -8,6 +8,9 @@ from keras_iwm.evaluation.equivariance_evaluator import (
 from keras_iwm.evaluation.equivariance_report import (
     equivariance_report as equivariance_report,
 )
+from keras_iwm.evaluation.evaluate_surprise import (
+    evaluate_surprise as evaluate_surprise,
+)
 from keras_iwm.evaluation.evaluate_world_model import (
     evaluate_world_model as evaluate_world_model,
 )
@@ -21,6 +24,7 @@ from keras_iwm.evaluation.probes import knn_accuracy as knn_accuracy
 from keras_iwm.evaluation.probes import ridge_accuracy as ridge_accuracy
 from keras_iwm.evaluation.report_table import report_table as report_table
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank as RetrievalBank
+from keras_iwm.evaluation.surprise import surprise as surprise
 from keras_iwm.evaluation.untrained_copy import untrained_copy as untrained_copy
 from keras_iwm.evaluation.world_model_evaluator import (
     WorldModelEvaluator as WorldModelEvaluator,

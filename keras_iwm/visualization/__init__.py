@@ -4,6 +4,7 @@ from keras_iwm.visualization.plot_action_sweep import (
     plot_action_sweep as plot_action_sweep,
 )
 from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
+from keras_iwm.visualization.plot_clip import plot_clip as plot_clip
 from keras_iwm.visualization.plot_method_comparison import (
     plot_method_comparison as plot_method_comparison,
 )
@@ -22,6 +23,7 @@ from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrie
 from keras_iwm.visualization.plot_segmentation import (
     plot_segmentation as plot_segmentation,
 )
+from keras_iwm.visualization.plot_surprise import plot_surprise as plot_surprise
 from keras_iwm.visualization.plot_training_curves import (
     plot_training_curves as plot_training_curves,
 )
