@@ -38,6 +38,7 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    planning,
     saving,
     views,
     visualization,
@@ -47,7 +48,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
     *(embeddings, evaluation, heads),
-    *(layers, metrics, models, optimizers, saving, views, visualization),
+    *(layers, metrics, models, optimizers, planning, saving, views, visualization),
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -85,7 +86,9 @@ WITHOUT_ARGUMENTS = {
     layers.TokenDense,
 }
 # Raised, or made, by the library alone.
-ELSEWHERE = {callbacks.NonFiniteError, datasets.Scenes, datasets.Twins}
+ELSEWHERE = {
+    *(callbacks.NonFiniteError, datasets.Scenes, datasets.Twins, planning.Plan),
+}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -138,7 +141,7 @@ FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
     *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
     *("range", "brightness", "contrast", "saturation", "hue", "strength"),
-    *("jitter_strength", "epsilon"),
+    *("jitter_strength", "epsilon", "momentum"),
 }
 RATES = {
     *("learning_rate", "weight_decay"),
@@ -147,8 +150,7 @@ RATES = {
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
-    "ratio",
-    "temperature",
+    *("ratio", "temperature", "noise"),
 }
 MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
@@ -174,11 +176,11 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
-        "temperature",
+        *("temperature", "noise", "bank_size", "num_clips"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers", "facts", "summary"},
+    "{}": {"learning_rate_multipliers", "facts", "summary", "paths"},
     # Of a summary only what is known is drawn.
     "{'a': None}": {"facts", "summary"},
     "'a'": {
@@ -338,6 +340,12 @@ def _calls_of_classes():
             **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
             **{"batches_per_epoch": 2, "num_channels": 3},
         },
+        evaluation.DynamicsEvaluator: {**DYNAMIC_CLIPS, **DYNAMIC_SIZES},
+        planning.CrossEntropyPlanner: {**PLANNER, "num_elites": 2, "momentum": 0.1},
+        planning.GreedyPlanner: PLANNER,
+        planning.PathIntegralPlanner: {**PLANNER, "noise": 0.5, "temperature": 0.2},
+        planning.Planner: PLANNER,
+        planning.RandomPlanner: PLANNER,
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
         },
@@ -369,6 +377,20 @@ EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
 }
+DYNAMICS = models.LatentDynamicsModel.from_encoder(
+    make_encoder(), MAKER.slots, num_frames=3, predictor_layers=1
+)
+DYNAMIC_CLIPS = {
+    "model": DYNAMICS,
+    **dict(zip(("frames", "actions"), MAKER.draw_clips(2), strict=True)),
+}
+DYNAMIC_CLIPS["frames"] = DYNAMIC_CLIPS["frames"][:, :3]
+DYNAMIC_CLIPS["actions"] = DYNAMIC_CLIPS["actions"][:, :2]
+DYNAMIC_SIZES = {"num_known": 1, "bank_size": 3, "batch_size": 4, "seed": 3}
+PLANNER = {
+    **{"model": DYNAMICS, "horizon": 1, "num_samples": 2, "num_iterations": 1},
+    **{"batch_size": 2, "seed": 3},
+}
 DRAWS = np.random.default_rng(0)
 FEATURES = DRAWS.normal(size=(8, 6)).astype("float32")
 LATENTS = DRAWS.normal(size=(8, 16, 6)).astype("float32")
@@ -387,6 +409,11 @@ def _calls_of_functions():
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
     }
+    measured = {
+        "rollout": {"model": [{"value": 0.4, "low": 0.3, "high": 0.5}]},
+        "relative_error": [0.6],
+    }
+    evaluator = evaluation.DynamicsEvaluator(**DYNAMIC_CLIPS, **DYNAMIC_SIZES)
     encoder = make_encoder()
     preset = {
         **{"preset": "iwm_tiny_32", "load_weights": False},
@@ -473,6 +500,21 @@ def _calls_of_functions():
             **{"model": MODEL, "train_images": images(), "test_images": images()},
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
             "num_neighbors": 2,
+        },
+        evaluation.camera_distance: {
+            **{"cameras": np.zeros((2, 4)), "others": np.ones((2, 4))},
+            "image_size": 16,
+        },
+        evaluation.dynamics_report: {
+            **{**DYNAMIC_CLIPS, **DYNAMIC_SIZES, "control": DYNAMICS},
+            "motions": np.ones((2, 2)),
+        },
+        evaluation.energy_landscape: {
+            **{"evaluator": evaluator, "slots": MAKER.slots[:2], "num_values": 2},
+        },
+        evaluation.planning_report: {
+            **{"planners": {"random": planning.RandomPlanner(**PLANNER)}},
+            **{"maker": MAKER, "num_scenes": 2, "num_steps": 1, "seed": 3},
         },
         evaluation.equivariance_report: {
             **{**PICTURES, "train_images": images(), "control": MODEL},
@@ -575,6 +617,17 @@ def _calls_of_functions():
         visualization.plot_completions: {
             **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
             **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
+        visualization.plot_energy_landscape: {
+            "landscape": evaluation.energy_landscape(evaluator, num_values=2),
+            **{"paths": {"search": np.zeros((2, 3, 2))}, "num_clips": 1},
+        },
+        visualization.plot_plan: {
+            **{"frames": images(), "goal": images()[0], "paths": {"a": [[1, 2]]}},
+            **{"value_range": (0, 255), **RGB},
+        },
+        visualization.plot_rollout: {
+            "report": {"settings": {}, "model": measured, "untrained": measured},
         },
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_names, as_object, as_optional
+from keras_iwm.arguments import as_count, as_names, as_object
 from keras_iwm.evaluation.dynamics_evaluator import DynamicsEvaluator
 from keras_iwm.type_aliases import Names
 
@@ -24,7 +24,7 @@ def energy_landscape(
     Args:
         evaluator: `DynamicsEvaluator` of the model and the clips.
         slots: Two of the model's slots, `(down, across)`. Defaults to the first two.
-        num_values: Integer of at least 2, how many values of each, from -1 to 1.
+        num_values: Integer from 2 to 255, how many values of each, from -1 to 1.
 
     Returns:
         Dictionary: `slots`, a tuple of both names; `values`, float32
@@ -51,8 +51,8 @@ def energy_landscape(
     """
     needed = ("energies", "slot_place", "taken", "slots")
     as_object("evaluator", evaluator, needed, "a DynamicsEvaluator")
-    num_values = as_count("num_values", num_values, 2)
-    slots = as_optional(as_names, "slots", slots) or evaluator.slots[:2]
+    num_values = as_count("num_values", num_values, 2, 255)
+    slots = evaluator.slots[:2] if slots is None else as_names("slots", slots)
     if len(set(slots)) != 2 or len(slots) != 2:
         raise ValueError(
             f"`slots` must be two of the model's slots {evaluator.slots}. Received: "

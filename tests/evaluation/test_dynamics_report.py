@@ -130,7 +130,7 @@ def test_report_and_its_table():
     ]
     true = next(row for row in lines if row.startswith("  true action"))
     assert true.split()[2:] == (
-        "1.000 1.000 to 1.000 1.000 1.000 1.0 0.118 1.000".split()
+        ["1.000", "1.000", "to", "1.000", "1.000", "1.000", "1.0", "0.118", "1.000"]
     )
 
 
