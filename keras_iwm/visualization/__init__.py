@@ -4,11 +4,17 @@ from keras_iwm.visualization.plot_action_sweep import (
     plot_action_sweep as plot_action_sweep,
 )
 from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
+from keras_iwm.visualization.plot_interventions import (
+    plot_interventions as plot_interventions,
+)
 from keras_iwm.visualization.plot_method_comparison import (
     plot_method_comparison as plot_method_comparison,
 )
 from keras_iwm.visualization.plot_model_comparison import (
     plot_model_comparison as plot_model_comparison,
+)
+from keras_iwm.visualization.plot_moved_latents import (
+    plot_moved_latents as plot_moved_latents,
 )
 from keras_iwm.visualization.plot_neighbors import plot_neighbors as plot_neighbors
 from keras_iwm.visualization.plot_patch_orders import (
