@@ -349,6 +349,11 @@ def _calls_of_classes():
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
         },
+        evaluation.InterventionEvaluator: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"photo_ids": None, "clip_maker": None, "num_pairs": 8, "batch_size": 4},
+            "verbose": False,
+        },
         evaluation.WorldModelEvaluator: EVALUATOR,
         evaluation.EquivarianceEvaluator: EVALUATOR,
         optimizers.AdamW: {
@@ -404,7 +409,32 @@ LATENT_PICTURES = {"images": images(), "grid_size": (4, 4), "value_range": (0, 2
 RGB = {"rgb_channels": (0, 1, 2)}
 
 
+def _intervention_report():
+    """A report of one slot, as short as one can be."""
+    number = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = ("slope", "diagonal_share", "explained", "cosine_with_told", "mrr")
+    slots = dict.fromkeys(("hue", "mean"), dict.fromkeys(scores, number))
+    ways = dict.fromkeys(
+        ("told", "seen", "moved"), {**slots, "matrix": {"hue": {"hue": number}}}
+    )
+    probe = dict.fromkeys(("permuted", "untrained", "selectivity"), number)
+    return {
+        "settings": {
+            **{"slots": ["hue"], "layers": ["norm"], "places": [-1.0, 1.0]},
+            **{"num_images": 2, "num_photos": 2, "interval": ""},
+        },
+        "probes": {"norm": dict.fromkeys(slots, {**number, **probe})},
+        **{"inside": ways, "outside": ways, "erased": {"nothing": slots}},
+        "layers": {"stem": {"alone": slots}},
+        "curves": dict.fromkeys(ways, {"hue": [number] * 2}),
+        "mrr_chance": 0.5,
+    }
+
+
 def _calls_of_functions():
+    interventions = evaluation.InterventionEvaluator(
+        MODEL, images(), images(), num_pairs=8, batch_size=16, verbose=False
+    )
     report = {
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
@@ -531,6 +561,8 @@ def _calls_of_functions():
             **{"model": MODEL.predictor, "num_context": 3, "num_targets": 3},
             **{"num_blocks": 1, "training": False},
         },
+        evaluation.intervention_report: {"evaluator": interventions, "control": None},
+        evaluation.intervention_table: {"report": _intervention_report()},
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
         evaluation.nearest_neighbors: {
             **{"features": FEATURES, "queries": FEATURES, "k": 2}
@@ -629,12 +661,16 @@ def _calls_of_functions():
         visualization.plot_rollout: {
             "report": {"settings": {}, "model": measured, "untrained": measured},
         },
+        visualization.plot_interventions: {"report": _intervention_report()},
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
+        },
+        visualization.plot_moved_latents: {
+            **{"evaluator": interventions, "index": 0, "slots": ("hue",), **RGB}
         },
         visualization.plot_neighbors: {
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},

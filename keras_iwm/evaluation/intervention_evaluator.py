@@ -117,6 +117,7 @@ class InterventionEvaluator:
         self.settings = np.stack(
             [self.changes.settings(slot, self.places) for slot in self.slots]
         )
+        self.all_settings = np.concatenate([self.changes.null, *self.settings])
         self.amounts = np.stack(
             [
                 self.changes.amounts(slot, settings)
@@ -167,6 +168,23 @@ class InterventionEvaluator:
         lengths = np.linalg.norm(own, axis=1, keepdims=True)
         return {name: lengths * unit(moves) for name, moves in others.items()}
 
+    def images_of(self, index: int) -> np.ndarray:
+        """Return the bank of an image: unchanged, then under every slot at every place.
+
+        Args:
+            index: Integer, which of the images.
+
+        Returns:
+            Float32 NumPy array `(1 + num_slots * num_places, height, width,
+            num_channels)`.
+
+        Raises:
+            ValueError: If there is no such image.
+        """
+        index = as_count("index", index, 0, len(self.changes) - 1)
+        settings = self.all_settings
+        return self.changes.apply(np.full(len(settings), index), settings)
+
     def look(self, index):
         """One image under all settings, and predictions without an intervention.
 
@@ -182,8 +200,7 @@ class InterventionEvaluator:
             changes of each layer, `(num_slots, num_places, num_layers + 2, d)`: `means`
             and, of an untrained encoder, `untrained_means`.
         """
-        settings = np.concatenate([self.changes.null, *self.settings])
-        images = self.changes.apply(np.full(len(settings), index), settings)
+        settings, images = self.all_settings, self.images_of(index)
         start = self.changes.starts(index)[None]
         contexts, means = self.parts.encode(np.concatenate([start, images]))
         context, contexts, means = contexts[0], contexts[1:], means[1:]
@@ -224,35 +241,31 @@ class InterventionEvaluator:
         return (context + steps[:, :, None]).astype("float32")
 
     def retrieve(self, index: int, slot: str) -> dict[str, Any]:
-        """Look up in one image's bank what it is taken for as its latents are moved.
+        """Look up what an image is taken for as its latents are moved along a slot.
 
-        The bank has the image under every slot at every place, and unchanged.
+        It is looked for among the image under the slot at all places, and unchanged.
 
         Args:
             index: Integer, which of the images.
             slot: String, one of `slots`, such as `"hue"`.
 
         Returns:
-            Dictionary: `settings`, `(num_entries, k)`, the parameters of each entry,
-            the unchanged image first; `wanted`, the entries of the slot's places from
-            the lowest on, `(num_places,)` integers; `told` and `moved`, integers like
-            it, the entries that are nearest to the predictions which are told the
-            action, and to those of the moved context.
+            Dictionary of integer arrays `(num_places,)`, positions in `images_of`:
+            `wanted`, of the slot's places from the lowest on; `told` and `moved`, which
+            are nearest to the predictions that are told the action, and to those of the
+            moved context.
 
         Raises:
             ValueError: If there is no such image or slot.
         """
-        index = as_count("index", index, 0, len(self.changes) - 1)
         row = self.slots.index(as_choice("slot", slot, self.slots))
         found = self.look(index)
         moved = self.predict(self.moved(found["context"], self.moves_by_layer[-1]))
-        bank = bank_of(found)
-        first = 1 + row * len(self.places)
-        return {
-            "settings": np.concatenate([self.changes.null, *self.settings]),
-            "wanted": np.arange(first, first + len(self.places)),
-            **{
-                name: np.argmin(distances_to(bank, predictions[row]), axis=1)
-                for name, predictions in (("told", found["told"]), ("moved", moved))
-            },
+        wanted = 1 + np.arange(len(self.places)) + row * len(self.places)
+        entries = np.array([0, *wanted])
+        bank = bank_of(found)[entries]
+        retrieved = {
+            name: entries[np.argmin(distances_to(bank, predictions[row]), axis=1)]
+            for name, predictions in (("told", found["told"]), ("moved", moved))
         }
+        return {"wanted": wanted, **retrieved}

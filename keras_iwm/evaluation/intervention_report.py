@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from keras_iwm.datasets.moving_photos import MovingPhotos
+from keras_iwm.arguments import as_object
 from keras_iwm.evaluation.intervention_evaluator import INSIDE, InterventionEvaluator
 from keras_iwm.evaluation.interventions import measure_image
 from keras_iwm.evaluation.photo_jackknife import sums_by_photo
@@ -17,19 +17,10 @@ from keras_iwm.evaluation.summarize_interventions import (
 )
 from keras_iwm.evaluation.without_nan import without_nan
 from keras_iwm.metrics.ranks import reciprocal_rank_chance
-from keras_iwm.type_aliases import Array
 
 
 def intervention_report(
-    model: keras.Model,
-    train_images: Array,
-    images: Array,
-    photo_ids: Array | None = None,
-    clip_maker: MovingPhotos | None = None,
-    control: keras.Model | None = None,
-    num_pairs: int = 2048,
-    batch_size: int = 64,
-    verbose: bool = True,
+    evaluator: InterventionEvaluator, control: InterventionEvaluator | None = None
 ) -> dict[str, Any]:
     """Measure whether a direction in latents causes what it seems to stand for.
 
@@ -38,17 +29,10 @@ def intervention_report(
     in turn (jackknife), with Student's t.
 
     Args:
-        model: See `InterventionEvaluator`.
-        train_images: See there.
-        images: See there.
-        photo_ids: See there.
-        clip_maker: See there.
-        control: Optional model like it, for the same images, such as one whose
-            predictor was trained on a frozen random encoder. It is measured in the same
-            way: what an untrained encoder does as well is no merit of the trained one.
-        num_pairs: See there.
-        batch_size: See there.
-        verbose: See there.
+        evaluator: `InterventionEvaluator`.
+        control: Optional `InterventionEvaluator` of another model on the same images,
+            such as one whose predictor was trained on a frozen random encoder. What an
+            untrained encoder does as well is no merit of the trained one.
 
     Returns:
         Dictionary of dictionaries of strings and numbers, ready for `json.dump`. What
@@ -83,27 +67,32 @@ def intervention_report(
         - `control`, with `control`: the same of it.
 
     Raises:
-        ValueError: See `InterventionEvaluator`.
+        ValueError: If something else is given, or the control has other slots.
 
     Example:
 
     ```python
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), "uint8")
-    report = keras_iwm.evaluation.intervention_report(
+    evaluator = keras_iwm.evaluation.InterventionEvaluator(
         model, images[:4], images[4:], num_pairs=32
     )
+    report = keras_iwm.evaluation.intervention_report(evaluator)
     report["inside"]["moved"]["hue"]["slope"]["value"]
-    print(keras_iwm.evaluation.intervention_table(report))
     ```
     """
-    arguments = (train_images, images, photo_ids, clip_maker)
-    arguments = (*arguments, num_pairs, batch_size, verbose)
-    evaluator = InterventionEvaluator(model, *arguments)
-    others = control and InterventionEvaluator(control, *arguments)
+    needed = ("look", "slots", "places", "probes")
+    as_object("evaluator", evaluator, needed, "an InterventionEvaluator")
+    if control is not None:
+        as_object("control", control, needed, "an InterventionEvaluator")
+        if control.slots != evaluator.slots:
+            raise ValueError(
+                f"`control` must have the slots {evaluator.slots}. Received: "
+                f"{control.slots}."
+            )
     report = _measure(evaluator)
     if control is not None:
-        report["control"] = _measure(others)
+        report["control"] = _measure(control)
     return without_nan(report)
 
 

@@ -39,9 +39,10 @@ def intervention_table(report: Mapping[str, Any]) -> str:
     ```python
     model = keras_iwm.models.ImageWorldModel.from_preset("iwm_tiny_32")
     images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), "uint8")
-    report = keras_iwm.evaluation.intervention_report(
+    evaluator = keras_iwm.evaluation.InterventionEvaluator(
         model, images[:4], images[4:], num_pairs=32
     )
+    report = keras_iwm.evaluation.intervention_report(evaluator)
     print(keras_iwm.evaluation.intervention_table(report))
     ```
     """

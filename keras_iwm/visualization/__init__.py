@@ -11,11 +11,17 @@ from keras_iwm.visualization.plot_completions import (
 from keras_iwm.visualization.plot_energy_landscape import (
     plot_energy_landscape as plot_energy_landscape,
 )
+from keras_iwm.visualization.plot_interventions import (
+    plot_interventions as plot_interventions,
+)
 from keras_iwm.visualization.plot_method_comparison import (
     plot_method_comparison as plot_method_comparison,
 )
 from keras_iwm.visualization.plot_model_comparison import (
     plot_model_comparison as plot_model_comparison,
+)
+from keras_iwm.visualization.plot_moved_latents import (
+    plot_moved_latents as plot_moved_latents,
 )
 from keras_iwm.visualization.plot_neighbors import plot_neighbors as plot_neighbors
 from keras_iwm.visualization.plot_patch_orders import (

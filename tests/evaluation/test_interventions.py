@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from keras_iwm.actions import ActionSpace, ChannelOffset, Flip
 from keras_iwm.backbones import ViTEncoder, WorldModelPredictor
+from keras_iwm.datasets import MovingPhotos
 from keras_iwm.evaluation import (
     InterventionEvaluator,
     intervention_report,
@@ -25,7 +26,7 @@ from keras_iwm.evaluation.recovered_changes import (
     inner_products,
     slope_matrix,
 )
-from keras_iwm.models import ImageWorldModel
+from keras_iwm.models import ImageWorldModel, LatentDynamicsModel
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 SIZE, WIDTH = 8, 8
@@ -95,10 +96,11 @@ def toy_images(count, seed):
 
 
 def toy_report(uses):
-    return intervention_report(
+    evaluator = InterventionEvaluator(
         *(toy_model(uses), toy_images(6, 0), toy_images(6, 1), PHOTOS),
         **{"num_pairs": 64, "batch_size": 16, "verbose": False},
     )
+    return intervention_report(evaluator)
 
 
 def values(part, name):
@@ -258,6 +260,45 @@ def test_a_slot_of_two_values_is_measured_where_it_changes():
         np.testing.assert_allclose(np.linalg.norm(moves, axis=1), lengths, rtol=1e-6)
 
 
+def test_a_model_of_clips_is_told_and_shown_the_motion_of_the_camera():
+    photos = np.random.default_rng(0).integers(0, 256, (3, 40, 48, 3), "uint8")
+    maker = MovingPhotos(photos, image_size=16, num_frames=3, max_turn=0)
+    model = LatentDynamicsModel.from_encoder(
+        ViTEncoder(16, 4, 12, 1, 2), maker.slots, predictor_layers=1, num_frames=3
+    )
+    scenes = maker.draw_scenes(6)
+    evaluator = InterventionEvaluator(
+        *(model, scenes, scenes.take([0, 1, 2, 3])),
+        **{"clip_maker": maker, "num_pairs": 12, "batch_size": 8, "verbose": False},
+    )
+    assert evaluator.slots == ("pan_rows", "pan_columns", "log_zoom")
+    assert evaluator.num_photos == 3
+    found = evaluator.look(2)
+    action = np.zeros((1, 1, 4), "float32")
+    action[..., 1] = evaluator.places[3]
+    frames = maker.render(scenes.take([2]), action)
+    latents = ops.convert_to_numpy(model.encode(frames))
+    np.testing.assert_allclose(found["context"], latents[0, 0], atol=1e-4)
+    np.testing.assert_allclose(found["contexts"][1, 3], latents[0, 1], atol=1e-4)
+    told = ops.convert_to_numpy(model.predict_next(latents[:, :1], action))
+    np.testing.assert_allclose(found["told"][1, 3], told[0, 0], atol=1e-3)
+    report = intervention_report(evaluator)
+    assert json.dumps(report, allow_nan=False)
+    assert set(report["inside"]["moved"]) == {*evaluator.slots, "mean", "matrix"}
+    for change, words in (
+        ({"clip_maker": None}, "`clip_maker` must be MovingPhotos"),
+        ({"images": photos}, "`images` must be Scenes"),
+        ({"clip_maker": MovingPhotos(photos, 24)}, "`clip_maker` must have frames"),
+    ):
+        arguments = {"model": model, "train_images": scenes, "images": scenes}
+        with pytest.raises(ValueError, match=words):
+            InterventionEvaluator(**{**arguments, "clip_maker": maker, **change})
+    with pytest.raises(ValueError, match="`clip_maker` is for a LatentDynamicsModel"):
+        InterventionEvaluator(
+            toy_model(np.eye(2)), toy_images(2, 0), toy_images(2, 0), clip_maker=maker
+        )
+
+
 def test_what_does_not_fit_is_refused():
     model, images = toy_model(np.eye(2)), toy_images(4, 0)
     for change, words in (
@@ -273,3 +314,32 @@ def test_what_does_not_fit_is_refused():
     model.predicts_latents = False
     with pytest.raises(ValueError, match="`model` must predict latents after actions"):
         InterventionEvaluator(model, images, images)
+
+
+def test_pictures_show_what_was_measured(whole_report):
+    pytest.importorskip("matplotlib")
+    from keras_iwm.visualization import plot_interventions, plot_moved_latents
+
+    figure = plot_interventions(whole_report)
+    curves, matrices = figure.axes[:2], figure.axes[2:5]
+    assert [axis.get_title() for axis in curves] == ["offset 0", "offset 1"]
+    moved = curves[0].lines[3].get_xydata()
+    np.testing.assert_allclose(moved[:, 0], moved[:, 1], atol=5e-3)
+    values = np.array(matrices[0].images[0].get_array())
+    np.testing.assert_allclose(values, np.eye(2), atol=2e-3)
+    assert matrices[2].images[0].get_array().shape == (4, 2)
+
+    evaluator = InterventionEvaluator(
+        toy_model([[0, 0], [0, 1]]), toy_images(4, 0), toy_images(2, 1), verbose=False
+    )
+    found = evaluator.retrieve(1, "offset_1")
+    for way in ("told", "moved"):
+        np.testing.assert_array_equal(found[way], found["wanted"])
+    assert len(set(evaluator.retrieve(1, "offset_0")["moved"])) == 1
+    figure = plot_moved_latents(evaluator, 1, ["offset_1"])
+    (axis,) = figure.axes
+    assert len(axis.images) == 36
+    # All are found, so all frames are whole lines.
+    assert {patch.get_linestyle() for patch in axis.patches} == {"-"}
+    with pytest.raises(ValueError, match="`slots` must be a list of some of"):
+        plot_moved_latents(evaluator, slots=["hue"])
