@@ -11,7 +11,11 @@ from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
-from keras_iwm.layers.position_embedding import FIXED
+from keras_iwm.layers.position_embedding import (
+    FIXED,
+    FixedPositions,
+    fixed_positions,
+)
 from keras_iwm.layers.sincos_positions import sincos_positions
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
@@ -51,9 +55,11 @@ class WorldModelPredictor(ComposedModel):
             pass.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
-        positions: `"rows_first"` or `"columns_first"`, see `ViTEncoder`.
+        positions: A fixed kind of those of `ViTEncoder`.
         output_dim: Optional integer, features of what is predicted. Defaults to
             `hidden_dim`: latents.
+        num_mask_tokens: Integer, learned mask tokens: one for each kind of mask, as in
+            V-JEPA.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -69,9 +75,10 @@ class WorldModelPredictor(ComposedModel):
         extra_tokens: Optional tensor of shape `(batch_size, num_tokens,
             predictor_dim)`, further tokens of the sequence that all others see and
             that are not returned, such as the token of a task.
-        grid_size: Optional pair of integers, the grid on which the ids count if the
+        grid_size: Optional tuple of integers, the grid on which the ids count if the
             images are of another size than the predictor was made for: positions
             are resampled, as the encoder's are.
+        mask_index: Integer, which of the mask tokens to take.
 
     Returns:
         Tensor of the shape of `target_ids` with `output_dim` behind it, in the
@@ -109,8 +116,9 @@ class WorldModelPredictor(ComposedModel):
         drop_path_rate: float = 0.0,
         remat: bool = False,
         initializer_stddev: float | None = None,
-        positions: Literal["rows_first", "columns_first"] = "rows_first",
+        positions: FixedPositions = "rows_first",
         output_dim: int | None = None,
+        num_mask_tokens: int = 1,
         **kwargs: Any,
     ) -> None:
         trainable = kwargs.pop("trainable", True)
@@ -140,6 +148,7 @@ class WorldModelPredictor(ComposedModel):
         self.positions = as_choice("positions", positions, FIXED)
         output_dim = self.hidden_dim if output_dim is None else output_dim
         self.output_dim = as_count("output_dim", output_dim)
+        self.num_mask_tokens = as_count("num_mask_tokens", num_mask_tokens)
         sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
@@ -150,8 +159,9 @@ class WorldModelPredictor(ComposedModel):
             dtype=policy,
             name="input_projection",
         )
+        several = self.num_mask_tokens > 1
         self.mask_token = self.add_weight(
-            shape=(predictor_dim,),
+            shape=(num_mask_tokens, predictor_dim) if several else (predictor_dim,),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             name="mask_token",
         )
@@ -204,59 +214,52 @@ class WorldModelPredictor(ComposedModel):
         training: bool | None = None,
         extra_tokens: Tensor | None = None,
         grid_size: tuple[int, ...] | None = None,
+        mask_index: int = 0,
     ) -> Tensor:
         """Predict the latents at `target_ids` after `action`."""
         context_latents = ops.convert_to_tensor(context_latents)
         context_ids = ops.convert_to_tensor(context_ids)
         target_ids = ops.convert_to_tensor(target_ids)
-        if self.conditioning != "none":
-            action = self._check_action(action)
-        further = [training, extra_tokens, grid_size]
-        if len(target_ids.shape) == 3:
-            # Every block is a sequence of its own, with the same context.
-            num_blocks, num_targets = target_ids.shape[1:]
-            context_latents = ops.repeat(context_latents, num_blocks, axis=0)
-            context_ids = ops.repeat(context_ids, num_blocks, axis=0)
-            if self.conditioning != "none":
-                action = ops.repeat(action, num_blocks, axis=0)
-            if extra_tokens is not None:
-                further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
-            target_ids = ops.reshape(target_ids, (-1, num_targets))
-            prediction = self._predict_sequence(
-                context_latents, context_ids, target_ids, action, *further
-            )
-            return ops.reshape(
-                prediction, (-1, num_blocks, num_targets, self.output_dim)
-            )
-        return self._predict_sequence(
-            context_latents, context_ids, target_ids, action, *further
-        )
+        action = None if self.conditioning == "none" else self._check_action(action)
+        as_count("mask_index", mask_index, 0, self.num_mask_tokens - 1)
+        parts = (context_latents, context_ids, action, extra_tokens)
+        settings = (training, grid_size, mask_index)
+        if len(target_ids.shape) == 2:
+            return self._predict_sequence(target_ids, *parts, *settings)
+        # Every block is a sequence of its own, with the same context.
+        num_blocks, num_targets = target_ids.shape[1:]
+        parts = [
+            None if part is None else ops.repeat(part, num_blocks, axis=0)
+            for part in parts
+        ]
+        target_ids = ops.reshape(target_ids, (-1, num_targets))
+        prediction = self._predict_sequence(target_ids, *parts, *settings)
+        return ops.reshape(prediction, (-1, num_blocks, num_targets, self.output_dim))
 
     def _predict_sequence(
         self,
+        target_ids,
         context_latents,
         context_ids,
-        target_ids,
         action,
-        training,
         extra_tokens,
+        training,
         grid_size,
+        mask_index,
     ):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
-        positions = ops.convert_to_tensor(
-            sincos_positions(
-                self.grid_size,
-                self.predictor_dim,
-                grid_size,
-                columns_first=self.positions == "columns_first",
+        positions = ops.cast(
+            fixed_positions(
+                self.positions, self.grid_size, self.predictor_dim, grid_size
             ),
-            dtype=self.compute_dtype,
+            self.compute_dtype,
         )
         context = self.input_projection(
             ops.cast(context_latents, self.compute_dtype)
         ) + ops.take(positions, context_ids, axis=0)
-        targets = ops.cast(self.mask_token, self.compute_dtype) + ops.take(
+        mask_token = ops.reshape(self.mask_token, (-1, self.predictor_dim))[mask_index]
+        targets = ops.cast(mask_token, self.compute_dtype) + ops.take(
             positions, target_ids, axis=0
         )
         if self.conditioning == "feature":
@@ -292,6 +295,6 @@ class WorldModelPredictor(ComposedModel):
         names = (
             *("grid_size", "hidden_dim", "predictor_dim", "num_layers", "num_heads"),
             *("mlp_dim", "action_dim", "conditioning", "drop_path_rate", "remat"),
-            *("initializer_stddev", "positions", "output_dim"),
+            *("initializer_stddev", "positions", "output_dim", "num_mask_tokens"),
         )
         return super().get_config() | {name: getattr(self, name) for name in names}

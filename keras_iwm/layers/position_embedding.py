@@ -1,7 +1,7 @@
 """What tells tokens where on the grid they come from."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import keras
 from keras import ops
@@ -9,11 +9,10 @@ from keras import ops
 from keras_iwm.layers.bicubic_matrix import bicubic_matrix
 from keras_iwm.layers.sincos_positions import sincos_positions
 
-FIXED = ("rows_first", "columns_first", "uniform_power")
+FixedPositions = Literal["rows_first", "columns_first", "uniform_power"]
+FIXED = get_args(FixedPositions)
 LEARNED = ("learned", "learned_antialiased")
-Positions = Literal[
-    "rows_first", "columns_first", "uniform_power", "learned", "learned_antialiased"
-]
+Positions = Literal[FixedPositions, "learned", "learned_antialiased"]
 
 
 class PositionEmbedding(keras.layers.Layer):
@@ -82,14 +81,8 @@ class PositionEmbedding(keras.layers.Layer):
     def positions_of(self, grid_size):
         """Return the positions of a grid, of shape `(num_patches, hidden_dim)`."""
         if self.positions in FIXED:
-            return ops.convert_to_tensor(
-                sincos_positions(
-                    self.grid_size,
-                    self.hidden_dim,
-                    grid_size,
-                    columns_first=self.positions == "columns_first",
-                    uniform_power=self.positions == "uniform_power",
-                )
+            return fixed_positions(
+                self.positions, self.grid_size, self.hidden_dim, grid_size
             )
         table = ops.convert_to_tensor(self.table)
         if grid_size == self.grid_size:
@@ -102,3 +95,16 @@ class PositionEmbedding(keras.layers.Layer):
             table = ops.tensordot(table, matrix, axes=[[0], [1]])
             table = ops.moveaxis(table, -1, len(grid_size) - 1)
         return ops.reshape(table, (-1, self.hidden_dim))
+
+
+def fixed_positions(kind, grid_size, hidden_dim, resampled_size):
+    """Positions of a kind, one of `FIXED`, as a tensor; see `sincos_positions`."""
+    return ops.convert_to_tensor(
+        sincos_positions(
+            grid_size,
+            hidden_dim,
+            resampled_size,
+            columns_first=kind == "columns_first",
+            uniform_power=kind == "uniform_power",
+        )
+    )
