@@ -49,8 +49,46 @@ def positions(rows, columns, dim):
     return table
 
 
-def block(x, w, name, heads, mask=True):
-    """A block; `mask` (..., queries, keys) says which keys each query may see."""
+def rotate(heads, places, tiled=False):
+    """Queries or keys (batch, tokens, features) of one head, turned pair by pair.
+
+    `places` (batch or 1, tokens, axes) are whole numbers, or NaN for tokens that stand
+    nowhere. A pair is a complex number of a feature in the first half and one in the
+    second. `tiled` gives its two parts frequencies of their own.
+    """
+    half, axes = heads.shape[-1] // 2, places.shape[-1]
+    pairs = half // axes
+    places = np.broadcast_to(places, (*heads.shape[:2], axes))
+    turned = heads.copy()
+    for sample, token, axis in np.ndindex(places.shape):
+        place = places[sample, token, axis]
+        for pair in range(pairs):
+            first, second = axis * pairs + pair, half + axis * pairs + pair
+            number = heads[sample, token, first] + 1j * heads[sample, token, second]
+            members = [pair, pair]
+            if tiled:
+                members = [2 * pair % pairs, (2 * pair + 1) % pairs]
+            angles = [place / 10000 ** (member / pairs) for member in members]
+            if not np.isnan(place):
+                first_turned, second_turned = (
+                    number * np.exp(1j * angle) for angle in angles
+                )
+                turned[sample, token, first] = first_turned.real
+                turned[sample, token, second] = second_turned.imag
+    return turned
+
+
+def places_of(grid_size, patch_ids=None):
+    """Places (batch or 1, patches, axes) on a grid, the last axis running fastest."""
+    places = np.array(list(np.ndindex(*grid_size)), "float64")
+    return places[None] if patch_ids is None else places[np.asarray(patch_ids)]
+
+
+def block(x, w, name, heads, mask=True, places=None, tiled=False):
+    """A block; `mask` (..., queries, keys) says which keys each query may see.
+
+    With `places` queries and keys are turned, see `rotate`.
+    """
     batch, tokens, dim = x.shape
     h = layer_norm(
         x, w[f"{name}/attention_norm/gamma"], w[f"{name}/attention_norm/beta"]
@@ -58,12 +96,16 @@ def block(x, w, name, heads, mask=True):
     qkv = h @ w[f"{name}/attention/query_key_value/kernel"]
     q, k, v = np.split(qkv, 3, axis=-1)
     q = q + w[f"{name}/attention/query_bias"]
+    k = k + w.get(f"{name}/attention/key_bias", 0)
     v = v + w[f"{name}/attention/value_bias"]
     mixed = np.zeros_like(q)
     size = dim // heads
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
-        scores = q[..., part] @ k[..., part].transpose(0, 2, 1) / math.sqrt(size)
+        query, key = q[..., part], k[..., part]
+        if places is not None:
+            query, key = rotate(query, places, tiled), rotate(key, places, tiled)
+        scores = query @ key.transpose(0, 2, 1) / math.sqrt(size)
         mixed[..., part] = softmax(np.where(mask, scores, -np.inf)) @ v[..., part]
     x = (
         x
