@@ -11,8 +11,7 @@ from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
-from keras_iwm.layers.position_embedding import FIXED
-from keras_iwm.layers.sincos_positions import sincos_positions
+from keras_iwm.layers.position_embedding import FIXED, ROTARY, PositionEmbedding
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
@@ -51,7 +50,7 @@ class WorldModelPredictor(ComposedModel):
             pass.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
-        positions: `"rows_first"` or `"columns_first"`, see `ViTEncoder`.
+        positions: Fixed or rotary ones, see `ViTEncoder`.
         output_dim: Optional integer, features of what is predicted. Defaults to
             `hidden_dim`: latents.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
@@ -109,7 +108,9 @@ class WorldModelPredictor(ComposedModel):
         drop_path_rate: float = 0.0,
         remat: bool = False,
         initializer_stddev: float | None = None,
-        positions: Literal["rows_first", "columns_first"] = "rows_first",
+        positions: Literal[
+            "rows_first", "columns_first", "uniform_power", "rotary", "rotary_tiled"
+        ] = "rows_first",
         output_dim: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -137,10 +138,9 @@ class WorldModelPredictor(ComposedModel):
         )
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
-        self.positions = as_choice("positions", positions, FIXED)
+        self.positions = as_choice("positions", positions, (*FIXED, *ROTARY))
         output_dim = self.hidden_dim if output_dim is None else output_dim
         self.output_dim = as_count("output_dim", output_dim)
-        sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
@@ -149,6 +149,14 @@ class WorldModelPredictor(ComposedModel):
             kernel_initializer=kernel_initializer(self.initializer_stddev),
             dtype=policy,
             name="input_projection",
+        )
+        self.position_embedding = PositionEmbedding(
+            self.positions,
+            self.grid_size,
+            self.predictor_dim,
+            self.num_heads,
+            dtype=policy,
+            name="position_embedding",
         )
         self.mask_token = self.add_weight(
             shape=(predictor_dim,),
@@ -170,6 +178,8 @@ class WorldModelPredictor(ComposedModel):
             mlp_dim=self.mlp_dim,
             remat=self.remat,
             initializer_stddev=self.initializer_stddev,
+            # Nothing cancels it in keys that are turned.
+            key_bias=self.positions in ROTARY,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
@@ -188,6 +198,7 @@ class WorldModelPredictor(ComposedModel):
             return
         tokens_shape = (None, None, self.predictor_dim)
         self.input_projection.build((None, None, self.hidden_dim))
+        self.position_embedding.build()
         if self.conditioning == "sequence":
             self.action_tokens.build((None, self.action_dim))
         elif self.conditioning == "feature":
@@ -212,9 +223,10 @@ class WorldModelPredictor(ComposedModel):
         if self.conditioning != "none":
             action = self._check_action(action)
         further = [training, extra_tokens, grid_size]
-        if len(target_ids.shape) == 3:
+        targets_shape = target_ids.shape[1:]
+        if len(targets_shape) == 2:
             # Every block is a sequence of its own, with the same context.
-            num_blocks, num_targets = target_ids.shape[1:]
+            num_blocks, num_targets = targets_shape
             context_latents = ops.repeat(context_latents, num_blocks, axis=0)
             context_ids = ops.repeat(context_ids, num_blocks, axis=0)
             if self.conditioning != "none":
@@ -222,15 +234,10 @@ class WorldModelPredictor(ComposedModel):
             if extra_tokens is not None:
                 further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
             target_ids = ops.reshape(target_ids, (-1, num_targets))
-            prediction = self._predict_sequence(
-                context_latents, context_ids, target_ids, action, *further
-            )
-            return ops.reshape(
-                prediction, (-1, num_blocks, num_targets, self.output_dim)
-            )
-        return self._predict_sequence(
+        prediction = self._predict_sequence(
             context_latents, context_ids, target_ids, action, *further
         )
+        return ops.reshape(prediction, (-1, *targets_shape, self.output_dim))
 
     def _predict_sequence(
         self,
@@ -244,21 +251,14 @@ class WorldModelPredictor(ComposedModel):
     ):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
-        positions = ops.convert_to_tensor(
-            sincos_positions(
-                self.grid_size,
-                self.predictor_dim,
-                grid_size,
-                columns_first=self.positions == "columns_first",
-            ),
-            dtype=self.compute_dtype,
+        grid_size = grid_size or self.grid_size
+        context = self.input_projection(ops.cast(context_latents, self.compute_dtype))
+        context = self.position_embedding(context, context_ids, grid_size=grid_size)
+        targets = ops.broadcast_to(
+            ops.cast(self.mask_token, self.compute_dtype),
+            (ops.shape(target_ids)[0], num_targets, self.predictor_dim),
         )
-        context = self.input_projection(
-            ops.cast(context_latents, self.compute_dtype)
-        ) + ops.take(positions, context_ids, axis=0)
-        targets = ops.cast(self.mask_token, self.compute_dtype) + ops.take(
-            positions, target_ids, axis=0
-        )
+        targets = self.position_embedding(targets, target_ids, grid_size=grid_size)
         if self.conditioning == "feature":
             targets = self.action_features(targets, action)
         tokens = [context, targets]
@@ -267,8 +267,13 @@ class WorldModelPredictor(ComposedModel):
         if extra_tokens is not None:
             tokens.append(ops.cast(extra_tokens, self.compute_dtype))
         tokens = ops.concatenate(tokens, axis=1)
+        rotation = self.position_embedding.rotation(
+            ops.concatenate([context_ids, target_ids], axis=1),
+            grid_size,
+            num_others=tokens.shape[1] - num_context - num_targets,
+        )
         for block in self.blocks:
-            tokens = block(tokens, training=training)
+            tokens = block(tokens, rotation=rotation, training=training)
         tokens = tokens[:, num_context : num_context + num_targets]
         return self.output_projection(self.norm(tokens))
 

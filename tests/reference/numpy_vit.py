@@ -49,6 +49,18 @@ def positions(rows, columns, dim):
     return table
 
 
+def positions_of_clips(grid_size, dim):
+    """Those of a grid of three axes, whose pairs of features divide by three."""
+    num_pairs = dim // 6
+    table = np.zeros((math.prod(grid_size), dim))
+    for out, place in zip(table, np.ndindex(*grid_size), strict=True):
+        for axis, index in np.ndindex(3, num_pairs):
+            angle = place[axis] / 10000 ** (index / num_pairs)
+            out[2 * axis * num_pairs + index] = math.sin(angle)
+            out[(2 * axis + 1) * num_pairs + index] = math.cos(angle)
+    return table
+
+
 def rotate(heads, places, tiled=False):
     """Queries or keys (batch, tokens, features) of one head, turned pair by pair.
 
@@ -117,28 +129,36 @@ def block(x, w, name, heads, mask=True, places=None, tiled=False):
     return x + h @ w[f"{name}/mlp_output/kernel"] + w[f"{name}/mlp_output/bias"]
 
 
+def cut(x, size, depth):
+    """Patches of images, or of clips `depth` frames deep, one at a time."""
+    clips = x if x.ndim == 5 else x[:, None]
+    grid_size = np.array(clips.shape[1:4]) // (depth, size, size)
+    patches = []
+    for time, row, column in np.ndindex(*grid_size):
+        patch = clips[
+            :,
+            time * depth : (time + 1) * depth,
+            row * size : (row + 1) * size,
+            column * size : (column + 1) * size,
+        ]
+        patches.append(patch.reshape(len(x), -1))
+    return np.stack(patches, axis=1)
+
+
 def encode(encoder, images, patch_ids=None):
     """The encoder's latents; returns those after every block too."""
     w = weights_of(encoder)
     low, high = encoder.value_range
     x = (np.asarray(images, "float64") - low) / (high - low)
     x = (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    size = encoder.patch_size
-    batch, height, width, _ = x.shape
-    rows, columns = height // size, width // size
-    patches = np.zeros((batch, rows * columns, size * size * 3))
-    for row in range(rows):
-        for column in range(columns):
-            patch = x[
-                :,
-                row * size : (row + 1) * size,
-                column * size : (column + 1) * size,
-            ]
-            patches[:, row * columns + column] = patch.reshape(batch, -1)
-    table = np.broadcast_to(
-        positions(rows, columns, encoder.hidden_dim),
-        (batch, rows * columns, encoder.hidden_dim),
-    )
+    depth = getattr(encoder, "tubelet_size", 1)
+    patches = cut(x, encoder.patch_size, depth)
+    grid_size = [side // encoder.patch_size for side in x.shape[-3:-1]]
+    if x.ndim == 5:
+        grid_size.insert(0, x.shape[1] // depth)
+    turned = turned_places(encoder, grid_size, patch_ids)
+    table = table_of(encoder.positions, grid_size, encoder.hidden_dim)
+    table = np.broadcast_to(table, (*patches.shape[:2], encoder.hidden_dim))
     if patch_ids is not None:
         patches = np.stack([p[i] for p, i in zip(patches, patch_ids, strict=True)])
         table = np.stack([p[i] for p, i in zip(table, patch_ids, strict=True)])
@@ -149,10 +169,29 @@ def encode(encoder, images, patch_ids=None):
     )
     outputs = {"stem": x}
     for index in range(encoder.num_layers):
-        x = block(x, w, f"block_{index:02d}", encoder.num_heads)
+        x = block(x, w, f"block_{index:02d}", encoder.num_heads, **turned)
         outputs[f"block_{index:02d}"] = x
     outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
     return outputs
+
+
+def table_of(kind, grid_size, dim):
+    """What is added to the tokens of a grid of two or three axes."""
+    if kind.startswith("rotary"):
+        return np.zeros((math.prod(grid_size), dim))
+    if len(grid_size) == 2:
+        return positions(*grid_size, dim)
+    return positions_of_clips(grid_size, dim)
+
+
+def turned_places(model, grid_size, patch_ids, others=0):
+    """Arguments of `block`: where patches stand, and other tokens behind, nowhere."""
+    if not model.positions.startswith("rotary"):
+        return {}
+    places = places_of(grid_size, patch_ids)
+    nowhere = np.full((len(places), others, len(grid_size)), np.nan)
+    places = np.concatenate([places, nowhere], axis=1)
+    return {"places": places, "tiled": model.positions == "rotary_tiled"}
 
 
 def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
@@ -178,7 +217,7 @@ def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
 def predict(predictor, context_latents, context_ids, target_ids, action):
     """The predictor's output for one set of targets an image."""
     w = weights_of(predictor)
-    table = positions(*predictor.grid_size, predictor.predictor_dim)
+    table = table_of(predictor.positions, predictor.grid_size, predictor.predictor_dim)
     context = (
         np.asarray(context_latents, "float64") @ w["input_projection/kernel"]
         + w["input_projection/bias"]
@@ -202,8 +241,11 @@ def predict(predictor, context_latents, context_ids, target_ids, action):
             action[..., None] * w["action_tokens/kernel"] + w["action_tokens/bias"]
         )
     x = np.concatenate(tokens, axis=1)
+    ids = np.concatenate([context_ids, target_ids], axis=1)
+    others = x.shape[1] - ids.shape[1]
+    turned = turned_places(predictor, predictor.grid_size, ids, others)
     for index in range(predictor.num_layers):
-        x = block(x, w, f"block_{index:02d}", predictor.num_heads)
+        x = block(x, w, f"block_{index:02d}", predictor.num_heads, **turned)
     x = x[:, context.shape[1] : context.shape[1] + targets.shape[1]]
     x = layer_norm(x, w["norm/gamma"], w["norm/beta"])
     return x @ w["output_projection/kernel"] + w["output_projection/bias"]
