@@ -43,6 +43,17 @@ def heads_of(hidden_dim, num_heads, stated=None):
     return num_heads
 
 
+def even_heads_of(hidden_dim, num_heads, stated=None):
+    """Return what `heads_of` does, of heads whose features come in pairs."""
+    num_heads = heads_of(hidden_dim, num_heads, stated)
+    if hidden_dim % (2 * num_heads):
+        raise ValueError(
+            f"`num_heads` must share {hidden_dim} features evenly, in pairs. Received: "
+            f"num_heads={num_heads}."
+        )
+    return num_heads
+
+
 def grid_of(counts, patch_size, image_size, stated=None):
     """Return the grid of patches that a table of positions was made for.
 
