@@ -123,6 +123,7 @@ SIZES = {
     ),
     *(
         "num_layers",
+        "num_mask_tokens",
         "num_pairs",
         "num_prefix_tokens",
         "patch_dim",
@@ -495,7 +496,7 @@ def _calls_of_functions():
         layers.patch_pixels: {"images": images(), "patch_size": 4},
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
-            "columns_first": False,
+            **{"columns_first": False, "uniform_power": False},
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},

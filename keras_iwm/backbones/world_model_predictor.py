@@ -1,17 +1,22 @@
 """The predictor, which is the world model."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_choice, as_count, as_grid, as_number
+from keras_iwm.backbones.check_action import check_action
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
-from keras_iwm.layers.position_embedding import FIXED, ROTARY, PositionEmbedding
+from keras_iwm.layers.position_embedding import (
+    ROTARY,
+    GivenPositions,
+    PositionEmbedding,
+)
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
@@ -53,6 +58,8 @@ class WorldModelPredictor(ComposedModel):
         positions: Fixed or rotary ones, see `ViTEncoder`.
         output_dim: Optional integer, features of what is predicted. Defaults to
             `hidden_dim`: latents.
+        num_mask_tokens: Integer, learned mask tokens: one for each kind of mask, as in
+            V-JEPA.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -68,9 +75,10 @@ class WorldModelPredictor(ComposedModel):
         extra_tokens: Optional tensor of shape `(batch_size, num_tokens,
             predictor_dim)`, further tokens of the sequence that all others see and
             that are not returned, such as the token of a task.
-        grid_size: Optional pair of integers, the grid on which the ids count if the
+        grid_size: Optional tuple of integers, the grid on which the ids count if the
             images are of another size than the predictor was made for: positions
             are resampled, as the encoder's are.
+        mask_index: Integer, which of the mask tokens to take.
 
     Returns:
         Tensor of the shape of `target_ids` with `output_dim` behind it, in the
@@ -108,10 +116,9 @@ class WorldModelPredictor(ComposedModel):
         drop_path_rate: float = 0.0,
         remat: bool = False,
         initializer_stddev: float | None = None,
-        positions: Literal[
-            "rows_first", "columns_first", "uniform_power", "rotary", "rotary_tiled"
-        ] = "rows_first",
+        positions: GivenPositions = "rows_first",
         output_dim: int | None = None,
+        num_mask_tokens: int = 1,
         **kwargs: Any,
     ) -> None:
         trainable = kwargs.pop("trainable", True)
@@ -138,9 +145,10 @@ class WorldModelPredictor(ComposedModel):
         )
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
-        self.positions = as_choice("positions", positions, (*FIXED, *ROTARY))
+        self.positions = as_choice("positions", positions, get_args(GivenPositions))
         output_dim = self.hidden_dim if output_dim is None else output_dim
         self.output_dim = as_count("output_dim", output_dim)
+        self.num_mask_tokens = as_count("num_mask_tokens", num_mask_tokens)
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
@@ -158,8 +166,9 @@ class WorldModelPredictor(ComposedModel):
             dtype=policy,
             name="position_embedding",
         )
+        several = (self.num_mask_tokens,) if self.num_mask_tokens > 1 else ()
         self.mask_token = self.add_weight(
-            shape=(predictor_dim,),
+            shape=(*several, predictor_dim),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             name="mask_token",
         )
@@ -215,47 +224,49 @@ class WorldModelPredictor(ComposedModel):
         training: bool | None = None,
         extra_tokens: Tensor | None = None,
         grid_size: tuple[int, ...] | None = None,
+        mask_index: int = 0,
     ) -> Tensor:
         """Predict the latents at `target_ids` after `action`."""
-        context_latents = ops.convert_to_tensor(context_latents)
-        context_ids = ops.convert_to_tensor(context_ids)
+        as_count("mask_index", mask_index, 0, self.num_mask_tokens - 1)
         target_ids = ops.convert_to_tensor(target_ids)
-        if self.conditioning != "none":
-            action = self._check_action(action)
-        further = [training, extra_tokens, grid_size]
+        action = check_action(action, self.conditioning, self.action_dim)
+        parts = [
+            None if part is None else ops.convert_to_tensor(part)
+            for part in (context_latents, context_ids, extra_tokens, action)
+        ]
         targets_shape = target_ids.shape[1:]
         if len(targets_shape) == 2:
             # Every block is a sequence of its own, with the same context.
             num_blocks, num_targets = targets_shape
-            context_latents = ops.repeat(context_latents, num_blocks, axis=0)
-            context_ids = ops.repeat(context_ids, num_blocks, axis=0)
-            if self.conditioning != "none":
-                action = ops.repeat(action, num_blocks, axis=0)
-            if extra_tokens is not None:
-                further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
+            parts = [
+                None if part is None else ops.repeat(part, num_blocks, axis=0)
+                for part in parts
+            ]
             target_ids = ops.reshape(target_ids, (-1, num_targets))
+        grid_size = grid_size or self.grid_size
         prediction = self._predict_sequence(
-            context_latents, context_ids, target_ids, action, *further
+            target_ids, *parts, grid_size, mask_index, training
         )
         return ops.reshape(prediction, (-1, *targets_shape, self.output_dim))
 
     def _predict_sequence(
         self,
+        target_ids,
         context_latents,
         context_ids,
-        target_ids,
-        action,
-        training,
         extra_tokens,
+        action,
         grid_size,
+        mask_index,
+        training,
     ):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
-        grid_size = grid_size or self.grid_size
         context = self.input_projection(ops.cast(context_latents, self.compute_dtype))
         context = self.position_embedding(context, context_ids, grid_size=grid_size)
+        mask_token = ops.reshape(self.mask_token, (-1, self.predictor_dim))[mask_index]
         targets = ops.broadcast_to(
-            ops.cast(self.mask_token, self.compute_dtype),
+            ops.cast(mask_token, self.compute_dtype),
             (ops.shape(target_ids)[0], num_targets, self.predictor_dim),
         )
         targets = self.position_embedding(targets, target_ids, grid_size=grid_size)
@@ -277,26 +288,11 @@ class WorldModelPredictor(ComposedModel):
         tokens = tokens[:, num_context : num_context + num_targets]
         return self.output_projection(self.norm(tokens))
 
-    def _check_action(self, action):
-        """Return the action as a tensor, or say what is wrong with it."""
-        if action is None:
-            raise ValueError(
-                f"Conditioning {self.conditioning!r} needs `action`. Received None. "
-                "Zeros are the null action."
-            )
-        action = ops.convert_to_tensor(action)
-        if len(action.shape) != 2 or action.shape[1] != self.action_dim:
-            raise ValueError(
-                f"`action` must have shape (batch_size, {self.action_dim}). Received: "
-                f"{tuple(action.shape)}."
-            )
-        return action
-
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
         names = (
             *("grid_size", "hidden_dim", "predictor_dim", "num_layers", "num_heads"),
             *("mlp_dim", "action_dim", "conditioning", "drop_path_rate", "remat"),
-            *("initializer_stddev", "positions", "output_dim"),
+            *("initializer_stddev", "positions", "output_dim", "num_mask_tokens"),
         )
         return super().get_config() | {name: getattr(self, name) for name in names}

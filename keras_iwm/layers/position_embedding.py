@@ -1,7 +1,7 @@
 """What tells tokens where on the grid they come from."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import keras
 from keras import ops
@@ -10,14 +10,16 @@ from keras_iwm.layers.bicubic_matrix import bicubic_matrix
 from keras_iwm.layers.rotary_positions import rotary_positions
 from keras_iwm.layers.sincos_positions import sincos_positions
 
-FIXED = ("rows_first", "columns_first", "uniform_power")
-LEARNED = ("learned", "learned_antialiased")
-ROTARY = ("rotary", "rotary_tiled")
-Positions = Literal[
-    *("rows_first", "columns_first", "uniform_power"),
-    *("learned", "learned_antialiased"),
-    *("rotary", "rotary_tiled"),
-]
+FixedPositions = Literal["rows_first", "columns_first", "uniform_power"]
+LearnedPositions = Literal["learned", "learned_antialiased"]
+RotaryPositions = Literal["rotary", "rotary_tiled"]
+AddedPositions = Literal[FixedPositions, LearnedPositions]
+# Of a predictor, which has no table.
+GivenPositions = Literal[FixedPositions, RotaryPositions]
+Positions = Literal[AddedPositions, RotaryPositions]
+FIXED = get_args(FixedPositions)
+LEARNED = get_args(LearnedPositions)
+ROTARY = get_args(RotaryPositions)
 
 
 class PositionEmbedding(keras.layers.Layer):
