@@ -339,6 +339,11 @@ def _calls_of_classes():
             **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
             "learning_rate_multipliers": {"a": 0.1},
         },
+        views.ClipViewGenerator: {
+            **{"image_size": 16, "num_frames": 2, "crop": views.RandomResizedCrop(16)},
+            **{"masks": [views.VideoBlockMask((1, 4, 4))], "num_channels": 3},
+            **{"value_range": (0, 255), "seed": 3},
+        },
         views.ViewGenerator: {
             **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
             **{"actions": [actions.Hue(0.1)], "crop": views.RandomResizedCrop(16)},

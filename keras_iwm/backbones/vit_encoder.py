@@ -113,6 +113,9 @@ class ViTEncoder(PatchEncoder):
     ```
     """
 
+    # Whether it is made for clips rather than images.
+    takes_clips = False
+
     def __init__(
         self,
         image_size: Size,
@@ -216,7 +219,7 @@ class ViTEncoder(PatchEncoder):
 
         if as_boolean("load_weights", load_weights) or not is_size(preset):
             return pretrained_encoder(cls, preset, load_weights, arguments)
-        return cls(**{**encoder_arguments(preset), **arguments})
+        return cls(**{**encoder_arguments(preset, cls.takes_clips), **arguments})
 
     @property
     def images_shape(self) -> Shape:

@@ -220,7 +220,7 @@ def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):
     return outputs
 
 
-def predict(predictor, context_latents, context_ids, target_ids, action):
+def predict(predictor, context_latents, context_ids, target_ids, action, mask_index=0):
     """The predictor's output for one set of targets an image."""
     w = weights_of(predictor)
     table = table_of(predictor.positions, predictor.grid_size, predictor.predictor_dim)
@@ -229,7 +229,7 @@ def predict(predictor, context_latents, context_ids, target_ids, action):
         + w["input_projection/bias"]
         + table[context_ids]
     )
-    targets = w["mask_token"] + table[target_ids]
+    targets = np.atleast_2d(w["mask_token"])[mask_index] + table[target_ids]
     tokens = [context, targets]
     if predictor.conditioning == "feature":
         # Joined along the features, then three layers.
