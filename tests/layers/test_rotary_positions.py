@@ -16,7 +16,7 @@ TILED = pytest.mark.parametrize("tiled", [False, True])
 
 def small_block(**arguments):
     """A block of known weights, no bias or norm of them at its start."""
-    arguments = {"key_bias": True, **arguments}
+    arguments = {"use_key_bias": True, **arguments}
     block = TransformerBlock(num_heads=2, mlp_dim=24, name="block", **arguments)
     block.build(TOKENS.shape)
     rng = np.random.default_rng(1)
