@@ -365,6 +365,11 @@ AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
     make_encoder(), normalize_targets=False
 )
 AUTOENCODER = make_masked_autoencoder()
+DYNAMICS = models.LatentDynamicsModel.from_encoder(
+    backbones.ViTEncoder(16, 8, 12, 1, 2), MAKER.slots, num_frames=4
+)
+CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
@@ -478,6 +483,14 @@ def _calls_of_functions():
             **{**PICTURES, "train_images": images(), "control": MODEL},
             **{"num_pairs": 4, "batch_size": 4, "verbose": False},
         },
+        evaluation.evaluate_surprise: {
+            **{"model": DYNAMICS, "maker": MAKER, "num_pairs": 2, "batch_size": 4},
+            **{"events": ("jumps",), "seed": 3},
+        },
+        evaluation.surprise: {
+            **{"model": DYNAMICS, "frames": CLIPS, "actions": CLIP_ACTIONS},
+            "batch_size": 4,
+        },
         evaluation.evaluate_world_model: {
             **{**PICTURES, "batch_size": 4, "by_slot": False, "verbose": False},
         },
@@ -572,6 +585,10 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_clip: {
+            **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
+            **RGB,
+        },
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
@@ -598,6 +615,7 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
+        visualization.plot_surprise: {"report": SURPRISE},
         visualization.plot_training_curves: {
             **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
         },
