@@ -38,6 +38,7 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    planning,
     saving,
     views,
     visualization,
@@ -47,7 +48,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
     *(embeddings, evaluation, heads),
-    *(layers, metrics, models, optimizers, saving, views, visualization),
+    *(layers, metrics, models, optimizers, planning, saving, views, visualization),
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -85,7 +86,9 @@ WITHOUT_ARGUMENTS = {
     layers.TokenDense,
 }
 # Raised, or made, by the library alone.
-ELSEWHERE = {callbacks.NonFiniteError, datasets.Scenes, datasets.Twins}
+ELSEWHERE = {
+    *(callbacks.NonFiniteError, datasets.Scenes, datasets.Twins, planning.Plan),
+}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -125,6 +128,7 @@ SIZES = {
     ),
     *(
         "num_layers",
+        "num_mask_tokens",
         "num_pairs",
         "num_prefix_tokens",
         "patch_dim",
@@ -138,7 +142,7 @@ FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
     *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
     *("range", "brightness", "contrast", "saturation", "hue", "strength"),
-    *("jitter_strength", "epsilon"),
+    *("jitter_strength", "epsilon", "momentum"),
 }
 RATES = {
     *("learning_rate", "weight_decay"),
@@ -147,8 +151,7 @@ RATES = {
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
-    "ratio",
-    "temperature",
+    *("ratio", "temperature", "noise"),
 }
 MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
@@ -174,11 +177,11 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
-        "temperature",
+        *("temperature", "noise", "bank_size", "num_clips"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers", "facts", "summary"},
+    "{}": {"learning_rate_multipliers", "facts", "summary", "paths"},
     # Of a summary only what is known is drawn.
     "{'a': None}": {"facts", "summary"},
     "'a'": {
@@ -338,8 +341,19 @@ def _calls_of_classes():
             **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
             **{"batches_per_epoch": 2, "num_channels": 3},
         },
+        evaluation.DynamicsEvaluator: {**DYNAMIC_CLIPS, **DYNAMIC_SIZES},
+        planning.CrossEntropyPlanner: {**PLANNER, "num_elites": 2, "momentum": 0.1},
+        planning.GreedyPlanner: PLANNER,
+        planning.PathIntegralPlanner: {**PLANNER, "noise": 0.5, "temperature": 0.2},
+        planning.Planner: PLANNER,
+        planning.RandomPlanner: PLANNER,
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
+        },
+        evaluation.InterventionEvaluator: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"photo_ids": None, "clip_maker": None, "num_pairs": 8, "batch_size": 4},
+            "verbose": False,
         },
         evaluation.WorldModelEvaluator: EVALUATOR,
         evaluation.EquivarianceEvaluator: EVALUATOR,
@@ -347,6 +361,11 @@ def _calls_of_classes():
             **{"learning_rate": 0.1, "weight_decay": 0.1, "beta_1": 0.8},
             **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
             "learning_rate_multipliers": {"a": 0.1},
+        },
+        views.ClipViewGenerator: {
+            **{"image_size": 16, "num_frames": 2, "crop": views.RandomResizedCrop(16)},
+            **{"masks": [views.VideoBlockMask((1, 4, 4))], "num_channels": 3},
+            **{"value_range": (0, 255), "seed": 3},
         },
         views.ViewGenerator: {
             **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
@@ -365,14 +384,25 @@ AUTOREGRESSIVE = models.AutoregressiveModel.from_encoder(
     make_encoder(), normalize_targets=False
 )
 AUTOENCODER = make_masked_autoencoder()
-DYNAMICS = models.LatentDynamicsModel.from_encoder(
-    backbones.ViTEncoder(16, 8, 12, 1, 2), MAKER.slots, num_frames=4
-)
-CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
-SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
+}
+DYNAMICS = models.LatentDynamicsModel.from_encoder(
+    make_encoder(), MAKER.slots, num_frames=4, predictor_layers=1
+)
+CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
+DYNAMIC_CLIPS = {
+    "model": DYNAMICS,
+    **dict(zip(("frames", "actions"), MAKER.draw_clips(2), strict=True)),
+}
+DYNAMIC_CLIPS["frames"] = DYNAMIC_CLIPS["frames"][:, :3]
+DYNAMIC_CLIPS["actions"] = DYNAMIC_CLIPS["actions"][:, :2]
+DYNAMIC_SIZES = {"num_known": 1, "bank_size": 3, "batch_size": 4, "seed": 3}
+PLANNER = {
+    **{"model": DYNAMICS, "horizon": 1, "num_samples": 2, "num_iterations": 1},
+    **{"batch_size": 2, "seed": 3},
 }
 DRAWS = np.random.default_rng(0)
 FEATURES = DRAWS.normal(size=(8, 6)).astype("float32")
@@ -387,11 +417,41 @@ LATENT_PICTURES = {"images": images(), "grid_size": (4, 4), "value_range": (0, 2
 RGB = {"rgb_channels": (0, 1, 2)}
 
 
+def _intervention_report():
+    """A report of one slot, as short as one can be."""
+    number = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = ("slope", "diagonal_share", "explained", "cosine_with_told", "mrr")
+    slots = dict.fromkeys(("hue", "mean"), dict.fromkeys(scores, number))
+    ways = dict.fromkeys(
+        ("told", "seen", "moved"), {**slots, "matrix": {"hue": {"hue": number}}}
+    )
+    probe = dict.fromkeys(("permuted", "untrained", "selectivity"), number)
+    return {
+        "settings": {
+            **{"slots": ["hue"], "layers": ["norm"], "places": [-1.0, 1.0]},
+            **{"num_images": 2, "num_photos": 2, "interval": ""},
+        },
+        "probes": {"norm": dict.fromkeys(slots, {**number, **probe})},
+        **{"inside": ways, "outside": ways, "erased": {"nothing": slots}},
+        "layers": {"stem": {"alone": slots}},
+        "curves": dict.fromkeys(ways, {"hue": [number] * 2}),
+        "mrr_chance": 0.5,
+    }
+
+
 def _calls_of_functions():
+    interventions = evaluation.InterventionEvaluator(
+        MODEL, images(), images(), num_pairs=8, batch_size=16, verbose=False
+    )
     report = {
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
     }
+    measured = {
+        "rollout": {"model": [{"value": 0.4, "low": 0.3, "high": 0.5}]},
+        "relative_error": [0.6],
+    }
+    evaluator = evaluation.DynamicsEvaluator(**DYNAMIC_CLIPS, **DYNAMIC_SIZES)
     encoder = make_encoder()
     preset = {
         **{"preset": "iwm_tiny_32", "load_weights": False},
@@ -406,7 +466,9 @@ def _calls_of_functions():
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
         },
-        backbones.read_published: {**PUBLISHED, "which": "encoder", "positions": None},
+        backbones.read_published: {
+            **{**PUBLISHED, "which": "encoder", "positions": None, "num_frames": None}
+        },
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
@@ -479,6 +541,21 @@ def _calls_of_functions():
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
             "num_neighbors": 2,
         },
+        evaluation.camera_distance: {
+            **{"cameras": np.zeros((2, 4)), "others": np.ones((2, 4))},
+            "image_size": 16,
+        },
+        evaluation.dynamics_report: {
+            **{**DYNAMIC_CLIPS, **DYNAMIC_SIZES, "control": DYNAMICS},
+            "motions": np.ones((2, 2)),
+        },
+        evaluation.energy_landscape: {
+            **{"evaluator": evaluator, "slots": MAKER.slots[:2], "num_values": 2},
+        },
+        evaluation.planning_report: {
+            **{"planners": {"random": planning.RandomPlanner(**PLANNER)}},
+            **{"maker": MAKER, "num_scenes": 2, "num_steps": 1, "seed": 3},
+        },
         evaluation.equivariance_report: {
             **{**PICTURES, "train_images": images(), "control": MODEL},
             **{"num_pairs": 4, "batch_size": 4, "verbose": False},
@@ -502,6 +579,8 @@ def _calls_of_functions():
             **{"model": MODEL.predictor, "num_context": 3, "num_targets": 3},
             **{"num_blocks": 1, "training": False},
         },
+        evaluation.intervention_report: {"evaluator": interventions, "control": None},
+        evaluation.intervention_table: {"report": _intervention_report()},
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
         evaluation.nearest_neighbors: {
             **{"features": FEATURES, "queries": FEATURES, "k": 2}
@@ -519,9 +598,12 @@ def _calls_of_functions():
         layers.normalize_latents: {"latents": LATENTS},
         layers.normalize_patches: {"patches": LATENTS},
         layers.patch_pixels: {"images": images(), "patch_size": 4},
+        layers.rotary_positions: {
+            **{"grid_size": (4, 4), "head_dim": 8, "tiled": False}
+        },
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
-            "columns_first": False,
+            **{"columns_first": False, "uniform_power": False},
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},
@@ -589,12 +671,31 @@ def _calls_of_functions():
             **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
             **RGB,
         },
+        visualization.plot_completions: {
+            **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
+            **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
+        visualization.plot_energy_landscape: {
+            "landscape": evaluation.energy_landscape(evaluator, num_values=2),
+            **{"paths": {"search": np.zeros((2, 3, 2))}, "num_clips": 1},
+        },
+        visualization.plot_plan: {
+            **{"frames": images(), "goal": images()[0], "paths": {"a": [[1, 2]]}},
+            **{"value_range": (0, 255), **RGB},
+        },
+        visualization.plot_rollout: {
+            "report": {"settings": {}, "model": measured, "untrained": measured},
+        },
+        visualization.plot_interventions: {"report": _intervention_report()},
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
+        },
+        visualization.plot_moved_latents: {
+            **{"evaluator": interventions, "index": 0, "slots": ("hue",), **RGB}
         },
         visualization.plot_neighbors: {
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},

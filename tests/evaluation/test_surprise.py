@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_iwm.backbones import ViTEncoder
+from keras_iwm.backbones import VideoEncoder, ViTEncoder
 from keras_iwm.datasets import MovingPhotos
 from keras_iwm.evaluation import evaluate_surprise, surprise
 from keras_iwm.evaluation.evaluate_surprise import share_of_pairs
-from keras_iwm.models import LatentDynamicsModel
+from keras_iwm.models import LatentDynamicsModel, VideoWorldModel
 
 RNG = np.random.default_rng(0)
 PHOTOS = list(RNG.integers(0, 256, (2, 48, 64, 3), "uint8"))
@@ -58,6 +58,45 @@ def test_nothing_that_happens_is_no_surprise_to_who_copies():
     np.testing.assert_allclose(found["copy"][:, 1:], 0, atol=1e-6)
     np.testing.assert_allclose(found["untrained"][:, 1:], 0, atol=1e-6)
     assert found["prediction"][:, 1:].min() > 0.1
+
+
+def test_a_video_model_is_surprised_by_its_error_at_each_tubelet():
+    encoder = VideoEncoder(32, 8, 12, 1, 2, num_frames=6)
+    model = VideoWorldModel.from_encoder(encoder)
+    clips = RNG.integers(0, 256, (3, 6, 32, 32, 3), "uint8")
+    found = surprise(model, clips, batch_size=2)
+    ids = np.tile(np.arange(48), (3, 1))
+    for step in (1, 2):
+        past, now = ids[:, : 16 * step], ids[:, : 16 * step + 16]
+        predicted = model.predictor(
+            encoder(clips, past), past, now[:, -16:], mask_index=1
+        )
+        latents = model.feature_encoder(clips, now)
+        predicted, latents = (
+            (a - a.mean(-1, keepdims=True)) / a.std(-1, keepdims=True)
+            for a in (numpy_of(predicted), numpy_of(latents))
+        )
+        for name, expected in (
+            ("prediction", predicted),
+            ("copy", latents[:, -32:-16]),
+        ):
+            difference = abs(expected - latents[:, -16:]).mean(axis=(1, 2))
+            for frame in (2 * step, 2 * step + 1):
+                np.testing.assert_allclose(found[name][:, frame], difference, atol=1e-3)
+    for name in found:
+        assert np.isnan(found[name][:, :2]).all()
+        assert np.isfinite(found[name][:, 2:]).all()
+    clips[:, 4:] = 0
+    later = surprise(model, clips)
+    np.testing.assert_allclose(
+        later["prediction"][:, :4], found["prediction"][:, :4], atol=1e-6
+    )
+    assert abs(later["prediction"] - found["prediction"])[:, 4:].max() > 1e-2
+    maker = MovingPhotos(PHOTOS, image_size=32, num_frames=6)
+    report = evaluate_surprise(model, maker, 3, ["jumps"])
+    assert report["events"]["jumps"]["curves"]["frames"] == [-1, 0, 1]
+    with pytest.raises(ValueError, match="`actions` must be None"):
+        surprise(model, clips, np.zeros((3, 5, 4)))
 
 
 @pytest.mark.parametrize("hits", [0, 7, 20])
