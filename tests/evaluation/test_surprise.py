@@ -21,7 +21,12 @@ ACTIONS = RNG.uniform(-1, 1, (3, 3, 4)).astype("float32")
 
 def make_model(**encoder_arguments):
     encoder = ViTEncoder(16, 8, 12, 1, 2, **encoder_arguments)
-    return LatentDynamicsModel.from_encoder(encoder, MovingPhotos.slots, num_frames=8)
+    model = LatentDynamicsModel.from_encoder(encoder, MovingPhotos.slots, num_frames=8)
+    # A new one predicts that nothing changes.
+    draws = np.random.default_rng(1)
+    for weight in model.predictor.trainable_variables:
+        weight.assign(draws.normal(scale=0.2, size=weight.shape))
+    return model
 
 
 def numpy_of(tensor):
