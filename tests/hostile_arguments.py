@@ -128,6 +128,7 @@ SIZES = {
     ),
     *(
         "num_layers",
+        "num_mask_tokens",
         "num_pairs",
         "num_prefix_tokens",
         "patch_dim",
@@ -349,12 +350,22 @@ def _calls_of_classes():
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
         },
+        evaluation.InterventionEvaluator: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"photo_ids": None, "clip_maker": None, "num_pairs": 8, "batch_size": 4},
+            "verbose": False,
+        },
         evaluation.WorldModelEvaluator: EVALUATOR,
         evaluation.EquivarianceEvaluator: EVALUATOR,
         optimizers.AdamW: {
             **{"learning_rate": 0.1, "weight_decay": 0.1, "beta_1": 0.8},
             **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
             "learning_rate_multipliers": {"a": 0.1},
+        },
+        views.ClipViewGenerator: {
+            **{"image_size": 16, "num_frames": 2, "crop": views.RandomResizedCrop(16)},
+            **{"masks": [views.VideoBlockMask((1, 4, 4))], "num_channels": 3},
+            **{"value_range": (0, 255), "seed": 3},
         },
         views.ViewGenerator: {
             **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
@@ -404,7 +415,32 @@ LATENT_PICTURES = {"images": images(), "grid_size": (4, 4), "value_range": (0, 2
 RGB = {"rgb_channels": (0, 1, 2)}
 
 
+def _intervention_report():
+    """A report of one slot, as short as one can be."""
+    number = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = ("slope", "diagonal_share", "explained", "cosine_with_told", "mrr")
+    slots = dict.fromkeys(("hue", "mean"), dict.fromkeys(scores, number))
+    ways = dict.fromkeys(
+        ("told", "seen", "moved"), {**slots, "matrix": {"hue": {"hue": number}}}
+    )
+    probe = dict.fromkeys(("permuted", "untrained", "selectivity"), number)
+    return {
+        "settings": {
+            **{"slots": ["hue"], "layers": ["norm"], "places": [-1.0, 1.0]},
+            **{"num_images": 2, "num_photos": 2, "interval": ""},
+        },
+        "probes": {"norm": dict.fromkeys(slots, {**number, **probe})},
+        **{"inside": ways, "outside": ways, "erased": {"nothing": slots}},
+        "layers": {"stem": {"alone": slots}},
+        "curves": dict.fromkeys(ways, {"hue": [number] * 2}),
+        "mrr_chance": 0.5,
+    }
+
+
 def _calls_of_functions():
+    interventions = evaluation.InterventionEvaluator(
+        MODEL, images(), images(), num_pairs=8, batch_size=16, verbose=False
+    )
     report = {
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
@@ -428,7 +464,9 @@ def _calls_of_functions():
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
         },
-        backbones.read_published: {**PUBLISHED, "which": "encoder", "positions": None},
+        backbones.read_published: {
+            **{**PUBLISHED, "which": "encoder", "positions": None, "num_frames": None}
+        },
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
@@ -531,6 +569,8 @@ def _calls_of_functions():
             **{"model": MODEL.predictor, "num_context": 3, "num_targets": 3},
             **{"num_blocks": 1, "training": False},
         },
+        evaluation.intervention_report: {"evaluator": interventions, "control": None},
+        evaluation.intervention_table: {"report": _intervention_report()},
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
         evaluation.nearest_neighbors: {
             **{"features": FEATURES, "queries": FEATURES, "k": 2}
@@ -548,9 +588,12 @@ def _calls_of_functions():
         layers.normalize_latents: {"latents": LATENTS},
         layers.normalize_patches: {"patches": LATENTS},
         layers.patch_pixels: {"images": images(), "patch_size": 4},
+        layers.rotary_positions: {
+            **{"grid_size": (4, 4), "head_dim": 8, "tiled": False}
+        },
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
-            "columns_first": False,
+            **{"columns_first": False, "uniform_power": False},
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},
@@ -614,6 +657,10 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_completions: {
+            **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
+            **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
         visualization.plot_energy_landscape: {
             "landscape": evaluation.energy_landscape(evaluator, num_values=2),
             **{"paths": {"search": np.zeros((2, 3, 2))}, "num_clips": 1},
@@ -625,12 +672,16 @@ def _calls_of_functions():
         visualization.plot_rollout: {
             "report": {"settings": {}, "model": measured, "untrained": measured},
         },
+        visualization.plot_interventions: {"report": _intervention_report()},
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
+        },
+        visualization.plot_moved_latents: {
+            **{"evaluator": interventions, "index": 0, "slots": ("hue",), **RGB}
         },
         visualization.plot_neighbors: {
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},

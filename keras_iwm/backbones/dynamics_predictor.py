@@ -140,7 +140,12 @@ class DynamicsPredictor(ComposedModel):
             **{name: getattr(self, name) for name in names},
         )
         self.norm = TokenNorm(dtype=self.dtype_policy, name="norm")
-        self.output_projection = self._dense(self.hidden_dim, "output_projection")
+        self.output_projection = TokenDense(
+            self.hidden_dim,
+            kernel_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="output_projection",
+        )
         self.build()
         self.trainable = trainable
 
@@ -184,7 +189,7 @@ class DynamicsPredictor(ComposedModel):
         tokens = ops.reshape(tokens, (-1, num_steps * step[0], step[1]))
         for block in self.blocks:
             tokens = block(tokens, attention_mask=mask, training=training)
-        return self._predictions(ops.reshape(tokens, (-1, num_steps, *step)))
+        return self._predictions(latents, ops.reshape(tokens, (-1, num_steps, *step)))
 
     def rollout(
         self, latents: Tensor, actions: Tensor, states: Tensor | None = None
@@ -219,7 +224,7 @@ class DynamicsPredictor(ComposedModel):
             for index, block in enumerate(self.blocks):
                 tokens, past[index] = block.follow(tokens, past[index])
             if step >= num_known - 1:
-                predictions.append(self._predictions(tokens[:, None]))
+                predictions.append(self._predictions(frame, tokens[:, None]))
         return ops.concatenate(predictions, axis=1)
 
     def _tokens(self, latents, conditions, first_step):
@@ -238,11 +243,11 @@ class DynamicsPredictor(ComposedModel):
         positions = ops.convert_to_tensor(positions, dtype=self.compute_dtype)
         return ops.concatenate(parts, axis=2) + positions[None]
 
-    def _predictions(self, tokens):
-        """What the patches of steps say of the frame that follows."""
+    def _predictions(self, latents, tokens):
+        """Latents of the frames that follow: those of the frames, changed."""
         patches = tokens[:, :, -self.num_patches :]
-        predictions = self.output_projection(self.norm(patches))
-        return normalize_latents(predictions)
+        change = ops.cast(self.output_projection(self.norm(patches)), "float32")
+        return normalize_latents(latents + change)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -22,6 +22,15 @@ from keras_iwm.evaluation.evaluate_world_model import (
 )
 from keras_iwm.evaluation.extract_features import extract_features as extract_features
 from keras_iwm.evaluation.flops_per_image import flops_per_image as flops_per_image
+from keras_iwm.evaluation.intervention_evaluator import (
+    InterventionEvaluator as InterventionEvaluator,
+)
+from keras_iwm.evaluation.intervention_report import (
+    intervention_report as intervention_report,
+)
+from keras_iwm.evaluation.intervention_table import (
+    intervention_table as intervention_table,
+)
 from keras_iwm.evaluation.loss_by_position import loss_by_position as loss_by_position
 from keras_iwm.evaluation.nearest_neighbors import (
     nearest_neighbors as nearest_neighbors,

@@ -5,14 +5,23 @@ from keras_iwm.visualization.plot_action_sweep import (
 )
 from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
 from keras_iwm.visualization.plot_clip import plot_clip as plot_clip
+from keras_iwm.visualization.plot_completions import (
+    plot_completions as plot_completions,
+)
 from keras_iwm.visualization.plot_energy_landscape import (
     plot_energy_landscape as plot_energy_landscape,
+)
+from keras_iwm.visualization.plot_interventions import (
+    plot_interventions as plot_interventions,
 )
 from keras_iwm.visualization.plot_method_comparison import (
     plot_method_comparison as plot_method_comparison,
 )
 from keras_iwm.visualization.plot_model_comparison import (
     plot_model_comparison as plot_model_comparison,
+)
+from keras_iwm.visualization.plot_moved_latents import (
+    plot_moved_latents as plot_moved_latents,
 )
 from keras_iwm.visualization.plot_neighbors import plot_neighbors as plot_neighbors
 from keras_iwm.visualization.plot_patch_orders import (

@@ -170,6 +170,23 @@ def test_evaluation_writes_report_and_picture(tmp_path):
 
 
 @once
+def test_interventions_are_printed_drawn_and_written(tmp_path):
+    options = ("iwm_tiny_32", "--images", 4, "--train-images", 64)
+    result = run("intervene.py", *options, "--report", "out/report.json", cwd=tmp_path)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["settings"]["num_photos"] == 3
+    slope = report["inside"]["moved"]["mean"]["slope"]["value"]
+    assert 0.1 < slope < 1
+    assert slope > 2 * abs(report["inside"]["random"]["mean"]["slope"]["value"])
+    title = result.stdout.index("All slots, within their range")
+    row = result.stdout[title:].split("latents moved")[1]
+    assert float(row.split()[0]) == round(slope, 2)
+    for name in ("slopes", "images"):
+        picture = tmp_path / "out" / f"report_{name}.png"
+        assert picture.stat().st_size > 10_000
+
+
+@once
 def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
