@@ -389,8 +389,10 @@ EVALUATOR = {
     **{"batch_size": 4, "swapped_image": True},
 }
 DYNAMICS = models.LatentDynamicsModel.from_encoder(
-    make_encoder(), MAKER.slots, num_frames=3, predictor_layers=1
+    make_encoder(), MAKER.slots, num_frames=4, predictor_layers=1
 )
+CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
 DYNAMIC_CLIPS = {
     "model": DYNAMICS,
     **dict(zip(("frames", "actions"), MAKER.draw_clips(2), strict=True)),
@@ -558,6 +560,14 @@ def _calls_of_functions():
             **{**PICTURES, "train_images": images(), "control": MODEL},
             **{"num_pairs": 4, "batch_size": 4, "verbose": False},
         },
+        evaluation.evaluate_surprise: {
+            **{"model": DYNAMICS, "maker": MAKER, "num_pairs": 2, "batch_size": 4},
+            **{"events": ("jumps",), "seed": 3},
+        },
+        evaluation.surprise: {
+            **{"model": DYNAMICS, "frames": CLIPS, "actions": CLIP_ACTIONS},
+            "batch_size": 4,
+        },
         evaluation.evaluate_world_model: {
             **{**PICTURES, "batch_size": 4, "by_slot": False, "verbose": False},
         },
@@ -657,6 +667,10 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_clip: {
+            **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
+            **RGB,
+        },
         visualization.plot_completions: {
             **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
             **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
@@ -702,6 +716,7 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
+        visualization.plot_surprise: {"report": SURPRISE},
         visualization.plot_training_curves: {
             **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
         },

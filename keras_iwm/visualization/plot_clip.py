@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_iwm.arguments import as_count, as_names
+from keras_iwm.arguments import as_names
 from keras_iwm.array_arguments import as_array
 from keras_iwm.type_aliases import Array, Figure, Names, ValueRange
 from keras_iwm.visualization.figure import (
@@ -20,7 +20,6 @@ def plot_clip(
     frames: Array,
     value_range: ValueRange = (0, 255),
     names: Names | None = None,
-    first_frame: int = 0,
     rgb_channels: tuple[int, int, int] = (0, 1, 2),
 ) -> Figure:
     """Draws clips, each a strip of its frames from left to right.
@@ -30,7 +29,6 @@ def plot_clip(
             `(num_clips, num_frames, height, width, num_channels)`.
         value_range: Tuple `(low, high)` of the pixels.
         names: Optional names of the clips, written before them.
-        first_frame: Non-negative integer, the number of the first frame.
         rgb_channels: Three integers, the channels to draw red, green and blue. Frames
             with one channel are drawn gray.
 
@@ -64,7 +62,6 @@ def plot_clip(
     pictures = prepare_images(
         clips.reshape(-1, *clips.shape[2:]), value_range, "frames", rgb_channels
     ).reshape(count, length, *clips.shape[2:4], 3)
-    first_frame = as_count("first_frame", first_frame, 0)
     if names is not None:
         names = as_names("names", names)
         if len(names) != count:
@@ -79,7 +76,7 @@ def plot_clip(
         axis.imshow(pictures[row, column])
         hide_frame(axis)
         if row == 0:
-            axis.set_title(f"frame {first_frame + column}", fontsize=TEXT_SIZE)
+            axis.set_title(f"frame {column}", fontsize=TEXT_SIZE)
         if names and column == 0:
             axis.set_ylabel(
                 wrapped(names[row], 12), fontsize=TEXT_SIZE, rotation=0, ha="right",
