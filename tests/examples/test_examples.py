@@ -304,3 +304,36 @@ def test_segmentation_writes_what_it_measures(tmp_path):
         images, masks, batch_size=4, verbose=0, return_dict=True
     )["mean_iou"]
     np.testing.assert_allclose(again, summary["mean_iou"], atol=2e-3)
+
+
+@once
+def test_the_world_in_motion_is_summed_up_over_seeds(tmp_path):
+    options = ("--steps", 2, "--clips", 4, "--scenes", 2, "--samples", 10)
+    first = run("world_in_motion.py", *options, "--seeds", 1, cwd=tmp_path)
+    assert "Seed 0, control" in first.stdout
+    folder = tmp_path / "runs" / "world_in_motion"
+    written = (folder / "seed_0" / "report.json").stat().st_mtime_ns
+    second = run("world_in_motion.py", *options, "--seeds", 2, cwd=tmp_path)
+    assert (folder / "seed_0" / "report.json").stat().st_mtime_ns == written
+    assert "Seed 0, control" not in second.stdout
+    reports = [
+        json.loads((folder / f"seed_{seed}" / "report.json").read_text())
+        for seed in range(2)
+    ]
+    summary = json.loads((folder / "summary.json").read_text())
+    found = summary["MRR of the next action"]["true_action"]["control"]
+    ranks = [report["dynamics"]["control"]["actions"] for report in reports]
+    expected = np.mean([rank["true_action"]["mrr"]["value"] for rank in ranks])
+    np.testing.assert_allclose(found["mean"], expected)
+    assert found["low"] < found["mean"] < found["high"]
+    pixels = summary["Pixels from the goal, four, replanned"]
+    assert {"cross-entropy", "cross-entropy, control", "no_action"} <= set(pixels)
+    table = (folder / "table.md").read_text()
+    assert f"{found['mean']:.3f} ±" in table
+    assert table in second.stdout
+    for name in ("rollout", "landscape", "plan"):
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+    refused = run(
+        "world_in_motion.py", *options[2:], "--seeds", 1, cwd=tmp_path, check=False
+    )
+    assert "other options" in refused.stderr
