@@ -72,7 +72,8 @@ Positions have three axes: time, row, column.
 
 If a mask hid other patches in every frame, the model could copy from the frame before.
 So masks are the same in all frames. There are two kinds: many short blocks, and a few
-long ones that leave little to go by. What is seen of the same clip, under each:
+long ones that leave little to go by. Of what is left the encoder gets a fixed number of
+patches, drawn anew in each pair of frames. What is seen of the same clip, under each:
 """
 
 encoder = keras_iwm.backbones.VideoEncoder(
