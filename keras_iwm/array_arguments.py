@@ -90,6 +90,21 @@ def check_batch_of_images(images, num_channels, value_range, name="images"):
     check_values(images, value_range, name)
 
 
+def check_batch_of_clips(clips, num_channels, value_range, name="clips"):
+    """Refuse what cannot be clips for a model, see `check_batch_of_images`."""
+    shape = tuple(clips.shape)
+    if len(shape) != 5 or shape[-1] != num_channels or 0 in shape:
+        raise ValueError(
+            f"`{name}` must have shape (num_clips, frames, height, width, "
+            f"{num_channels}), with at least one clip. Received shape: {shape}. Move "
+            "channels last, or make the model with the clips' `num_channels`."
+        )
+    if not isinstance(clips, np.ndarray):
+        clips = np.asarray(ops.convert_to_numpy(clips))
+    frames = clips.reshape(-1, *shape[2:])
+    check_batch_of_images(frames, num_channels, value_range, name)
+
+
 def check_values(images, value_range, name="images"):
     """Refuse images that cannot be meant to lie in a range of values.
 

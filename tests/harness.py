@@ -50,6 +50,7 @@ EXAMPLES = [
     layers.TokenDense(7, activation="relu", use_bias=False),
     layers.TokenNorm(epsilon=1e-5),
     layers.PatchEmbedding(4, 12),
+    layers.TubeletEmbedding(3, 4, 12),
     layers.SelfAttention(3, "zeros"),
     layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),
     layers.TransformerBlock(2, 9, epsilon=1e-5, layer_scale=0.1, gated_mlp=True),
@@ -91,6 +92,9 @@ EXAMPLES = [
         *((16, 24), 4, 16, 1, 2),
         **{"positions": "learned", "epsilon": 1e-5, "num_prefix_tokens": 2},
         **{"layer_scale": 0.1, "gated_mlp": True},
+    ),
+    backbones.VideoEncoder(
+        *((16, 24), 4, 24, 1, 2, 6, 3), positions="uniform_power", num_channels=2
     ),
     backbones.CausalEncoder(
         backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]

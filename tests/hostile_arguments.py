@@ -116,6 +116,7 @@ SIZES = {
         "num_directions",
         "num_draws",
         "num_entries",
+        "num_frames",
         "num_heads",
         "num_images",
         "num_noise_levels",
@@ -129,7 +130,7 @@ SIZES = {
         "predictor_dim",
         "predictor_heads",
     ),
-    *("predictor_layers", "size", "output_dim"),
+    *("predictor_layers", "size", "output_dim", "tubelet_size"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),

@@ -48,6 +48,7 @@ def save_transformers(encoder: ViTEncoder, folder: Path) -> None:
         "num_prefix_tokens": encoder.num_prefix_tokens,
         "layer_scale": encoder.layer_scale,
         "gated_mlp": encoder.gated_mlp,
+        "num_frames": getattr(encoder, "num_frames", None),
         "quantization_mode": modes - {None},
     }
     further = {name: value for name, value in further.items() if value}

@@ -18,13 +18,11 @@ from keras_iwm.arguments import (
     as_value_range,
 )
 from keras_iwm.array_arguments import check_batch_of_images
+from keras_iwm.backbones.patch_encoder import PatchEncoder
 from keras_iwm.backbones.presets import encoder_arguments, is_size
-from keras_iwm.backbones.symbolic_latents import symbolic_latents
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
-from keras_iwm.first_batch import first_batch
-from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev
-from keras_iwm.layers.patch_embedding import PatchEmbedding, check_divides, grid_of
+from keras_iwm.layers.patch_embedding import PatchEmbedding, grid_of_images
 from keras_iwm.layers.pixel_statistics import as_statistics, normalize_pixels
 from keras_iwm.layers.position_embedding import PositionEmbedding, Positions
 from keras_iwm.layers.token_norm import TokenNorm
@@ -33,7 +31,7 @@ from keras_iwm.type_aliases import Config, Path, Shape, Size, Tensor, ValueRange
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class ViTEncoder(ComposedModel):
+class ViTEncoder(PatchEncoder):
     """Vision transformer that turns images into one latent per patch.
 
     It has fixed sine and cosine positions, no class token, pre-norm blocks and a
@@ -67,6 +65,8 @@ class ViTEncoder(ComposedModel):
         positions: `"rows_first"` or `"columns_first"` for fixed sines and cosines,
             the first half of the features of the row, or of the column as in the
             published I-JEPA: other image sizes get those of their patches' centres.
+            `"uniform_power"` shares as the published V-JEPA does, see
+            `sincos_positions`.
             `"learned"` or `"learned_antialiased"` for a table that learns: it is
             resampled bicubically as transformers does, or with antialiasing as timm.
         epsilon: Float, added to the variance by all norms.
@@ -133,8 +133,8 @@ class ViTEncoder(ComposedModel):
         super().__init__(autocast=False, **kwargs)
         self.image_size = as_size("image_size", image_size)
         self.patch_size = as_count("patch_size", patch_size)
-        check_divides(self.image_size, self.patch_size)
-        self.grid_size = tuple(side // self.patch_size for side in self.image_size)
+        self.num_channels = as_count("num_channels", num_channels)
+        self.grid_size = self.grid_of(self.images_shape)
         self.num_patches = math.prod(self.grid_size)
         self.hidden_dim = as_count("hidden_dim", hidden_dim)
         self.num_layers = as_count("num_layers", num_layers)
@@ -145,7 +145,6 @@ class ViTEncoder(ComposedModel):
             "drop_path_rate", drop_path_rate, 0.0, 1.0, below=True
         )
         self.value_range = as_value_range(value_range)
-        self.num_channels = as_count("num_channels", num_channels)
         self.mean, self.std = as_statistics(mean, std, self.num_channels)
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
@@ -156,13 +155,7 @@ class ViTEncoder(ComposedModel):
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
         check_splits(self.name, num_heads, self.mlp_dim)
         policy = self.dtype_policy
-        self.patch_embedding = PatchEmbedding(
-            self.patch_size,
-            hidden_dim,
-            self.initializer_stddev,
-            dtype=policy,
-            name="patch_embedding",
-        )
+        self.patch_embedding = self.make_patch_embedding()
         self.position_embedding = PositionEmbedding(
             self.positions,
             self.grid_size,
@@ -178,7 +171,7 @@ class ViTEncoder(ComposedModel):
             self.num_layers, self.drop_path_rate, dtype=policy, **alike
         )
         self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
-        self.build((None, *self.image_size, self.num_channels))
+        self.build(self.images_shape)
         self.trainable = trainable
 
     @classmethod
@@ -211,83 +204,48 @@ class ViTEncoder(ComposedModel):
             return pretrained_encoder(cls, preset, load_weights, arguments)
         return cls(**{**encoder_arguments(preset), **arguments})
 
-    def build(self, images_shape: Shape) -> None:
-        """Create all weights; the constructor does it."""
-        if self.built:
-            return
-        self.patch_embedding.build(images_shape)
-        self.position_embedding.build()
-        for block in (*self.blocks, self.norm):
-            block.build((None, None, self.hidden_dim))
-
     @property
-    def input_signature(self) -> list[Any]:
-        """What `call` takes, for `export`."""
-        shape = (None, *self.image_size, self.num_channels)
-        return [keras.InputSpec(shape=shape, dtype="float32", name="images")]
+    def images_shape(self) -> Shape:
+        """Shape of the images that the encoder was made for."""
+        return (None, *self.image_size, self.num_channels)
 
-    def call(
-        self,
-        images: Tensor,
-        patch_ids: Tensor | None = None,
-        training: bool | None = None,
-        return_intermediates: bool = False,
-    ) -> Tensor | dict[str, Tensor]:
-        """Encode the images, or their patches at `patch_ids`."""
-        tokens = self.embed(images, patch_ids)
-        intermediates = {"stem": tokens}
-        for block in self.blocks:
-            tokens = block(tokens, training=training)
-            intermediates[block.name] = tokens
-        intermediates["norm"] = self.norm(tokens)
-        if first := self.num_prefix_tokens:
-            intermediates = {n: t[:, first:] for n, t in intermediates.items()}
-        return intermediates if return_intermediates else intermediates["norm"]
+    def grid_of(self, shape: Shape) -> tuple[int, ...]:
+        """Return the grid of patches of images of a shape.
+
+        Args:
+            shape: Tuple, `(batch_size, height, width, num_channels)`.
+
+        Returns:
+            Tuple of integers, rows and columns.
+
+        Raises:
+            ValueError: If rank, channels or sides do not fit the encoder.
+        """
+        return grid_of_images(shape, self.patch_size, self.num_channels)
+
+    def make_patch_embedding(self) -> PatchEmbedding:
+        """Make the layer that makes tokens of patches."""
+        return PatchEmbedding(
+            self.patch_size,
+            self.hidden_dim,
+            self.initializer_stddev,
+            dtype=self.dtype_policy,
+            name="patch_embedding",
+        )
 
     def embed(self, images: Tensor, patch_ids: Tensor | None = None) -> Tensor:
         """Return the tokens that the first block sees of patches or images."""
         images = ops.convert_to_tensor(images)
-        grid_size = grid_of(images, self.patch_size, self.num_channels)
+        grid_size = self.grid_of(images.shape)
         if patch_ids is not None:
             patch_ids = ops.convert_to_tensor(patch_ids)
         images = normalize_pixels(images, self.value_range, self.mean, self.std)
         tokens = self.patch_embedding(ops.cast(images, self.compute_dtype), patch_ids)
         return self.position_embedding(tokens, patch_ids, grid_size=grid_size)
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Predict like any Keras model, after a look at images that are arrays.
-
-        Args:
-            x: What `keras.Model.predict` takes, like the others.
-            *args: See there.
-            **kwargs: See there.
-
-        Returns:
-            NumPy array of latents.
-
-        Raises:
-            ValueError: If the images cannot be meant for `value_range`.
-        """
-        batch, x = first_batch(x)
-        images = batch[0] if isinstance(batch, (tuple, list)) else batch
-        if hasattr(images, "shape"):
-            check_batch_of_images(images, self.num_channels, self.value_range, "x")
-            self.start_anew_for(images, "predict_function")
-        return super().predict(x, *args, **kwargs)
-
-    def compute_output_spec(
-        self,
-        images: Tensor,
-        patch_ids: Tensor | None = None,
-        training: bool | None = None,
-        return_intermediates: bool = False,
-    ) -> Any:
-        """Return what `call` returns, as symbolic tensors.
-
-        A height or width that is not known yet leaves the number of patches open.
-        """
-        latents = symbolic_latents(self, images, patch_ids)
-        return latents if return_intermediates else latents["norm"]
+    def check_batch(self, images: Any, name: str) -> None:
+        """Refuse images that cannot be meant, see `check_batch_of_images`."""
+        check_batch_of_images(images, self.num_channels, self.value_range, name)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

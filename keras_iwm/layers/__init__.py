@@ -16,6 +16,7 @@ from keras_iwm.layers.sliced_gaussian_regularizer import (
 from keras_iwm.layers.token_dense import TokenDense as TokenDense
 from keras_iwm.layers.token_norm import TokenNorm as TokenNorm
 from keras_iwm.layers.transformer_block import TransformerBlock as TransformerBlock
+from keras_iwm.layers.tubelet_embedding import TubeletEmbedding as TubeletEmbedding
 from keras_iwm.layers.variance_covariance_regularizer import (
     VarianceCovarianceRegularizer as VarianceCovarianceRegularizer,
 )

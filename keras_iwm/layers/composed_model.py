@@ -39,12 +39,12 @@ class ComposedModel(KeptState, keras.Model):
         A function that is traced for any size knows no grid of patches.
 
         Args:
-            images: Array or tensor of images. Anything else is passed over.
+            images: Array or tensor of images or clips. Anything else is passed over.
             function: `"train_function"`, `"test_function"` or `"predict_function"`,
                 Keras's name of what will take them.
         """
-        if traces_any_size and len(getattr(images, "shape", ())) == 4:
-            made, sides = getattr(self, function), tuple(images.shape[1:3])
+        if traces_any_size and len(getattr(images, "shape", ())) in (4, 5):
+            made, sides = getattr(self, function), tuple(images.shape[1:-1])
             if made is not None and getattr(self, f"_{function}_sides", sides) != sides:
                 setattr(self, function, None)
             setattr(self, f"_{function}_sides", sides)

@@ -62,15 +62,24 @@ class PatchEmbedding(keras.layers.Layer):
 
     def build(self, images_shape: Shape, patch_ids_shape: Shape | None = None) -> None:
         """Create the projection for patches of the images' channels."""
-        features = images_shape[-1] * self.patch_size**2
+        features = images_shape[-1] * self.pixels_in_patch
         self.projection.build((None, None, features))
 
     def call(self, images: Tensor, patch_ids: Tensor | None = None) -> Tensor:
         """Embed all patches, or those at `patch_ids`."""
-        patches = cut_patches(images, self.patch_size)
+        patches = self.cut(images)
         if patch_ids is not None:
             patches = ops.take_along_axis(patches, patch_ids[..., None], axis=1)
         return self.projection(patches)
+
+    @property
+    def pixels_in_patch(self) -> int:
+        """Pixels that one token is made of."""
+        return self.patch_size**2
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Return the pixels of all patches, a row of values each."""
+        return cut_patches(images, self.patch_size)
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
@@ -92,16 +101,16 @@ def cut_patches(images, patch_size):
     return ops.reshape(patches, (-1, rows * columns, size**2 * num_channels))
 
 
-def grid_of(images, patch_size, num_channels):
-    """Rows and columns of the patches of `images`, after checking them."""
-    if len(images.shape) != 4 or images.shape[-1] != num_channels:
+def grid_of_images(shape, patch_size, num_channels):
+    """Rows and columns of the patches of images of a shape, which is checked."""
+    if len(shape) != 4 or shape[-1] != num_channels:
         raise ValueError(
             "`images` must have shape (batch_size, height, width, "
-            f"{num_channels}). Received: {tuple(images.shape)}. Add a missing axis "
+            f"{num_channels}). Received: {tuple(shape)}. Add a missing axis "
             "with images[None], or make the encoder with the images' `num_channels`."
         )
-    check_divides(images.shape[1:3], patch_size)
-    return tuple(side // patch_size for side in images.shape[1:3])
+    check_divides(shape[1:3], patch_size)
+    return tuple(side // patch_size for side in shape[1:3])
 
 
 def check_divides(image_size, patch_size):

@@ -9,9 +9,11 @@ from keras import ops
 from keras_iwm.layers.bicubic_matrix import bicubic_matrix
 from keras_iwm.layers.sincos_positions import sincos_positions
 
-FIXED = ("rows_first", "columns_first")
+FIXED = ("rows_first", "columns_first", "uniform_power")
 LEARNED = ("learned", "learned_antialiased")
-Positions = Literal["rows_first", "columns_first", "learned", "learned_antialiased"]
+Positions = Literal[
+    "rows_first", "columns_first", "uniform_power", "learned", "learned_antialiased"
+]
 
 
 class PositionEmbedding(keras.layers.Layer):
@@ -22,7 +24,7 @@ class PositionEmbedding(keras.layers.Layer):
 
     Args:
         positions: One of `FIXED` and `LEARNED`, as `ViTEncoder` explains them.
-        grid_size: Pair of integers, the grid that the model is made for.
+        grid_size: Tuple of integers, the grid that the model is made for.
         hidden_dim: Integer, features of a token.
         num_prefix_tokens: Integer, learned tokens that belong to no patch.
         **kwargs: Passed to `keras.layers.Layer`.
@@ -30,7 +32,7 @@ class PositionEmbedding(keras.layers.Layer):
     Call arguments:
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
         patch_ids: Integer tensor of shape `(batch_size, num_patches)`, or `None`.
-        grid_size: Pair of integers, the grid of the images.
+        grid_size: Tuple of as many integers, the grid of the images.
 
     Returns:
         Tensor of shape `(batch_size, num_prefix_tokens + num_patches, hidden_dim)`.
@@ -80,18 +82,23 @@ class PositionEmbedding(keras.layers.Layer):
     def positions_of(self, grid_size):
         """Return the positions of a grid, of shape `(num_patches, hidden_dim)`."""
         if self.positions in FIXED:
-            first = self.positions == "columns_first"
             return ops.convert_to_tensor(
-                sincos_positions(self.grid_size, self.hidden_dim, grid_size, first)
+                sincos_positions(
+                    self.grid_size,
+                    self.hidden_dim,
+                    grid_size,
+                    columns_first=self.positions == "columns_first",
+                    uniform_power=self.positions == "uniform_power",
+                )
             )
         table = ops.convert_to_tensor(self.table)
         if grid_size == self.grid_size:
             return table
         antialias = self.positions == "learned_antialiased"
-        rows, columns = (
-            ops.cast(bicubic_matrix(*sizes, antialias), table.dtype)
-            for sizes in zip(self.grid_size, grid_size, strict=True)
-        )
         table = ops.reshape(table, (*self.grid_size, self.hidden_dim))
-        table = ops.einsum("ir,jc,rcd->ijd", rows, columns, table)
+        for sizes in zip(self.grid_size, grid_size, strict=True):
+            matrix = ops.cast(bicubic_matrix(*sizes, antialias), table.dtype)
+            # The axis in front goes behind the others, so that all have their turn.
+            table = ops.tensordot(table, matrix, axes=[[0], [1]])
+            table = ops.moveaxis(table, -1, len(grid_size) - 1)
         return ops.reshape(table, (-1, self.hidden_dim))

@@ -12,6 +12,7 @@ def sincos_positions(
     hidden_dim: int,
     resampled_size: tuple[int, ...] | None = None,
     columns_first: bool = False,
+    uniform_power: bool = False,
 ) -> np.ndarray:
     """Fixed sine and cosine positions of a grid of patches, of any number of axes.
 
@@ -32,6 +33,9 @@ def sincos_positions(
         columns_first: Boolean, whether the shares of the features are in the reverse
             order of the axes: the first half encodes the column, as in the published
             I-JEPA and in masked autoencoders.
+        uniform_power: Boolean, whether all axes get as many pairs as the first, and
+            features beyond `hidden_dim` are cut off, as in the published V-JEPA. Where
+            the pairs divide it is the same.
 
     Returns:
         Float32 array of shape `(num_patches, hidden_dim)`, the last axis of the grid
@@ -55,13 +59,13 @@ def sincos_positions(
     sizes = grid_size
     if resampled_size is not None:
         sizes = as_grid("resampled_size", resampled_size)
-    return _positions(
-        grid_size, hidden_dim, sizes, as_boolean("columns_first", columns_first)
-    )
+    columns_first = as_boolean("columns_first", columns_first)
+    uniform_power = as_boolean("uniform_power", uniform_power)
+    return _positions(grid_size, hidden_dim, sizes, columns_first, uniform_power)
 
 
 @functools.lru_cache(maxsize=32)
-def _positions(grid_size, hidden_dim, sizes, columns_first):
+def _positions(grid_size, hidden_dim, sizes, columns_first, uniform_power):
     """The positions of checked arguments."""
     num_axes = len(grid_size)
     if hidden_dim % 4 or hidden_dim < 2 * num_axes:
@@ -79,7 +83,8 @@ def _positions(grid_size, hidden_dim, sizes, columns_first):
     axes = range(num_axes)
     for place, axis in enumerate(reversed(axes) if columns_first else axes):
         size, original = sizes[axis], grid_size[axis]
-        num_pairs = hidden_dim // 2 // num_axes + (place < hidden_dim // 2 % num_axes)
+        num_pairs, rest = divmod(hidden_dim // 2, num_axes)
+        num_pairs += rest > 0 if uniform_power else place < rest
         frequencies = 10000.0 ** (-np.arange(num_pairs) / num_pairs)
         centres = (np.arange(size) + 0.5) * original / size - 0.5
         angles = centres[:, None] * frequencies
@@ -87,6 +92,7 @@ def _positions(grid_size, hidden_dim, sizes, columns_first):
         shape = [1] * num_axes + [2 * num_pairs]
         shape[axis] = size
         parts.append(np.broadcast_to(encoded.reshape(shape), (*sizes, shape[-1])))
-    positions = np.concatenate(parts, axis=-1).reshape(-1, hidden_dim).astype("float32")
+    positions = np.concatenate(parts, axis=-1)[..., :hidden_dim]
+    positions = positions.reshape(-1, hidden_dim).astype("float32")
     positions.flags.writeable = False
     return positions

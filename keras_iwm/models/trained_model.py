@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_iwm.array_arguments import check_batch_of_images
+from keras_iwm.array_arguments import check_batch_of_clips, check_batch_of_images
 from keras_iwm.backend import loss_tracker, make_replicas, seed_states, sound_step
 from keras_iwm.first_batch import first_batch
 from keras_iwm.layers.composed_model import ComposedModel
@@ -33,6 +33,8 @@ class TrainedModel(ComposedModel):
 
     # Arguments of `fit` and `evaluate` that a model has no use for.
     ignored_arguments = ()
+    # Whether batches are of clips, `(clips, frames, height, width, channels)`.
+    takes_clips = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -132,7 +134,7 @@ class TrainedModel(ComposedModel):
         """Refuse images that cannot be meant. Subclasses also check labels.
 
         Args:
-            x: Images, an array or tensor.
+            x: Images, or clips if the model takes them, an array or tensor.
             y: Labels, or `None`.
             sample_weight: Weights, or `None`.
             name: String, the images' name in messages.
@@ -142,7 +144,8 @@ class TrainedModel(ComposedModel):
                 the model's range, or hardly fill it.
         """
         if hasattr(x, "shape"):
-            check_batch_of_images(x, self.num_channels, self.value_range, name)
+            check = check_batch_of_clips if self.takes_clips else check_batch_of_images
+            check(x, self.num_channels, self.value_range, name)
 
     def check_paths(self) -> None:
         """Refuse weights that share a path: Keras on Torch knows them by it.

@@ -52,3 +52,13 @@ def test_positions_equal_the_closed_form(grid_size, hidden_dim, pairs):
 def test_wrong_sizes_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         sincos_positions(*arguments)
+
+
+def test_uniform_power_gives_all_axes_as_many_pairs_and_cuts():
+    positions = sincos_positions((2, 3, 4), 16, uniform_power=True)
+    expected = closed_form((2, 3, 4), (3, 3, 3))[:, :16]
+    np.testing.assert_allclose(positions, expected, atol=1e-6)
+    np.testing.assert_array_equal(
+        sincos_positions((2, 3, 4), 12, uniform_power=True),
+        sincos_positions((2, 3, 4), 12),
+    )

@@ -49,6 +49,18 @@ def positions(rows, columns, dim):
     return table
 
 
+def positions_of_clips(grid_size, dim):
+    """Those of a grid of three axes, whose pairs of features divide by three."""
+    num_pairs = dim // 6
+    table = np.zeros((math.prod(grid_size), dim))
+    for out, place in zip(table, np.ndindex(*grid_size), strict=True):
+        for axis, index in np.ndindex(3, num_pairs):
+            angle = place[axis] / 10000 ** (index / num_pairs)
+            out[2 * axis * num_pairs + index] = math.sin(angle)
+            out[(2 * axis + 1) * num_pairs + index] = math.cos(angle)
+    return table
+
+
 def block(x, w, name, heads, mask=True):
     """A block; `mask` (..., queries, keys) says which keys each query may see."""
     batch, tokens, dim = x.shape
@@ -75,28 +87,35 @@ def block(x, w, name, heads, mask=True):
     return x + h @ w[f"{name}/mlp_output/kernel"] + w[f"{name}/mlp_output/bias"]
 
 
+def cut(x, size, depth):
+    """Patches of images, or of clips `depth` frames deep, one at a time."""
+    clips = x if x.ndim == 5 else x[:, None]
+    grid_size = np.array(clips.shape[1:4]) // (depth, size, size)
+    patches = []
+    for time, row, column in np.ndindex(*grid_size):
+        patch = clips[
+            :,
+            time * depth : (time + 1) * depth,
+            row * size : (row + 1) * size,
+            column * size : (column + 1) * size,
+        ]
+        patches.append(patch.reshape(len(x), -1))
+    return np.stack(patches, axis=1)
+
+
 def encode(encoder, images, patch_ids=None):
     """The encoder's latents; returns those after every block too."""
     w = weights_of(encoder)
     low, high = encoder.value_range
     x = (np.asarray(images, "float64") - low) / (high - low)
     x = (x - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    size = encoder.patch_size
-    batch, height, width, _ = x.shape
-    rows, columns = height // size, width // size
-    patches = np.zeros((batch, rows * columns, size * size * 3))
-    for row in range(rows):
-        for column in range(columns):
-            patch = x[
-                :,
-                row * size : (row + 1) * size,
-                column * size : (column + 1) * size,
-            ]
-            patches[:, row * columns + column] = patch.reshape(batch, -1)
-    table = np.broadcast_to(
-        positions(rows, columns, encoder.hidden_dim),
-        (batch, rows * columns, encoder.hidden_dim),
-    )
+    patches = cut(x, encoder.patch_size, getattr(encoder, "tubelet_size", 1))
+    if x.ndim == 4:
+        sides = [side // encoder.patch_size for side in x.shape[1:3]]
+        table = positions(*sides, encoder.hidden_dim)
+    else:
+        table = positions_of_clips(encoder.grid_size, encoder.hidden_dim)
+    table = np.broadcast_to(table, (*patches.shape[:2], encoder.hidden_dim))
     if patch_ids is not None:
         patches = np.stack([p[i] for p, i in zip(patches, patch_ids, strict=True)])
         table = np.stack([p[i] for p, i in zip(table, patch_ids, strict=True)])
