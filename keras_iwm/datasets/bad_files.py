@@ -55,8 +55,9 @@ class BadFiles:
         path = str(path)
         with _LOCK:
             if path not in self.reasons:
-                reason = message.partition(f" {path} ")[2] or message
-                reason = reason.removesuffix(REMEDY)
+                reason = message.removesuffix(REMEDY)
+                for kind in ("image file", "clip"):
+                    reason = reason.removeprefix(f"The {kind} {path} ")
                 self.reasons[path] = reason
                 self._write(path, reason)
             if len(self.reasons) > max(1, _MAX_SHARE * self.num_files):

@@ -1,4 +1,4 @@
-"""Reads the images or clips of a folder, and keeps account of those that cannot be used."""
+"""Reads the images or clips of a folder, and keeps account of the bad ones."""
 
 import numpy as np
 

@@ -6,12 +6,13 @@ from keras_iwm.arguments import as_count, as_path
 from keras_iwm.datasets.bad_files import BadFiles
 from keras_iwm.datasets.checked_reader import CheckedReader
 from keras_iwm.datasets.clip_walk import ClipWalk
-from keras_iwm.datasets.decode_video import VIDEO_SUFFIXES, require_av
+from keras_iwm.datasets.decode_video import require_av
+from keras_iwm.datasets.draw_place import draw_place
 from keras_iwm.datasets.folder_dataset import FolderDataset
 from keras_iwm.datasets.image_index import find_indexed_images
+from keras_iwm.datasets.read_clip import is_video
 from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, require_pillow
 from keras_iwm.datasets.reader_pool import ReaderPool
-from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Path, Size
 
 
@@ -52,15 +53,15 @@ class ClipFolder(FolderDataset):
     Args:
         folder: Path of the folder.
         image_size: Integer or pair `(height, width)`, of the frames handed out.
-        num_frames: Positive integer, the frames of a clip.
-        frame_stride: Positive integer: 1 for neighbouring frames, 2 for every second
-            frame, and so on.
+        num_frames: Integer from 1 to 10,000, the frames of a clip.
+        frame_stride: Integer from 1 to 10,000: 1 for neighbouring frames, 2 for every
+            second frame, and so on.
         batch_size: Positive integer.
         shuffle: Boolean, whether every epoch has an order, and places, of its own.
         seed: Non-negative integer from which orders and places are drawn.
         drop_remainder: Boolean, whether to leave out the clips that do not fill a
             last batch.
-        clips_per_video: Positive integer, how many clips of each video an epoch has.
+        clips_per_video: Integer from 1 to 10,000, how many clips of each video an epoch has.
         num_threads: Positive integer, threads that decode; as many batches are
             prepared ahead.
         num_processes: Non-negative integer, processes that decode in their place.
@@ -134,12 +135,12 @@ class ClipFolder(FolderDataset):
         pool = ReaderPool(
             image_size, num_channels, background, max_pixels, num_threads, num_processes
         )
-        self.num_frames = as_count("num_frames", num_frames)
-        self.frame_stride = as_count("frame_stride", frame_stride)
-        self.clips_per_video = as_count("clips_per_video", clips_per_video)
+        self.num_frames = as_count("num_frames", num_frames, 1, 10_000)
+        self.frame_stride = as_count("frame_stride", frame_stride, 1, 10_000)
+        self.clips_per_video = as_count("clips_per_video", clips_per_video, 1, 10_000)
         folder = as_path("folder", folder)
         files = find_indexed_images(folder, index, bad_files, ClipWalk)
-        if any(path.suffix.lower() in VIDEO_SUFFIXES for path in files[0]):
+        if any(is_video(path) for path in files[0]):
             require_av()
         account = BadFiles(bad_files, len(files[0]), skipped_csv, "clips")
         super().__init__(
@@ -156,7 +157,7 @@ class ClipFolder(FolderDataset):
     def _read(self, indices, epoch=None):
         """Returns clips, and which of them are good."""
         numbers = [divmod(int(index), self.clips_per_video) for index in indices]
-        draws = [self._draw(int(index), epoch) for index in indices]
+        draws = [draw_place(self, index, epoch) for index in indices]
         return self._reader.read(
             [self.paths[file] for file, _ in numbers],
             [
@@ -164,12 +165,6 @@ class ClipFolder(FolderDataset):
                 for (_, part), draw in zip(numbers, draws, strict=True)
             ],
         )
-
-    def _draw(self, index, epoch):
-        """Returns where in its part of the video a clip lies, from 0 to below 1."""
-        if epoch is None or not self.shuffle:
-            return 0.5
-        return hash_seed(hash_seed(self.seed, epoch), index) / 2**31
 
     def _window(self, place):
         """Returns which frames of a video make up a clip, as `load_clip` takes it."""

@@ -83,13 +83,19 @@ def open_video(path, max_pixels):
     """
     import av
 
-    options = {"format_whitelist": _FORMATS, "max_pixels": str(max_pixels)}
-    container = av.open(str(path), options=options)
-    if not container.streams.video:
+    limit = {"max_pixels": str(max_pixels)}
+    container = av.open(str(path), options={"format_whitelist": _FORMATS, **limit})
+    try:
+        if not container.streams.video:
+            raise ValueError("it has no pictures")
+        stream = container.streams.video[0]
+        check_pixels((stream.width, stream.height), max_pixels)
+        if not stream.width:  # FFmpeg drops sizes above the limit that it was given.
+            raise ValueError(f"its frames have more pixels than {max_pixels=}, or none")
+    except ValueError:
         container.close()
-        raise ValueError("it has no pictures")
-    stream = container.streams.video[0]
-    check_pixels((stream.width, stream.height), max_pixels)
+        raise
+    stream.codec_context.options = limit  # A later frame may be larger.
     stream.codec_context.thread_count = 1  # Several files are read at a time.
     return container, stream
 

@@ -178,7 +178,7 @@ class FolderDataset(EpochOrderedDataset):
         ]
 
     def _read_batch(self, indices, epoch):
-        """Returns the samples of a batch, and the indices of those it has in the end."""
+        """Returns the samples of a batch, and the indices of those it has at last."""
         images, good = self._read(indices, epoch)
         indices = indices.copy()
         seed = hash_seed(self.seed, epoch if self.shuffle else 0)

@@ -1,4 +1,4 @@
-"""The list of a folder's images or clips in a file, so that it need not be made anew."""
+"""The list of a folder's images or clips in a file, so that it is made once."""
 
 import hashlib
 import json
@@ -93,8 +93,8 @@ def read_index(path, folder, kind):
         valid = False
     if not valid:
         raise ValueError(
-            f"`index` must be a list of {kind} that was written here. {path} is damaged "
-            "or another file: delete it, and it is made anew."
+            f"`index` must be a list of {kind}, written by an earlier run. {path} is "
+            "damaged or another file: delete it, and it is made anew."
         )
     paths, labels, class_names = as_paths(folder, names, counts)
     some = np.linspace(0, len(paths) - 1, _NUM_LOOKED_FOR).astype(int)

@@ -56,8 +56,9 @@ def load_clip(path, window, image_size, num_channels, background, max_pixels):
         if len(dtypes) > 1:
             raise ValueError(f"its frames hold {' and '.join(dtypes)}: convert them")
     except Exception as error:  # A stranger's file may raise any.
+        reason = describe_error(error, path)
         raise ValueError(
-            f"The clip {path} could not be read ({describe_error(error, path)}).{REMEDY}"
+            f"The clip {path} could not be read ({reason}).{REMEDY}"
         ) from error
     return np.stack(frames).reshape(len(frames), *image_size, num_channels)
 
@@ -80,7 +81,7 @@ def frame_numbers(count, window):
     span = (num_frames - 1) * frame_stride + 1
     if count < span:
         raise ValueError(
-            f"it has {count} frames, and {num_frames} of them, every {frame_stride}., "
+            f"it has {count} frames, and {num_frames} with a stride of {frame_stride} "
             f"need {span}"
         )
     first = int(place * (count - span + 1))
@@ -98,7 +99,7 @@ def frame_suffixes():
 
 
 def list_frames(folder):
-    """Returns the paths of a folder's frames; `frame10.png` comes after `frame9.png`."""
+    """Returns the paths of a folder's frames: `frame10.png` after `frame9.png`."""
     suffixes = frame_suffixes()
     names = [
         name
