@@ -418,6 +418,10 @@ def _calls_of_functions():
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
+        datasets.check_clip_folder: {
+            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
+            **{"decode_pixels": False, "max_pixels": 999},
+        },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
             "num_threads": 2,

@@ -1,6 +1,9 @@
 """Images and clips from a folder, an array, or the photos that dependencies ship."""
 
 from keras_iwm.datasets.augmented_images import AugmentedImages as AugmentedImages
+from keras_iwm.datasets.check_clip_folder import (
+    check_clip_folder as check_clip_folder,
+)
 from keras_iwm.datasets.check_folder import check_folder as check_folder
 from keras_iwm.datasets.clip_array import ClipArray as ClipArray
 from keras_iwm.datasets.clip_folder import ClipFolder as ClipFolder

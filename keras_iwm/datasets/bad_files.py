@@ -64,8 +64,8 @@ class BadFiles:
                 raise ValueError(
                     f"More than a tenth of the {self.kind} cannot be used: "
                     f"{len(self.reasons)} of {self.num_files}, found so far."
-                    f"{self._examples(3)} `keras_iwm.datasets.check_folder` looks "
-                    "through a folder beforehand."
+                    f"{self._examples(3)} `keras-iwm check` looks through a folder "
+                    "beforehand."
                 )
 
     def warn(self, done, at_once=False):

@@ -61,7 +61,7 @@ class ClipFolder(FolderDataset):
         seed: Non-negative integer from which orders and places are drawn.
         drop_remainder: Boolean, whether to leave out the clips that do not fill a
             last batch.
-        clips_per_video: Integer from 1 to 10,000, how many clips of each video an epoch has.
+        clips_per_video: Integer from 1 to 10,000, the clips of each video in an epoch.
         num_threads: Positive integer, threads that decode; as many batches are
             prepared ahead.
         num_processes: Non-negative integer, processes that decode in their place.

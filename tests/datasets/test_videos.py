@@ -7,8 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from keras_iwm.datasets import ClipFolder
+from keras_iwm.command_line import main
+from keras_iwm.datasets import ClipFolder, check_clip_folder
 from keras_iwm.datasets.decode_video import frame_times
 from keras_iwm.datasets.image_reader import ImageReader
 from keras_iwm.datasets.read_clip import load_clip
@@ -194,6 +196,38 @@ def test_frames_of_too_many_pixels_take_no_memory(tmp_path):
     message, after = most("large.mkv", 10**8)
     assert message is None
     assert after > before + 20
+
+
+def test_the_report_counts_what_is_there(tmp_path, capsys):
+    folder = tmp_path / "clips"
+    for number, (suffix, codec) in enumerate([("mp4", "libx264"), ("avi", "mpeg4")]):
+        save_video(folder / "a" / f"{number}.{suffix}", range(9 + number), codec)
+    for number in range(6):
+        frame = Image.fromarray(np.full((12, 14, 3), number, "uint8"))
+        (folder / "b" / "two").mkdir(parents=True, exist_ok=True)
+        frame.save(folder / "b" / "two" / f"{number}.png")
+    (folder / "b" / "bad.mkv").write_bytes(b"nothing")
+    report = check_clip_folder(folder, 4, 2, decode_pixels=True)
+    assert report["num_clips"] == 4
+    assert report["classes"] == {"a": 2, "b": 2}
+    assert report["suffixes"] == {".mp4": 1, ".avi": 1, "": 1, ".mkv": 1}
+    assert report["codecs"] == {"h264": 1, "mpeg4": 1}
+    assert report["frame_rates"] == {25.0: 2}
+    assert report["sizes"] == {(32, 16): 2}
+    assert report["shortest"] == (9, str(folder / "a" / "0.mp4"))
+    assert report["longest"] == (10, str(folder / "a" / "1.avi"))
+    assert set(report["bad"]) == {
+        str(folder / "b" / "bad.mkv"),
+        str(folder / "b" / "two"),
+    }
+    assert main(["check", str(folder), "--num-frames", "3"]) == 1
+    printed = capsys.readouterr().out
+    assert "4 clips in 2 classes\n" in printed
+    assert "codecs: h264: 1, mpeg4: 1, PNG: 1\n" in printed
+    assert f"shortest: 6 frames {folder}/b/two\n" in printed
+    assert "1 bad clips\n" in printed
+    (folder / "b" / "bad.mkv").unlink()
+    assert main(["check", str(folder), "--num-frames", "3"]) == 0
 
 
 def test_without_pyav_videos_are_refused_and_frames_are_not(tmp_path, monkeypatch):
