@@ -96,12 +96,17 @@ def check_clip_folder(
         ClipWalk,
         read,
         counted,
-        lambda header: header["num_frames"],
+        _length,
         num_threads,
     )
     for name, found in (("shortest", shortest), ("longest", longest)):
         report[name] = found and (found[0]["num_frames"], found[1])
     return report
+
+
+def _length(header):
+    """Returns what decides which clip is longer."""
+    return header["num_frames"]
 
 
 def _decode(path, num_channels, max_pixels):

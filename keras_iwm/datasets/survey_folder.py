@@ -56,7 +56,8 @@ def survey_folder(folder, walk, read, counted, measure, num_threads):
                 bad[str(path)] = reason
                 continue
             for name, key in counted.items():
-                counts[name][header[key]] += 1
+                if header[key] is not None:
+                    counts[name][header[key]] += 1
             found.append((header, str(path)))
             found = [min(found, key=order), max(found, key=order)]
     all_names = [paths.name(position) for position in range(len(paths))]
