@@ -1,7 +1,8 @@
-"""Images per second and first-step time of presets, on each installed backend.
+"""Images or clips per second of presets, and first-step time, on each backend.
 
     python benchmarks/train_step.py --preset iwm_tiny_96 --batch-size 32
     python benchmarks/train_step.py --preset iwm_tiny_96 mae_tiny_96 moco_tiny_96
+    python benchmarks/train_step.py --preset vjepa_tiny_64 --batch-size 16
 
 Each preset and backend runs in a process of its own. The processes take turns, one
 block of steps at a time, so that a noisy machine disturbs them alike; the median over
@@ -61,7 +62,10 @@ def work(arguments):
     model.compile(recipe.optimizer, jit_compile=jit_compile)
     rng = np.random.default_rng(0)
     count = arguments.batch_size * arguments.steps
-    images = rng.integers(0, 256, (count, *model.image_size, 3)).astype("uint8")
+    shape = (*model.image_size, 3)
+    if getattr(model, "takes_clips", False):
+        shape = model.encoder.images_shape[1:]
+    images = rng.integers(0, 256, (count, *shape)).astype("uint8")
 
     clock = turns.epoch_clock()
 

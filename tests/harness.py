@@ -68,6 +68,14 @@ EXAMPLES = [
     ),
     views.RandomMask((5, 6), ratio=0.6),
     views.QuadrantMask((5, 6)),
+    views.VideoBlockMask((2, 5, 6), 3, (0.2, 0.3), num_context=10),
+    views.ClipViewGenerator(
+        *((20, 24), 4, [views.VideoBlockMask((2, 5, 6))]),
+        crop=views.RandomResizedCrop((20, 24)),
+        num_channels=2,
+        value_range=(-1, 1),
+        seed=4,
+    ),
     views.ViewGenerator(
         16, views.MultiBlockMask(4), actions=(), crop=None, num_channels=2
     ),
@@ -126,6 +134,12 @@ EXAMPLES = [
         *("iwm_tiny_32", False),
         regularizer=layers.VarianceCovarianceRegularizer(0.5, name="regularizer"),
         num_classes=4,
+    ),
+    models.VideoWorldModel.from_preset(
+        *("vjepa_tiny_64", False),
+        **{"image_size": 32, "num_frames": 4, "num_layers": 1, "predictor_layers": 1},
+        **{"seed": 3, "num_classes": 4},
+        ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
     models.MaskedAutoencoder.from_preset(
         "mae_tiny_32", load_weights=False, seed=3, num_classes=4
@@ -198,6 +212,20 @@ def make_masked_autoencoder(**arguments):
     return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
 
 
+def make_video_model(**arguments):
+    encoder = backbones.VideoEncoder(
+        *(16, 4, 16, 2, 2), num_frames=4, name="encoder", **arguments
+    )
+    counts = {"num_context": 6, "num_targets": 4}
+    masks = [
+        views.VideoBlockMask((2, 4, 4), name="short_mask", **counts),
+        views.VideoBlockMask((2, 4, 4), 2, (0.5, 0.5), name="long_mask", **counts),
+    ]
+    return models.VideoWorldModel.from_encoder(
+        encoder, masks=masks, crop=None, ema_momentum=0.9, seed=0
+    )
+
+
 def make_contrastive_model(**arguments):
     return models.ContrastiveModel.from_encoder(
         make_encoder(**arguments),
@@ -239,6 +267,7 @@ MODELS = {
     "autoregressive": make_autoregressive,
     "masked_autoencoder": make_masked_autoencoder,
     "contrastive": make_contrastive_model,
+    "video": make_video_model,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -287,6 +316,11 @@ def inputs_of(name, num_channels=3):
             "target_ids": target_ids,
         }
         return (view,)
+    if name == "video":
+        clips = np.stack([pictures, pictures[::-1]] * 2, axis=1).astype("float32")
+        ids = {"context_ids": context_ids, "target_ids": target_ids[:, :4]}
+        ids["target_ids"] = ids["target_ids"] + 16
+        return ({"clips": clips, **{key: (part,) * 2 for key, part in ids.items()}},)
     if name == "contrastive":
         view = {"first": pictures, "second": pictures[::-1]}
         return ({key: images.astype("float32") for key, images in view.items()},)

@@ -124,6 +124,7 @@ SIZES = {
     ),
     *(
         "num_layers",
+        "num_mask_tokens",
         "num_pairs",
         "num_prefix_tokens",
         "patch_dim",
@@ -361,6 +362,11 @@ def _calls_of_classes():
             **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
             "learning_rate_multipliers": {"a": 0.1},
         },
+        views.ClipViewGenerator: {
+            **{"image_size": 16, "num_frames": 2, "crop": views.RandomResizedCrop(16)},
+            **{"masks": [views.VideoBlockMask((1, 4, 4))], "num_channels": 3},
+            **{"value_range": (0, 255), "seed": 3},
+        },
         views.ViewGenerator: {
             **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
             **{"actions": [actions.Hue(0.1)], "crop": views.RandomResizedCrop(16)},
@@ -522,7 +528,7 @@ def _calls_of_functions():
         layers.patch_pixels: {"images": images(), "patch_size": 4},
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
-            "columns_first": False,
+            **{"columns_first": False, "uniform_power": False},
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},

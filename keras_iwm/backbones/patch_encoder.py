@@ -43,9 +43,11 @@ class PatchEncoder(ComposedModel):
     ) -> Tensor | dict[str, Tensor]:
         """Encode the images, or their patches at `patch_ids`."""
         tokens = self.embed(images, patch_ids)
+        grid_size = self.grid_of(images.shape)
+        rotation = self.position_embedding.rotation(patch_ids, grid_size)
         intermediates = {"stem": tokens}
         for block in self.blocks:
-            tokens = block(tokens, training=training)
+            tokens = block(tokens, rotation=rotation, training=training)
             intermediates[block.name] = tokens
         intermediates["norm"] = self.norm(tokens)
         if first := self.num_prefix_tokens:

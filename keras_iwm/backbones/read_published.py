@@ -16,7 +16,7 @@ from keras_iwm.backbones.converters.from_transformers import (
 from keras_iwm.backbones.converters.network_sizes import kind_of_positions
 from keras_iwm.backbones.converters.published_licence import print_licence
 from keras_iwm.backbones.vit_encoder import ViTEncoder
-from keras_iwm.layers.position_embedding import FIXED, LEARNED
+from keras_iwm.layers.position_embedding import FIXED, LEARNED, AddedPositions
 from keras_iwm.saving.hub_files import hub_files
 from keras_iwm.saving.read_weights import read_weights
 from keras_iwm.type_aliases import DType, Path, Size, ValueRange
@@ -29,8 +29,7 @@ def read_published(
     num_heads: int | None = None,
     value_range: ValueRange = (0, 255),
     dtype: DType | None = None,
-    positions: Literal["rows_first", "columns_first", "learned", "learned_antialiased"]
-    | None = None,
+    positions: AddedPositions | None = None,
 ) -> ViTEncoder:
     """Make an encoder with published weights.
 

@@ -17,7 +17,7 @@ def flops_per_image(
     num_blocks: int = 1,
     training: bool = False,
 ) -> int:
-    """Count the floating-point operations of a model for one image.
+    """Count the floating-point operations of a model for one image, or one clip.
 
     To compare sizes, conditionings and masks before a run, or, divided by the time of
     a step, to see how much of a machine's peak is used. A multiplication with its
@@ -38,8 +38,8 @@ def flops_per_image(
     counted as having none.
 
     Args:
-        model: `ViTEncoder`, `WorldModelPredictor`, or a pretraining model of any
-            method, which knows how many patches each of its parts sees.
+        model: `ViTEncoder`, `VideoEncoder`, `WorldModelPredictor`, or a pretraining
+            model of any method, which knows how many patches each of its parts sees.
         num_context: Positive integer, patches that an encoder or predictor sees of
             the image. By default all patches of the grid. An encoder may be asked for
             more: those of a larger image.
@@ -50,7 +50,8 @@ def flops_per_image(
         training: Boolean, whether to count a training step instead of a forward pass.
 
     Returns:
-        Integer, operations for one image. Times the batch size, those of a step.
+        Integer, operations for one image or clip. Times the batch size, those of a
+        step.
 
     Raises:
         ValueError: If the model is of another kind, or a number is not positive or
@@ -98,7 +99,7 @@ def part_flops(
 
 def encoder_flops(encoder, num_patches):
     """Return the operations of an encoder's forward pass, and of its blocks alone."""
-    patch_values = encoder.num_channels * encoder.patch_size**2
+    patch_values = encoder.num_channels * encoder.patch_embedding.pixels_in_patch
     num_tokens = encoder.num_prefix_tokens + num_patches
     blocks = blocks_flops(encoder, num_tokens, encoder.hidden_dim)
     embedding = product_flops(num_patches, patch_values, encoder.hidden_dim)

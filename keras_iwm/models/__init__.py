@@ -14,3 +14,4 @@ from keras_iwm.models.read_published_world_model import (
 from keras_iwm.models.teacher_free_world_model import (
     TeacherFreeWorldModel as TeacherFreeWorldModel,
 )
+from keras_iwm.models.video_world_model import VideoWorldModel as VideoWorldModel

@@ -7,12 +7,14 @@ from keras_iwm.models.contrastive_model import ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 from keras_iwm.models.pretraining_model import PretrainingModel
+from keras_iwm.models.video_world_model import VideoWorldModel
 
 METHODS = (
     ImageWorldModel,
     MaskedAutoencoder,
     ContrastiveModel,
     AutoregressiveModel,
+    VideoWorldModel,
 )
 
 

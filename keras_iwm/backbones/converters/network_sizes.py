@@ -95,7 +95,7 @@ def kind_of_positions(table, grid_size, wanted, learned):
     """
     if wanted not in (None, *FIXED):
         return wanted
-    for kind in FIXED[::-1]:
+    for kind in ("columns_first", "rows_first"):
         fixed = None
         if table.shape[1] % 4 == 0:
             first = kind == "columns_first"
