@@ -113,13 +113,12 @@ class ClipViewGenerator(ImageViews):
 
     def _check_clips(self, clips):
         """Refuse what cannot be a batch of clips, while the step is traced."""
-        shape = tuple(getattr(clips, "shape", ()))
+        shape = tuple(clips.shape)
         if len(shape) != 5 or shape[1] != self.num_frames:
-            received = shape if shape else type(clips).__name__
             raise ValueError(
                 f"`images` must be clips of shape (batch, {self.num_frames}, height, "
-                f"width, {self.num_channels}). Received: {received}. Take as many "
-                "frames, or make the model with the clips' `num_frames`."
+                f"width, {self.num_channels}). Received: {shape}. Take as many frames, "
+                "or make the model with the clips' `num_frames`."
             )
         self._check(clips[:, 0])
 
