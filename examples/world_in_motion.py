@@ -68,7 +68,7 @@ def parse_arguments(options=None):
     )
     add = parser.add_argument
     add("--seeds", type=int, default=3, help="how many, from 0")
-    add("--steps", type=int, default=1200, help="of training, for each model")
+    add("--steps", type=int, default=1000, help="of training, for each model")
     add("--clips", type=int, default=128, help="held-out clips that are measured")
     add("--scenes", type=int, default=32, help="held-out scenes that are planned in")
     add("--samples", type=int, default=128, help="candidates of a planner at once")

@@ -95,4 +95,5 @@ def plot_rollout(report: Mapping[str, Any]) -> Figure:
         axis.grid(alpha=0.25, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(fontsize=TEXT_SIZE, frameon=False)
+    relative.set_ylim(top=max(1.08, relative.get_ylim()[1]))
     return figure
