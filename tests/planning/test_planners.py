@@ -202,14 +202,9 @@ def test_a_model_of_dynamics_is_planned_with():
     plan = planner.plan(frames[:, :2], frames[:, 2], past)
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
-    latents = model.encode(frames)
-    actions = np.concatenate([past, plan.actions], axis=1)
-    ends = numbers(model.rollout(latents[:, :2], actions))[:, -1]
-    expected = np.abs(ends - numbers(latents)[:, 2]).mean(axis=(1, 2))
-    np.testing.assert_allclose(plan.energies, expected, atol=1e-5)
     again = planner.energies(frames[:, :2], frames[:, 2], plan.actions, past)
+    np.testing.assert_allclose(plan.energies, again, atol=1e-5)
+    # An untrained predictor leaves the last frame as it is.
+    latents = ops.convert_to_numpy(model.encode(frames[:, 1:]))
+    expected = np.abs(latents[:, 0] - latents[:, 1]).mean(axis=(1, 2))
     np.testing.assert_allclose(again, expected, atol=1e-5)
-
-
-def numbers(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), "float64")
