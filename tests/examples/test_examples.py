@@ -187,6 +187,30 @@ def test_interventions_are_printed_drawn_and_written(tmp_path):
 
 
 @once
+def test_evaluation_of_dynamics_writes_report_and_pictures(tmp_path):
+    encoder = keras_iwm.backbones.ViTEncoder(16, 8, 16, 1, 2)
+    keras_iwm.models.LatentDynamicsModel.from_encoder(
+        encoder, ("down", "right"), num_frames=3
+    ).save(tmp_path / "model.keras")
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (4, 3, 16, 16, 3)).astype("uint8")
+    actions = rng.uniform(-1, 1, (4, 2, 2))
+    np.savez(tmp_path / "clips.npz", frames=frames, actions=actions)
+    arguments = ("model.keras", "--data", "clips.npz", "--control", "model.keras")
+    result = run("evaluate.py", *arguments, cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["control"] == report["model"]
+    assert keras_iwm.evaluation.report_table(report) in result.stdout
+    for name in ("rollout", "landscape"):
+        assert (tmp_path / f"report_{name}.png").stat().st_size > 10_000
+    np.savez(tmp_path / "frames.npz", frames=frames)
+    refused = run(
+        "evaluate.py", "model.keras", "--data", "frames.npz", cwd=tmp_path, check=False
+    )
+    assert "holds no ['actions']" in refused.stderr
+
+
+@once
 def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
