@@ -8,6 +8,7 @@ public and new is an example of the harness, or one entry of `_calls_of_function
 import inspect
 import os
 import re
+import shutil
 import tempfile
 
 import keras
@@ -215,11 +216,13 @@ def is_legal(name, argument, label):
         return label in ("0", "True")
     if name == "patch_pixels" and argument == "images":
         return label in ("NaN images", "no rows")  # within a step
-    if name in ("ImageArray", "AugmentedImages") and label.startswith("NaN"):
+    if name in ("ImageArray", "ClipArray", "AugmentedImages") and label.startswith(
+        "NaN"
+    ):
         # `fit` looks at the first batch; labels may be arrays of any kind.
         if argument == ("images" if label == "NaN images" else "labels"):
             return True
-        return name == "ImageArray" and argument == "labels"
+        return name in ("ImageArray", "ClipArray") and argument == "labels"
     if argument == "seed" and default is None and label == "-1":
         return True
     return argument in LEGAL.get(label, ())
@@ -255,6 +258,14 @@ def _image_folder(step=1):
     return folder
 
 
+def _clip_folder():
+    """A folder of two clips, which are folders of the same pictures."""
+    folder = tempfile.mkdtemp()
+    for name in ("one", "two"):
+        shutil.copytree(FOLDER, os.path.join(folder, name))
+    return folder
+
+
 def _published_file():
     """What I-JEPA's code would write of a tiny model."""
     parts = published_vit.random_checkpoint(0)
@@ -282,6 +293,7 @@ def _embeddings_file(encoder):
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
+CLIPS = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -321,6 +333,17 @@ def _calls_of_classes():
             **{"images": images(), "labels": np.arange(4) % 2, "num_classes": 2},
             **{"augmentations": (), "batch_size": 2, "seed": 3},
             **{"drop_remainder": True, "num_channels": 3},
+        },
+        datasets.ClipArray: {
+            **{"clips": images()[None], "labels": np.arange(1), "batch_size": 1},
+            **{"num_frames": 2, "frame_stride": 2, "num_channels": 3},
+            **{"shuffle": True, "seed": 3, "drop_remainder": True},
+        },
+        datasets.ClipFolder: {
+            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
+            **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
+            **{"drop_remainder": True, "max_pixels": 999, "index": None},
         },
         datasets.ImageArray: {
             **{"images": images(), "labels": np.arange(4), "batch_size": 2},
@@ -471,6 +494,10 @@ def _calls_of_functions():
         },
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
+        },
+        datasets.check_clip_folder: {
+            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
+            **{"decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},

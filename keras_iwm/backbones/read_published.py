@@ -113,14 +113,11 @@ def read_published(
     arrays, config = read_weights(path)
     sizes = {"image_size": image_size, "num_heads": num_heads}
     learned = "learned_antialiased"
-    if is_official_video(arrays, which):
+    if is_video(arrays, which):
         learned = "learned"
-        arguments, values = video_encoder_from_official(
-            arrays, which, path, num_frames=num_frames, positions=positions, **sizes
-        )
-    elif is_transformers_video(arrays):
-        arguments, values = video_encoder_from_transformers(
-            arrays, config, path, num_frames=num_frames, **sizes
+        sizes["num_frames"] = num_frames
+        arguments, values = video_encoder_from(
+            arrays, config, which, path, positions, **sizes
         )
     elif any(isinstance(arrays.get(network), dict) for network in NETWORKS):
         arguments, values = encoder_from_official(arrays, which, path, **sizes)
@@ -133,6 +130,20 @@ def read_published(
     settings = {"value_range": value_range, "dtype": dtype}
     return encoder_from_values(
         arguments, values, positions, learned=learned, **settings
+    )
+
+
+def is_video(arrays, which):
+    """Whether a file holds an encoder of clips."""
+    return is_transformers_video(arrays) or is_official_video(arrays, which)
+
+
+def video_encoder_from(arrays, config, which, path, positions, **sizes):
+    """Read an encoder of clips by what its file is of, see the converters."""
+    if is_transformers_video(arrays):
+        return video_encoder_from_transformers(arrays, config, path, **sizes)
+    return video_encoder_from_official(
+        arrays, which, path, positions=positions, **sizes
     )
 
 

@@ -104,7 +104,10 @@ def main(options=None):
     arguments = parse_arguments(options)
     model = load_model(arguments.model)
     control = load_model(arguments.control) if arguments.control else None
-    data = {**load_data(arguments, model), "batch_size": arguments.batch_size}
+    data = load_data(arguments, model)
+    # Each of the images to learn from is changed once.
+    data["num_pairs"] = len(data["train_images"])
+    data["batch_size"] = arguments.batch_size
     try:
         evaluator = evaluation.InterventionEvaluator(model, **data)
         if control is not None:

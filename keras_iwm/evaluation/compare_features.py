@@ -3,7 +3,8 @@
 import keras
 
 from keras_iwm.arguments import as_count, as_object
-from keras_iwm.array_arguments import check_images, check_labels
+from keras_iwm.array_arguments import check_labels
+from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.pixel_features import pixel_features
 from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
@@ -31,7 +32,8 @@ def compare_features(
         model: `ImageWorldModel`. Its feature encoder (the teacher) is measured, by
             average-pooled latents.
         train_images: Array of shape `(num_images, height, width, num_channels)` of the
-            model's `image_size` and in its `value_range`; probes are fitted on these.
+            model's `image_size` and in its `value_range`, or of clips for a model that
+            takes them; probes are fitted on these.
         train_labels: Integer array of shape `(num_images,)`.
         test_images: Array of images like `train_images`, which the probes classify.
         test_labels: Integer array of shape `(num_images,)`.
@@ -60,10 +62,8 @@ def compare_features(
     needed = ("feature_encoder", "encoder", "value_range")
     as_object("model", model, needed, "a model such as an ImageWorldModel")
     encoder = model.feature_encoder
-    facts = (encoder.image_size, encoder.value_range)
-    channels = encoder.num_channels
-    train_images = check_images(train_images, *facts, "train_images", channels)
-    test_images = check_images(test_images, *facts, "test_images", channels)
+    train_images = check_images_for(encoder, train_images, "train_images")
+    test_images = check_images_for(encoder, test_images, "test_images")
     check_labels(train_labels, len(train_images), "train_labels")
     check_labels(test_labels, len(test_images), "test_labels")
     as_count("num_neighbors", num_neighbors, 1, len(train_images))

@@ -81,7 +81,7 @@ def intervention_report(
     report["inside"]["moved"]["hue"]["slope"]["value"]
     ```
     """
-    needed = ("look", "slots", "places", "probes")
+    needed = ("look", "slots", "places", "images_of")
     as_object("evaluator", evaluator, needed, "an InterventionEvaluator")
     if control is not None:
         as_object("control", control, needed, "an InterventionEvaluator")

@@ -57,7 +57,7 @@ class CrossEntropyPlanner(Planner):
         horizon: int = 1,
         num_samples: int = 256,
         num_iterations: int = 8,
-        num_elites: int = 16,
+        num_elites: int = 10,
         momentum: float = 0.15,
         batch_size: int = 8,
         seed: int = 0,

@@ -8,50 +8,28 @@ import pytest
 import torch
 from keras import ops
 from reference import published_vit
+from reference.published_video import (
+    clips_of,
+    latents_of,
+    official_parts,
+    save,
+    vjepa2_model,
+    vjepa_parts,
+)
 
 from keras_iwm.backbones import VideoEncoder, ViTEncoder, read_published
 from keras_iwm.saving.write_safetensors import write_safetensors
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
 on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the same on each backend"
 )
 
 
-def clips_of(frames, height, width):
-    draws = np.random.default_rng(height)
-    return draws.integers(0, 256, (2, frames, height, width, 3), "uint8")
-
-
 def assert_close(latents, expected):
     np.testing.assert_allclose(ops.convert_to_numpy(latents), expected, atol=1e-4)
     assert np.abs(expected).max() > 0.5
-
-
-def vjepa2_model(kind=None, **changes):
-    torch.manual_seed(0)
-    config = transformers.VJEPA2Config(
-        **{
-            **{"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2},
-            **{"mlp_ratio": 2.0, "crop_size": 16, "patch_size": 4},
-            **{"frames_per_clip": 4, "pred_hidden_size": 24, "num_pooler_layers": 1},
-            **{"pred_num_attention_heads": 2, "pred_num_hidden_layers": 2},
-            **{"layer_norm_eps": 1e-3, **changes},
-        }
-    )
-    model = (kind or transformers.VJEPA2Model)(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model
-
-
-def latents_of(model, clips):
-    pixels = (clips / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    pixels = torch.tensor(np.moveaxis(pixels, -1, 2).astype("float32"))
-    with torch.no_grad():
-        return model(pixels, skip_predictor=True).last_hidden_state.numpy()
 
 
 SIZES = {
@@ -97,7 +75,7 @@ def test_longer_and_larger_clips_are_those_of_transformers(tmp_path):
 
 @on_torch
 def test_classifiers_and_half_precision_are_read(tmp_path):
-    model = vjepa2_model(transformers.VJEPA2ForVideoClassification)
+    model = vjepa2_model("VJEPA2ForVideoClassification")
     model.save_pretrained(tmp_path / "whole")
     clips = clips_of(4, 16, 16)
     encoder = ViTEncoder.from_preset(tmp_path / "whole")
@@ -110,49 +88,12 @@ def test_classifiers_and_half_precision_are_read(tmp_path):
     np.testing.assert_array_equal(ops.convert_to_numpy(kernel), expected)
 
 
-def official_arrays(model):
-    """The encoder of transformers under the names of V-JEPA 2's code."""
-    arrays = {}
-    state = {name: value.numpy() for name, value in model.encoder.state_dict().items()}
-    for name, array in state.items():
-        theirs = name.replace("embeddings.patch_embeddings", "patch_embed")
-        theirs = theirs.replace("layernorm.", "norm.").replace("layer.", "blocks.")
-        theirs = theirs.replace("attention.", "attn.")
-        if ".key." in name or ".value." in name:
-            continue
-        if ".query." in name:
-            parts = [name.replace("query", p) for p in ("query", "key", "value")]
-            array = np.concatenate([state[part] for part in parts])
-        arrays[f"module.backbone.{theirs.replace('query', 'qkv')}"] = array
-    return arrays
-
-
-def save(content, path):
-    torch.save(
-        {
-            part: {name: torch.tensor(array) for name, array in arrays.items()}
-            for part, arrays in content.items()
-        },
-        path,
-    )
-    return path
-
-
-def masks(count):
-    """What tells a predictor's kind."""
-    name = "module.backbone.mask_tokens."
-    return {f"{name}{index}": np.zeros((1, 1, 8), "float32") for index in range(count)}
-
-
 def test_a_file_of_vjepa_2s_code_has_the_latents_of_transformers(tmp_path):
-    model = vjepa2_model(layer_norm_eps=1e-6)
-    arrays = official_arrays(model)
-    # A table that is there, and that the network does not use.
-    arrays["module.backbone.pos_embed"] = np.ones((1, 32, 32), "float32")
-    other = {name: 0 * array for name, array in arrays.items()}
-    content = {"encoder": other, "target_encoder": arrays, "predictor": masks(10)}
-    path = save(content, tmp_path / "vitl.pt")
-    encoder = read_published(path, num_heads=2)
+    model = vjepa2_model()
+    parts = official_parts(model)
+    parts["target_encoder"] = parts["encoder"]
+    parts["encoder"] = {name: 0 * array for name, array in parts["encoder"].items()}
+    encoder = read_published(save(parts, tmp_path / "vitl.pt"), num_heads=2)
     assert (encoder.positions, encoder.image_size) == ("rotary_tiled", (256, 256))
     assert encoder.num_frames == 64
     clips = clips_of(4, 16, 16)
@@ -161,15 +102,12 @@ def test_a_file_of_vjepa_2s_code_has_the_latents_of_transformers(tmp_path):
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_file_of_vjepas_code_has_the_published_latents(nested, tmp_path):
-    state = published_vit.random_encoder(3, (2, 3, 3), dim=28, tubelet_size=2)
     # 28 features are 5 pairs for each axis, of which the last is cut off.
-    table = published_vit.uniform_power_positions((2, 3, 3), 28)
-    state["pos_embed"] = table.astype("float32")[None]
+    parts = vjepa_parts((2, 3, 3), 28, 16)
+    state = parts["target_encoder"]
     arguments = {"num_heads": 2, "num_frames": 4}
     if nested:
-        state = {f"module.backbone.{name}": array for name, array in state.items()}
-        content = {"encoder": state, "target_encoder": state, "predictor": masks(2)}
-        path = save(content, tmp_path / "vitl16.pth.tar")
+        path = save(parts, tmp_path / "vitl16.pth.tar")
         encoder = read_published(path, **arguments)
     else:
         write_safetensors(tmp_path / "model.safetensors", state)
@@ -179,8 +117,7 @@ def test_a_file_of_vjepas_code_has_the_published_latents(nested, tmp_path):
     assert encoder.positions == "uniform_power"
     assert encoder.grid_size == (2, 3, 3)
     clips = clips_of(4, 12, 12)
-    expected = published_vit.encode(state, clips, 2)
-    assert_close(encoder(clips), expected)
+    assert_close(encoder(clips), published_vit.encode(state, clips, 2))
     patch_ids = np.array([[17, 0, 5], [3, 9, 12]])
     expected = published_vit.encode(state, clips, 2, patch_ids)
     assert_close(encoder(clips, patch_ids=patch_ids), expected)
@@ -217,7 +154,8 @@ def test_what_is_not_the_network_is_refused_whole(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(ValueError, match="must have a config.json"):
             read_published(tmp_path)
-    arrays = official_arrays(model)
+    arrays = official_parts(model)["encoder"]
+    del arrays["module.backbone.pos_embed"]  # without it there is no doubt
     path = tmp_path / "vitl.pt"
     with pytest.raises(ValueError, match="`num_heads` must share"):
         read_published(save({"encoder": arrays}, path), "encoder", num_heads=5)

@@ -336,7 +336,7 @@ def test_pictures_show_what_was_measured(whole_report):
     for way in ("told", "moved"):
         np.testing.assert_array_equal(found[way], found["wanted"])
     assert len(set(evaluator.retrieve(1, "offset_0")["moved"])) == 1
-    figure = plot_moved_latents(evaluator, 1, ["offset_1"])
+    figure = plot_moved_latents(evaluator, 1, ["offset_1"], (0, 1, 1))
     (axis,) = figure.axes
     assert len(axis.images) == 36
     # All are found, so all frames are whole lines.

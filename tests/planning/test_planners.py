@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from keras import ops
 from reference.point_world import PointWorld, walks
 
+from keras_iwm.backbones import ViTEncoder
+from keras_iwm.models import LatentDynamicsModel
 from keras_iwm.planning import (
     CrossEntropyPlanner,
     GreedyPlanner,
@@ -185,3 +188,28 @@ def test_a_search_of_ones_own():
     np.testing.assert_allclose(
         plan.energies, energy(frames, goals, plan.actions), atol=1e-6
     )
+
+
+def test_a_model_of_dynamics_is_planned_with():
+    encoder = ViTEncoder(8, 4, 16, 1, 2)
+    model = LatentDynamicsModel.from_encoder(encoder, 3, num_frames=5)
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (3, 3, 8, 8, 3), "uint8")
+    past = random.uniform(-1, 1, (3, 1, 3)).astype("float32")
+    sizes = {"horizon": 2, "num_samples": 4, "num_iterations": 2, "batch_size": 2}
+    planner = CrossEntropyPlanner(model, num_elites=2, **sizes)
+    before = model.get_weights()
+    plan = planner.plan(frames[:, :2], frames[:, 2], past)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    latents = model.encode(frames)
+    actions = np.concatenate([past, plan.actions], axis=1)
+    ends = numbers(model.rollout(latents[:, :2], actions))[:, -1]
+    expected = np.abs(ends - numbers(latents)[:, 2]).mean(axis=(1, 2))
+    np.testing.assert_allclose(plan.energies, expected, atol=1e-5)
+    again = planner.energies(frames[:, :2], frames[:, 2], plan.actions, past)
+    np.testing.assert_allclose(again, expected, atol=1e-5)
+
+
+def numbers(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor), "float64")

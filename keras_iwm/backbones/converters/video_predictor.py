@@ -56,7 +56,7 @@ def video_predictor(arrays, config, encoder, source):
         ValueError: If the weights are of another network, or not all of it.
     """
     is_rotary = encoder.positions in ROTARY
-    if config:
+    if from_transformers_video.is_transformers_video(arrays):
         names = TRANSFORMERS
         left_out = ("encoder.", "pooler.", "classifier.")
         prefixes = from_transformers_video.PREFIXES
