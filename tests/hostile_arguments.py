@@ -138,6 +138,7 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
+    *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
