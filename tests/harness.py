@@ -51,8 +51,10 @@ EXAMPLES = [
     layers.TokenNorm(epsilon=1e-5),
     layers.PatchEmbedding(4, 12),
     layers.TubeletEmbedding(3, 4, 12),
-    layers.SelfAttention(3, "zeros"),
-    layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),
+    layers.SelfAttention(3, "zeros", use_key_bias=True),
+    layers.TransformerBlock(
+        2, 9, block_index=3, drop_path_rate=0.1, remat=True, use_key_bias=True
+    ),
     layers.TransformerBlock(2, 9, epsilon=1e-5, layer_scale=0.1, gated_mlp=True),
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
@@ -106,6 +108,7 @@ EXAMPLES = [
     backbones.VideoEncoder(
         *((16, 24), 4, 24, 1, 2, 6, 3), positions="uniform_power", num_channels=2
     ),
+    backbones.VideoEncoder(16, 4, 24, 1, 2, 4, positions="rotary"),
     backbones.CausalEncoder(
         backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
     ),
@@ -115,6 +118,9 @@ EXAMPLES = [
     ),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7, num_mask_tokens=2
+    ),
+    backbones.WorldModelPredictor(
+        (2, 4, 6), 16, 12, 1, 2, positions="rotary_tiled", num_mask_tokens=2
     ),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",

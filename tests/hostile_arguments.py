@@ -397,7 +397,9 @@ def _calls_of_functions():
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
         },
-        backbones.read_published: {**PUBLISHED, "which": "encoder", "positions": None},
+        backbones.read_published: {
+            **{**PUBLISHED, "which": "encoder", "positions": None, "num_frames": None}
+        },
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
@@ -499,6 +501,9 @@ def _calls_of_functions():
         layers.normalize_latents: {"latents": LATENTS},
         layers.normalize_patches: {"patches": LATENTS},
         layers.patch_pixels: {"images": images(), "patch_size": 4},
+        layers.rotary_positions: {
+            **{"grid_size": (4, 4), "head_dim": 8, "tiled": False}
+        },
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
             **{"columns_first": False, "uniform_power": False},

@@ -114,7 +114,7 @@ def test_all_arguments_and_results_have_types_that_fit_the_defaults():
         (WorldModelPredictor, "conditioning", CONDITIONINGS),
         (WorldModelPredictor, "positions", (*FIXED, *ROTARY)),
         (read_published, "which", NETWORKS),
-        (read_published, "positions", (*FIXED, *LEARNED)),
+        (read_published, "positions", (*FIXED, *LEARNED, *ROTARY)),
         (WorldModelBackbone, "protocol", world_model_backbone.PROTOCOLS),
         (ImageClassifier, "head", image_classifier.HEADS),
         (ImageSegmenter, "head", image_segmenter.HEADS),

@@ -183,7 +183,7 @@ class ViTEncoder(PatchEncoder):
             self.num_layers,
             self.drop_path_rate,
             # Nothing cancels it in keys that are turned.
-            key_bias=self.positions in ROTARY,
+            use_key_bias=self.positions in ROTARY,
             dtype=policy,
             **alike,
         )

@@ -188,7 +188,7 @@ class WorldModelPredictor(ComposedModel):
             remat=self.remat,
             initializer_stddev=self.initializer_stddev,
             # Nothing cancels it in keys that are turned.
-            key_bias=self.positions in ROTARY,
+            use_key_bias=self.positions in ROTARY,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")

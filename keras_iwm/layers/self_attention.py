@@ -25,7 +25,7 @@ class SelfAttention(keras.layers.Layer):
         output_initializer: Initializer of the output kernel.
         initializer_stddev: Optional float, the deviation of a normal from
             which the joint kernel starts. Defaults to Glorot's uniform.
-        key_bias: Boolean, whether keys have a bias.
+        use_key_bias: Boolean, whether keys have a bias.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -56,11 +56,11 @@ class SelfAttention(keras.layers.Layer):
         num_heads: int,
         output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         initializer_stddev: float | None = None,
-        key_bias: bool = False,
+        use_key_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.has_key_bias = as_boolean("key_bias", key_bias)
+        self.use_key_bias = as_boolean("use_key_bias", use_key_bias)
         self.initializer_stddev = as_stddev(initializer_stddev)
         self.num_heads = as_count("num_heads", num_heads)
         self.output_initializer = keras.initializers.get(output_initializer)
@@ -88,7 +88,7 @@ class SelfAttention(keras.layers.Layer):
             shape=(hidden_dim,), initializer="zeros", name="query_bias"
         )
         self.key_bias = None
-        if self.has_key_bias:
+        if self.use_key_bias:
             self.key_bias = self.add_weight(
                 shape=(hidden_dim,), initializer="zeros", name="key_bias"
             )
@@ -165,5 +165,5 @@ class SelfAttention(keras.layers.Layer):
             "num_heads": self.num_heads,
             "initializer_stddev": self.initializer_stddev,
             "output_initializer": keras.initializers.serialize(self.output_initializer),
-            "key_bias": self.has_key_bias,
+            "use_key_bias": self.use_key_bias,
         }

@@ -46,7 +46,7 @@ class TransformerBlock(keras.layers.Layer):
         gated_mlp: Boolean. If `True`, the MLP has two products of width `mlp_dim`
             behind each other's features, of which the first gates the second through
             SiLU (SwiGLU), in place of one with GELU.
-        key_bias: Boolean, see `SelfAttention`.
+        use_key_bias: Boolean, see `SelfAttention`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -83,7 +83,7 @@ class TransformerBlock(keras.layers.Layer):
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
         gated_mlp: bool = False,
-        key_bias: bool = False,
+        use_key_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,7 +98,7 @@ class TransformerBlock(keras.layers.Layer):
         self.epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
-        self.key_bias = as_boolean("key_bias", key_bias)
+        self.use_key_bias = as_boolean("use_key_bias", use_key_bias)
 
     def build(self, tokens_shape: Shape) -> None:
         """Create norms, attention and MLP."""
@@ -114,7 +114,7 @@ class TransformerBlock(keras.layers.Layer):
             self.num_heads,
             residual_initializer,
             self.initializer_stddev,
-            self.key_bias,
+            self.use_key_bias,
             dtype=policy,
             name="attention",
         )
@@ -245,7 +245,7 @@ class TransformerBlock(keras.layers.Layer):
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
             "gated_mlp": self.gated_mlp,
-            "key_bias": self.key_bias,
+            "use_key_bias": self.use_key_bias,
         }
 
 

@@ -8,6 +8,9 @@ from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldMode
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
 from keras_iwm.models.method_of import method_of as method_of
 from keras_iwm.models.pixel_world_model import PixelWorldModel as PixelWorldModel
+from keras_iwm.models.read_published_video_model import (
+    read_published_video_model as read_published_video_model,
+)
 from keras_iwm.models.read_published_world_model import (
     read_published_world_model as read_published_world_model,
 )

@@ -156,7 +156,11 @@ def encode(encoder, images, patch_ids=None):
     grid_size = [side // encoder.patch_size for side in x.shape[-3:-1]]
     if x.ndim == 5:
         grid_size.insert(0, x.shape[1] // depth)
-    turned = turned_places(encoder, grid_size, patch_ids)
+    # Their place in the sequence says nothing: they are put behind here.
+    prefix = w.get(
+        "position_embedding/prefix_tokens", np.zeros((0, encoder.hidden_dim))
+    )
+    turned = turned_places(encoder, grid_size, patch_ids, len(prefix))
     table = table_of(encoder.positions, grid_size, encoder.hidden_dim)
     table = np.broadcast_to(table, (*patches.shape[:2], encoder.hidden_dim))
     if patch_ids is not None:
@@ -167,12 +171,14 @@ def encode(encoder, images, patch_ids=None):
         + w["patch_embedding/projection/bias"]
         + table
     )
+    count = x.shape[1]
+    x = np.concatenate([x, np.broadcast_to(prefix, (len(x), *prefix.shape))], axis=1)
     outputs = {"stem": x}
     for index in range(encoder.num_layers):
         x = block(x, w, f"block_{index:02d}", encoder.num_heads, **turned)
         outputs[f"block_{index:02d}"] = x
     outputs["norm"] = layer_norm(x, w["norm/gamma"], w["norm/beta"])
-    return outputs
+    return {name: tokens[:, :count] for name, tokens in outputs.items()}
 
 
 def table_of(kind, grid_size, dim):
