@@ -11,6 +11,7 @@ COMMANDS = {
     "pretrain": "pretrain a world model on your own images",
     "compare": "compare methods of pretraining at equal compute",
     "evaluate": "measure what a world model knows of actions",
+    "intervene": "see whether a world model uses what probes find in its latents",
     "finetune-predictor": "compare the ways from a world model to a classifier",
     "embed": "write the features of a folder's images into one file",
     "search": "find the images of such a file that are most like one",

@@ -70,7 +70,9 @@ EXAMPLES = [
     ),
     views.RandomMask((5, 6), ratio=0.6),
     views.QuadrantMask((5, 6)),
-    views.VideoBlockMask((2, 5, 6), 3, (0.2, 0.3), num_context=10),
+    views.VideoBlockMask(
+        *((2, 5, 6), 3, (0.2, 0.3), (0.8, 1.2)), num_context=10, num_candidates=2
+    ),
     views.ClipViewGenerator(
         *((20, 24), 4, [views.VideoBlockMask((2, 5, 6))]),
         crop=views.RandomResizedCrop((20, 24)),
@@ -115,7 +117,7 @@ EXAMPLES = [
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
     backbones.WorldModelPredictor(
-        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7
+        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7, num_mask_tokens=2
     ),
     backbones.WorldModelPredictor(
         (2, 4, 6), 16, 12, 1, 2, positions="rotary_tiled", num_mask_tokens=2

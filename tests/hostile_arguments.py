@@ -8,6 +8,7 @@ public and new is an example of the harness, or one entry of `_calls_of_function
 import inspect
 import os
 import re
+import shutil
 import tempfile
 
 import keras
@@ -38,6 +39,7 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    planning,
     saving,
     views,
     visualization,
@@ -47,7 +49,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
     *(embeddings, evaluation, heads),
-    *(layers, metrics, models, optimizers, saving, views, visualization),
+    *(layers, metrics, models, optimizers, planning, saving, views, visualization),
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -84,8 +86,10 @@ WITHOUT_ARGUMENTS = {
     datasets.load_sample_photos,
     layers.TokenDense,
 }
-# Raised by the library alone.
-ELSEWHERE = {callbacks.NonFiniteError}
+# Raised, or made, by the library alone.
+ELSEWHERE = {
+    *(callbacks.NonFiniteError, datasets.Scenes, datasets.Twins, planning.Plan),
+}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -111,6 +115,8 @@ SIZES = {
     ),
     *(
         "batches_per_epoch",
+        "clips_per_epoch",
+        "count",
         "num_crops",
         "num_classes",
         "num_directions",
@@ -137,7 +143,7 @@ FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
     *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
     *("range", "brightness", "contrast", "saturation", "hue", "strength"),
-    *("jitter_strength", "epsilon"),
+    *("jitter_strength", "epsilon", "momentum"),
 }
 RATES = {
     *("learning_rate", "weight_decay"),
@@ -146,9 +152,9 @@ RATES = {
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
-    "ratio",
-    "temperature",
+    *("ratio", "temperature", "noise"),
 }
+MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
     *("actions", "shared", "destructive", "latents", "patches", "callbacks"),
@@ -161,9 +167,9 @@ LEGAL = {
     "0": {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
-        *("num_first", "temperature"),
+        *("num_first", "temperature", *MOTIONS, "num_sprites"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, "mean", "temperature"},
+    "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -172,11 +178,11 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
-        "temperature",
+        *("temperature", "noise", "bank_size", "num_clips"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers", "facts", "summary"},
+    "{}": {"learning_rate_multipliers", "facts", "summary", "paths"},
     # Of a summary only what is known is drawn.
     "{'a': None}": {"facts", "summary"},
     "'a'": {
@@ -210,11 +216,13 @@ def is_legal(name, argument, label):
         return label in ("0", "True")
     if name == "patch_pixels" and argument == "images":
         return label in ("NaN images", "no rows")  # within a step
-    if name in ("ImageArray", "AugmentedImages") and label.startswith("NaN"):
+    if name in ("ImageArray", "ClipArray", "AugmentedImages") and label.startswith(
+        "NaN"
+    ):
         # `fit` looks at the first batch; labels may be arrays of any kind.
         if argument == ("images" if label == "NaN images" else "labels"):
             return True
-        return name == "ImageArray" and argument == "labels"
+        return name in ("ImageArray", "ClipArray") and argument == "labels"
     if argument == "seed" and default is None and label == "-1":
         return True
     return argument in LEGAL.get(label, ())
@@ -250,6 +258,14 @@ def _image_folder(step=1):
     return folder
 
 
+def _clip_folder():
+    """A folder of two clips, which are folders of the same pictures."""
+    folder = tempfile.mkdtemp()
+    for name in ("one", "two"):
+        shutil.copytree(FOLDER, os.path.join(folder, name))
+    return folder
+
+
 def _published_file():
     """What I-JEPA's code would write of a tiny model."""
     parts = published_vit.random_checkpoint(0)
@@ -275,6 +291,9 @@ def _embeddings_file(encoder):
 
 
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
+STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
+MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
+CLIPS = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -315,6 +334,17 @@ def _calls_of_classes():
             **{"augmentations": (), "batch_size": 2, "seed": 3},
             **{"drop_remainder": True, "num_channels": 3},
         },
+        datasets.ClipArray: {
+            **{"clips": images()[None], "labels": np.arange(1), "batch_size": 1},
+            **{"num_frames": 2, "frame_stride": 2, "num_channels": 3},
+            **{"shuffle": True, "seed": 3, "drop_remainder": True},
+        },
+        datasets.ClipFolder: {
+            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
+            **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
+            **{"drop_remainder": True, "max_pixels": 999, "index": None},
+        },
         datasets.ImageArray: {
             **{"images": images(), "labels": np.arange(4), "batch_size": 2},
             **{"shuffle": True, "seed": 3, "drop_remainder": True, "num_channels": 3},
@@ -325,12 +355,28 @@ def _calls_of_classes():
             **{"shuffle": True, "drop_remainder": True},
             **{"max_pixels": 999, "index": None},
         },
+        datasets.MovingPhotos: {
+            **{"photos": STILLS, "image_size": 8, "num_frames": 4, "batch_size": 2},
+            **{"max_pan": 1.0, "max_log_zoom": 0.1, "max_turn": 1.0, "num_sprites": 1},
+            **{"max_speed": 1.0, "clips_per_epoch": 4, "split": "train", "seed": 3},
+        },
         datasets.MultiTaskBatches: {
             **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
             **{"batches_per_epoch": 2, "num_channels": 3},
         },
+        evaluation.DynamicsEvaluator: {**DYNAMIC_CLIPS, **DYNAMIC_SIZES},
+        planning.CrossEntropyPlanner: {**PLANNER, "num_elites": 2, "momentum": 0.1},
+        planning.GreedyPlanner: PLANNER,
+        planning.PathIntegralPlanner: {**PLANNER, "noise": 0.5, "temperature": 0.2},
+        planning.Planner: PLANNER,
+        planning.RandomPlanner: PLANNER,
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
+        },
+        evaluation.InterventionEvaluator: {
+            **{"model": MODEL, "train_images": images(), "images": images()},
+            **{"photo_ids": None, "clip_maker": None, "num_pairs": 8, "batch_size": 4},
+            "verbose": False,
         },
         evaluation.WorldModelEvaluator: EVALUATOR,
         evaluation.EquivarianceEvaluator: EVALUATOR,
@@ -365,6 +411,22 @@ EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
 }
+DYNAMICS = models.LatentDynamicsModel.from_encoder(
+    make_encoder(), MAKER.slots, num_frames=4, predictor_layers=1
+)
+CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
+DYNAMIC_CLIPS = {
+    "model": DYNAMICS,
+    **dict(zip(("frames", "actions"), MAKER.draw_clips(2), strict=True)),
+}
+DYNAMIC_CLIPS["frames"] = DYNAMIC_CLIPS["frames"][:, :3]
+DYNAMIC_CLIPS["actions"] = DYNAMIC_CLIPS["actions"][:, :2]
+DYNAMIC_SIZES = {"num_known": 1, "bank_size": 3, "batch_size": 4, "seed": 3}
+PLANNER = {
+    **{"model": DYNAMICS, "horizon": 1, "num_samples": 2, "num_iterations": 1},
+    **{"batch_size": 2, "seed": 3},
+}
 DRAWS = np.random.default_rng(0)
 FEATURES = DRAWS.normal(size=(8, 6)).astype("float32")
 LATENTS = DRAWS.normal(size=(8, 16, 6)).astype("float32")
@@ -378,11 +440,41 @@ LATENT_PICTURES = {"images": images(), "grid_size": (4, 4), "value_range": (0, 2
 RGB = {"rgb_channels": (0, 1, 2)}
 
 
+def _intervention_report():
+    """A report of one slot, as short as one can be."""
+    number = {"value": 0.5, "low": 0.4, "high": 0.6}
+    scores = ("slope", "diagonal_share", "explained", "cosine_with_told", "mrr")
+    slots = dict.fromkeys(("hue", "mean"), dict.fromkeys(scores, number))
+    ways = dict.fromkeys(
+        ("told", "seen", "moved"), {**slots, "matrix": {"hue": {"hue": number}}}
+    )
+    probe = dict.fromkeys(("permuted", "untrained", "selectivity"), number)
+    return {
+        "settings": {
+            **{"slots": ["hue"], "layers": ["norm"], "places": [-1.0, 1.0]},
+            **{"num_images": 2, "num_photos": 2, "interval": ""},
+        },
+        "probes": {"norm": dict.fromkeys(slots, {**number, **probe})},
+        **{"inside": ways, "outside": ways, "erased": {"nothing": slots}},
+        "layers": {"stem": {"alone": slots}},
+        "curves": dict.fromkeys(ways, {"hue": [number] * 2}),
+        "mrr_chance": 0.5,
+    }
+
+
 def _calls_of_functions():
+    interventions = evaluation.InterventionEvaluator(
+        MODEL, images(), images(), num_pairs=8, batch_size=16, verbose=False
+    )
     report = {
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
     }
+    measured = {
+        "rollout": {"model": [{"value": 0.4, "low": 0.3, "high": 0.5}]},
+        "relative_error": [0.6],
+    }
+    evaluator = evaluation.DynamicsEvaluator(**DYNAMIC_CLIPS, **DYNAMIC_SIZES)
     encoder = make_encoder()
     preset = {
         **{"preset": "iwm_tiny_32", "load_weights": False},
@@ -403,9 +495,16 @@ def _calls_of_functions():
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
+        datasets.check_clip_folder: {
+            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
+            **{"decode_pixels": False, "max_pixels": 999},
+        },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
             "num_threads": 2,
+        },
+        datasets.draw_twins: {
+            **{"maker": MAKER, "event": "jumps", "count": 2, "seed": 3},
         },
         datasets.load_images: {
             **{**FILES, "path": FOLDER, "limit": 2, "seed": 3},
@@ -469,9 +568,32 @@ def _calls_of_functions():
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
             "num_neighbors": 2,
         },
+        evaluation.camera_distance: {
+            **{"cameras": np.zeros((2, 4)), "others": np.ones((2, 4))},
+            "image_size": 16,
+        },
+        evaluation.dynamics_report: {
+            **{**DYNAMIC_CLIPS, **DYNAMIC_SIZES, "control": DYNAMICS},
+            "motions": np.ones((2, 2)),
+        },
+        evaluation.energy_landscape: {
+            **{"evaluator": evaluator, "slots": MAKER.slots[:2], "num_values": 2},
+        },
+        evaluation.planning_report: {
+            **{"planners": {"random": planning.RandomPlanner(**PLANNER)}},
+            **{"maker": MAKER, "num_scenes": 2, "num_steps": 1, "seed": 3},
+        },
         evaluation.equivariance_report: {
             **{**PICTURES, "train_images": images(), "control": MODEL},
             **{"num_pairs": 4, "batch_size": 4, "verbose": False},
+        },
+        evaluation.evaluate_surprise: {
+            **{"model": DYNAMICS, "maker": MAKER, "num_pairs": 2, "batch_size": 4},
+            **{"events": ("jumps",), "seed": 3},
+        },
+        evaluation.surprise: {
+            **{"model": DYNAMICS, "frames": CLIPS, "actions": CLIP_ACTIONS},
+            "batch_size": 4,
         },
         evaluation.evaluate_world_model: {
             **{**PICTURES, "batch_size": 4, "by_slot": False, "verbose": False},
@@ -484,6 +606,8 @@ def _calls_of_functions():
             **{"model": MODEL.predictor, "num_context": 3, "num_targets": 3},
             **{"num_blocks": 1, "training": False},
         },
+        evaluation.intervention_report: {"evaluator": interventions, "control": None},
+        evaluation.intervention_table: {"report": _intervention_report()},
         evaluation.knn_accuracy: {**LABELLED, "k": 2},
         evaluation.nearest_neighbors: {
             **{"features": FEATURES, "queries": FEATURES, "k": 2}
@@ -570,12 +694,35 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_clip: {
+            **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
+            **RGB,
+        },
+        visualization.plot_completions: {
+            **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
+            **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
+        visualization.plot_energy_landscape: {
+            "landscape": evaluation.energy_landscape(evaluator, num_values=2),
+            **{"paths": {"search": np.zeros((2, 3, 2))}, "num_clips": 1},
+        },
+        visualization.plot_plan: {
+            **{"frames": images(), "goal": images()[0], "paths": {"a": [[1, 2]]}},
+            **{"value_range": (0, 255), **RGB},
+        },
+        visualization.plot_rollout: {
+            "report": {"settings": {}, "model": measured, "untrained": measured},
+        },
+        visualization.plot_interventions: {"report": _intervention_report()},
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
         },
         visualization.plot_model_comparison: {
             **{"models": {"one": MODEL}, "images": images(), "num_images": 1},
             **{"bank": PICTURES["bank"], **RGB},
+        },
+        visualization.plot_moved_latents: {
+            **{"evaluator": interventions, "index": 0, "slots": ("hue",), **RGB}
         },
         visualization.plot_neighbors: {
             **{"query": images()[0], "neighbors": images(), "value_range": (0, 255)},
@@ -596,6 +743,7 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
+        visualization.plot_surprise: {"report": SURPRISE},
         visualization.plot_training_curves: {
             **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
         },

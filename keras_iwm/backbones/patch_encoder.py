@@ -1,6 +1,7 @@
 """What encoders of images and of clips share."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -40,14 +41,17 @@ class PatchEncoder(ComposedModel):
         patch_ids: Tensor | None = None,
         training: bool | None = None,
         return_intermediates: bool = False,
+        change: Callable[[str, Tensor], Tensor] | None = None,
     ) -> Tensor | dict[str, Tensor]:
         """Encode the images, or their patches at `patch_ids`."""
-        tokens = self.embed(images, patch_ids)
+        change = _nothing if change is None else change
         grid_size = self.grid_of(images.shape)
         rotation = self.position_embedding.rotation(patch_ids, grid_size)
+        tokens = change("stem", self.embed(images, patch_ids))
         intermediates = {"stem": tokens}
         for block in self.blocks:
             tokens = block(tokens, rotation=rotation, training=training)
+            tokens = change(block.name, tokens)
             intermediates[block.name] = tokens
         intermediates["norm"] = self.norm(tokens)
         if first := self.num_prefix_tokens:
@@ -81,6 +85,7 @@ class PatchEncoder(ComposedModel):
         patch_ids: Tensor | None = None,
         training: bool | None = None,
         return_intermediates: bool = False,
+        change: Callable[[str, Tensor], Tensor] | None = None,
     ) -> Any:
         """Return what `call` returns, as symbolic tensors.
 
@@ -97,3 +102,8 @@ class PatchEncoder(ComposedModel):
             for name in ("stem", *(block.name for block in self.blocks), "norm")
         }
         return latents if return_intermediates else latents["norm"]
+
+
+def _nothing(name, tokens):
+    """The tokens behind a block as they are."""
+    return tokens

@@ -52,6 +52,11 @@ def _contrastive_size(image_size, patch_size, encoder, projector_dims, **argumen
     }
 
 
+def _dynamics_size(image_size, patch_size, encoder, predictor, **arguments):
+    """Write down the size of a `LatentDynamicsModel`."""
+    return {**_size(image_size, patch_size, encoder, predictor), **arguments}
+
+
 _TINY_32 = _size(32, 8, (3, 96, 3), (4, 96, 3))
 _TINY_64 = _size(64, 8, (6, 192, 3), (6, 128, 4))
 _TINY_96 = _size(96, 16, (12, 192, 3), (6, 96, 3))
@@ -85,6 +90,21 @@ PRESETS = {
     "autoregressive_tiny_96": _autoregressive(_TINY_96, 6, 192),
     # Depth of arXiv 2401.08541, and the narrowest of its heads.
     "autoregressive_base_224": _autoregressive(_BASE_224, 12, 512),
+    "dynamics_tiny_64": _dynamics_size(
+        *(64, 8, (6, 192, 3), (4, 192, 3)),
+        slots=("pan_rows", "pan_columns", "log_zoom", "turn"),
+        num_frames=8,
+        learning="teacher",
+    ),
+    # Section 3 of arXiv 2506.09985: its predictor, clips, actions and states (pose and
+    # gripper), on the smallest of its encoders.
+    "dynamics_large_256": _dynamics_size(
+        *(256, 16, (24, 1024, 16), (24, 1024, 16)),
+        slots=("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
+        state_dim=7,
+        num_frames=8,
+        learning="frozen",
+    ),
     "mae_tiny_32": _TINY_32,
     "mae_tiny_96": _size(96, 16, (12, 192, 3), (4, 128, 4)),
     # Section 4 of arXiv 2111.06377: the same decoder for encoders of all sizes.

@@ -93,6 +93,8 @@ class ViTEncoder(PatchEncoder):
         training: Boolean, whether to drop paths.
         return_intermediates: Boolean. If `True`, a dictionary of the tokens after
             `"stem"`, `"block_00"`, `"block_01"`, ... and `"norm"` is returned.
+        change: Optional function from such a name and the tokens behind it, those of
+            the prefix first, to what goes on in their place; of all but `"norm"`.
 
     Returns:
         Tensor of shape `(batch_size, num_patches, hidden_dim)` in the compute

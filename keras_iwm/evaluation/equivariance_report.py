@@ -11,6 +11,7 @@ from keras_iwm.evaluation.action_probes import action_r2
 from keras_iwm.evaluation.equivariance_evaluator import EquivarianceEvaluator
 from keras_iwm.evaluation.rank_summaries import clustered_mean, summarize_ranks
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank
+from keras_iwm.evaluation.without_nan import without_nan
 from keras_iwm.type_aliases import Array
 
 
@@ -155,7 +156,7 @@ def equivariance_report(
         )
     if control is not None:
         report["control"] = _measure(control, verbose)
-    return _without_nan(report)
+    return without_nan(report)
 
 
 def _measure(evaluator, verbose):
@@ -204,12 +205,3 @@ def _measure(evaluator, verbose):
 def _summaries(ranks, num_entries):
     """`summarize_ranks` of each value of a dictionary."""
     return {name: summarize_ranks(part, num_entries) for name, part in ranks.items()}
-
-
-def _without_nan(report):
-    """The report with None for numbers that JSON cannot hold."""
-    if isinstance(report, dict):
-        return {name: _without_nan(value) for name, value in report.items()}
-    if isinstance(report, float) and not np.isfinite(report):
-        return None
-    return report

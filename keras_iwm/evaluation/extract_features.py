@@ -5,11 +5,11 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
-from keras_iwm.array_arguments import as_array, check_images
 from keras_iwm.backbones.encoder_around import EncoderAround
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.type_aliases import Array, Names
 
 
@@ -75,7 +75,7 @@ def extract_features(
     if is_dataset:
         num_images, batch_size = _check_dataset(images), images.batch_size
     else:
-        images = _check_images(images, encoder)
+        images = check_images_for(encoder, images)
         num_images = len(images)
     batch_size = min(batch_size, num_images)
     width = encoder.hidden_dim
@@ -84,7 +84,7 @@ def extract_features(
     progress = tqdm(starts, "Features", disable=not verbose, delay=3)
     for index, start in enumerate(progress):
         if is_dataset:
-            batch = _check_images(images.load_batch(index)[0], encoder)
+            batch = check_images_for(encoder, images.load_batch(index)[0])
         else:
             batch = images[start : start + batch_size]
         count = len(batch)
@@ -116,22 +116,6 @@ class _Blocks(KeptState, keras.Model):
         """Encode images and keep the tokens that are wanted."""
         tokens = self.encoder(images, training=training, return_intermediates=True)
         return [tokens[name] for name in self.names]
-
-
-def _check_images(images, encoder):
-    """Images, or clips for an encoder that takes them, as an array that fits."""
-    images = as_array("images", images)
-    frames, num_frames = images, getattr(encoder, "num_frames", None)
-    if num_frames is not None and images.ndim == 5 and images.size:
-        if images.shape[1] != num_frames:
-            raise ValueError(
-                f"`images`, if clips, must have {num_frames} frames as the encoder was "
-                f"made for. Received shape: {images.shape}. Take as many frames."
-            )
-        frames = images.reshape(-1, *images.shape[2:])
-    facts = ("image_size", "value_range", "num_channels")
-    check_images(frames, **{name: getattr(encoder, name) for name in facts})
-    return images
 
 
 def _check_blocks(encoder, blocks):

@@ -139,6 +139,28 @@ class SelfAttention(keras.layers.Layer):
         mixed = ops.reshape(mixed, (-1, *token.shape[1:]))
         return self.output_projection(mixed), cache
 
+    def follow(
+        self, tokens: Tensor, past: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Let tokens attend to each other and to all those that came before them.
+
+        Args:
+            tokens: Tensor of shape `(batch_size, num_tokens, hidden_dim)`.
+            past: Optional pair of tensors, the keys and values of the tokens before,
+                as they were returned with those; `None` at the beginning.
+
+        Returns:
+            The output, of the shape of `tokens`, and the keys and values of all
+            tokens so far, of shape `(batch_size, length, num_heads, head_dim)`.
+        """
+        query, *new = self._heads(tokens)
+        if past is not None:
+            new = [
+                ops.concatenate(pair, axis=1) for pair in zip(past, new, strict=True)
+            ]
+        mixed = ops.reshape(attend(query, *new), (-1, *tokens.shape[1:]))
+        return self.output_projection(mixed), tuple(new)
+
     def _heads(self, tokens):
         """Query, key and value of tokens, each (batch, tokens, heads, head_dim)."""
         num_tokens, hidden_dim = tokens.shape[1:]

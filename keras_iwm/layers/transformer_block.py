@@ -189,6 +189,19 @@ class TransformerBlock(keras.layers.Layer):
         attended, cache = self.attention.extend(normal, cache, index)
         return self._add_branches(token, attended), cache
 
+    def follow(self, tokens: Tensor, past: Any = None) -> tuple[Tensor, Any]:
+        """Transform tokens that attend to each other and to those before them.
+
+        Args:
+            tokens: Tensor of shape `(batch_size, num_tokens, hidden_dim)`.
+            past: Optional pair of tensors, keys and values, see `SelfAttention.follow`.
+
+        Returns:
+            The outputs, of the shape of `tokens`, and keys and values of all so far.
+        """
+        attended, past = self.attention.follow(self.attention_norm(tokens), past)
+        return self._add_branches(tokens, attended), past
+
     def _branches(self, attention_mask, rotation, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
         if fused_branches is not None and self._is_plain():

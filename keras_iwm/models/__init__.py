@@ -5,6 +5,9 @@ from keras_iwm.models.autoregressive_model import (
 )
 from keras_iwm.models.contrastive_model import ContrastiveModel as ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel as ImageWorldModel
+from keras_iwm.models.latent_dynamics_model import (
+    LatentDynamicsModel as LatentDynamicsModel,
+)
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
 from keras_iwm.models.method_of import method_of as method_of
 from keras_iwm.models.pixel_world_model import PixelWorldModel as PixelWorldModel

@@ -5,6 +5,7 @@ from keras_iwm.backbones.presets import PRESETS
 from keras_iwm.models.autoregressive_model import AutoregressiveModel
 from keras_iwm.models.contrastive_model import ContrastiveModel
 from keras_iwm.models.image_world_model import ImageWorldModel
+from keras_iwm.models.latent_dynamics_model import LatentDynamicsModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 from keras_iwm.models.pretraining_model import PretrainingModel
 from keras_iwm.models.video_world_model import VideoWorldModel
@@ -14,6 +15,7 @@ METHODS = (
     MaskedAutoencoder,
     ContrastiveModel,
     AutoregressiveModel,
+    LatentDynamicsModel,
     VideoWorldModel,
 )
 

@@ -40,7 +40,8 @@ class PretrainingModel(TrainedModel):
 
     Args:
         encoder: `ViTEncoder`, which learns.
-        view_generator: `ViewGenerator` for the encoder's images and grid.
+        view_generator: `ViewGenerator` for the encoder's images and grid, or `None` for
+            a method that makes no views.
         num_classes: Optional integer. If given, `fit` takes integer labels too and
             trains a linear probe on pooled features, behind a stopped gradient; its
             accuracy is logged.
@@ -56,7 +57,7 @@ class PretrainingModel(TrainedModel):
     def __init__(
         self,
         encoder: ViTEncoder,
-        view_generator: ImageViews,
+        view_generator: ImageViews | None,
         num_classes: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -262,6 +263,8 @@ def check_views(encoder, view_generator):
     facts = ("image_size", "num_channels", "value_range")
     needed = (*facts, "grid_size", "hidden_dim")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
+    if view_generator is None:
+        return
     needed = (*facts, "keys")
     as_object("view_generator", view_generator, needed, "a ViewGenerator")
     check_facts(

@@ -3,20 +3,18 @@
 from typing import Any
 
 import keras
-from keras import ops
 
-from keras_iwm.arguments import shown
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.layers.sliced_gaussian_regularizer import SlicedGaussianRegularizer
+from keras_iwm.models.latent_regularization import LatentRegularization
 from keras_iwm.models.world_model import WorldModel
 from keras_iwm.type_aliases import Config, Tensor
 from keras_iwm.views.view_generator import ViewGenerator
 
 
 @keras.saving.register_keras_serializable(package="keras_iwm")
-class TeacherFreeWorldModel(WorldModel):
+class TeacherFreeWorldModel(LatentRegularization, WorldModel):
     """World model whose targets are the latents of the encoder that learns.
 
     The encoder sees the visible patches of the source view; the predictor is told the
@@ -84,20 +82,7 @@ class TeacherFreeWorldModel(WorldModel):
         super().__init__(
             encoder, predictor, view_generator, num_classes=num_classes, **kwargs
         )
-        if regularizer is None:
-            regularizer = SlicedGaussianRegularizer(
-                seed=view_generator.seed, name="regularizer"
-            )
-        if not isinstance(regularizer, keras.layers.Layer):
-            raise ValueError(
-                "`regularizer` must be a layer that makes a loss of latents, such as a "
-                f"SlicedGaussianRegularizer. Received: {shown(regularizer)}."
-            )
-        self.regularizer = regularizer
-        # Keras's losses know how many copies of the model share a batch.
-        self.regularizer_loss = keras.losses.MeanAbsoluteError(
-            name="regularizer_loss", dtype="float32"
-        )
+        self.set_regularizer(regularizer, view_generator.seed)
         self.check_paths()
         if not trainable:
             self.trainable = False
@@ -109,21 +94,6 @@ class TeacherFreeWorldModel(WorldModel):
     def outputs_beside(self, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return what `call` returns beside prediction and target."""
         return {"latents": targets, **self.probe_outputs(targets)}
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Return the losses of any method, and that of the target latents."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        added = self.regularizer(y_pred["latents"], training=training)
-        return loss + self.regularizer_loss(
-            ops.zeros((1, 1)), ops.reshape(added, (1, 1))
-        )
 
     def forward_passes(self) -> list[tuple[Any, dict[str, int]]]:
         """Say what runs for one image of a batch in training, but the regularizer."""

@@ -30,6 +30,8 @@ class TeacherStudentModel(PretrainingModel):
         ema_momentum: Float in [0, 1], or a `keras.optimizers.schedules` schedule
             of the optimizer's updates: how much of the teacher is kept at each.
         num_classes: Optional integer, see `PretrainingModel`.
+        has_teacher: Boolean. `False` for a method that was told to do without: the
+            encoder that learns is what a user takes away.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`.
     """
 
@@ -39,9 +41,10 @@ class TeacherStudentModel(PretrainingModel):
     def __init__(
         self,
         encoder: ViTEncoder,
-        view_generator: ImageViews,
+        view_generator: ImageViews | None,
         ema_momentum: Rate = 0.996,
         num_classes: int | None = None,
+        has_teacher: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(encoder, view_generator, num_classes, **kwargs)
@@ -58,7 +61,8 @@ class TeacherStudentModel(PretrainingModel):
                 f"Received: ema_momentum={ema_momentum!r}."
             )
         self.ema_momentum = ema_momentum
-        self.add_target("encoder")
+        if has_teacher:
+            self.add_target("encoder")
 
     def add_target(self, name: str) -> None:
         """Give the teacher a part that follows a part of the student.
@@ -75,9 +79,14 @@ class TeacherStudentModel(PretrainingModel):
         target.trainable = False
 
     @property
+    def has_teacher(self) -> bool:
+        """Whether there is a teacher."""
+        return bool(self.target_names)
+
+    @property
     def feature_encoder(self) -> ViTEncoder:
-        """The target encoder."""
-        return self.target_encoder
+        """The target encoder, where there is one."""
+        return self.target_encoder if self.has_teacher else self.encoder
 
     @property
     def trainable(self) -> bool:
@@ -107,6 +116,8 @@ class TeacherStudentModel(PretrainingModel):
 
     def train_step(self, *arguments: Any) -> Any:
         """Take a step, then move the target encoder if there was an update."""
+        if not self.has_teacher:
+            return super().train_step(*arguments)
         return take_step(
             self,
             super().train_step,

@@ -255,3 +255,47 @@ def predict(predictor, context_latents, context_ids, target_ids, action, mask_in
     x = x[:, context.shape[1] : context.shape[1] + targets.shape[1]]
     x = layer_norm(x, w["norm/gamma"], w["norm/beta"])
     return x @ w["output_projection/kernel"] + w["output_projection/bias"]
+
+
+def normalized(latents):
+    centred = latents - latents.mean(axis=-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
+
+
+def predict_next(predictor, latents, actions, states=None):
+    """What a dynamics predictor says follows each of the frames, a clip at a time.
+
+    Its width divides by six.
+    """
+    w = weights_of(predictor)
+    num_steps, num_patches = latents.shape[1:3]
+    conditions = {"action": actions} if states is None else {
+        "action": actions, "state": states
+    }  # fmt: skip
+    table = positions_of_clips(
+        (num_steps, *predictor.grid_size), predictor.predictor_dim
+    ).reshape(num_steps, num_patches, -1)
+    predictions = []
+    for clip, frames in enumerate(np.asarray(latents, "float64")):
+        tokens, steps = [], []
+        for step in range(num_steps):
+            told = [
+                values[clip, step] @ w[f"{name}_projection/kernel"]
+                + w[f"{name}_projection/bias"]
+                for name, values in conditions.items()
+            ]
+            tokens += [one + table[step].mean(axis=0) for one in told]
+            for patch in range(num_patches):
+                token = frames[step, patch] @ w["input_projection/kernel"]
+                token = token + w["input_projection/bias"] + sum(told)
+                tokens.append(token + table[step, patch])
+            steps += [step] * (len(told) + num_patches)
+        x = np.stack(tokens)[None]
+        mask = np.array([[key <= query for key in steps] for query in steps])
+        for index in range(predictor.num_layers):
+            x = block(x, w, f"block_{index:02d}", predictor.num_heads, mask)
+        x = layer_norm(x, w["norm/gamma"], w["norm/beta"])
+        x = x @ w["output_projection/kernel"] + w["output_projection/bias"]
+        x = x[0].reshape(num_steps, -1, x.shape[-1])[:, -num_patches:]
+        predictions.append(normalized(frames + x))
+    return np.stack(predictions)
