@@ -133,6 +133,7 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
+    *("slots", "state_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -164,6 +165,7 @@ LEGAL = {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
         *("num_first", "temperature", *MOTIONS, "num_sprites"),
+        *("state_dim", "rollout_steps"),
     },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
@@ -541,6 +543,11 @@ def _calls_of_functions():
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "mask": None, "seed": 3},
+        },
+        models.LatentDynamicsModel.from_encoder: {
+            **{"encoder": encoder, "slots": ("one", "two"), "state_dim": 2},
+            **{"num_frames": 4, "predictor_layers": 1, "predictor_dim": 16},
+            "predictor_heads": 2,
         },
         models.MaskedAutoencoder.from_encoder: {
             **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
