@@ -1,10 +1,13 @@
-"""Images per second from a folder of JPEGs, and how long training waits for them.
+"""Images or clips per second from a folder, and how long training waits for them.
 
     python benchmarks/input_pipeline.py --preset iwm_small_224 --batch-size 8
     python benchmarks/input_pipeline.py --workers 1 2 4 8 --step-workers 8
+    python benchmarks/input_pipeline.py --preset vjepa_tiny_64 --photo-size 160 120
 
 Makes a temporary folder of JPEG files: random parts of the photos that scikit-image
-and scikit-learn ship, enlarged or shrunk to --photo-size. Two tables are printed, and
+and scikit-learn ship, enlarged or shrunk to --photo-size. For presets of video they
+are MP4 files (H.264, a key frame every 2 seconds) of --video-frames frames, in which
+such a part moves; a clip is every --frame-stride-th. Two tables are printed, and
 written as JSON with --output:
 
 1. The loader alone (decode, resize, batch), with threads and with processes.
@@ -23,7 +26,6 @@ import argparse
 import gc
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -40,6 +42,8 @@ def parse_arguments():
     )
     add = parser.add_argument
     add("--images", type=int, default=512, help="files in the folder")
+    add("--video-frames", type=int, default=100, help="25 a second")
+    add("--frame-stride", type=int, default=4, help="of the clips")
     add("--photo-size", type=int, nargs=2, default=(500, 375), help="width, height")
     add("--preset", default="iwm_small_224")
     add("--batch-size", type=int, default=8)
@@ -53,14 +57,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def make_folder(folder, count, size):
-    """Write `count` JPEG files of this width and height, random parts of photos."""
+def make_folder(folder, count, arguments):
+    """Write `count` files of this width and height, random parts of photos."""
     import numpy as np
     from PIL import Image
 
+    from keras_iwm.backbones import PRESETS
     from keras_iwm.datasets import load_sample_photos
 
     os.mkdir(folder)
+    size = tuple(arguments.photo_size)
     photos = [Image.fromarray(photo) for photo in load_sample_photos().values()]
     rng = np.random.default_rng(0)
     for number in range(count):
@@ -68,26 +74,51 @@ def make_folder(folder, count, size):
         largest = min(photo.width / size[0], photo.height / size[1])
         scale = largest * rng.uniform(0.6, 1.0)
         width, height = scale * size[0], scale * size[1]
-        left = rng.uniform(0, photo.width - width)
-        top = rng.uniform(0, photo.height - height)
-        box = (left, top, left + width, top + height)
-        photo.resize(size, Image.Resampling.BICUBIC, box=box).save(
-            pathlib.Path(folder, f"{number:05d}.jpg"), quality=90
-        )
+        room = np.array([photo.width - width, photo.height - height])
+
+        def cut(place, photo=photo, room=room, extent=(width, height)):
+            left, top = place * room
+            box = (left, top, left + extent[0], top + extent[1])
+            return photo.resize(size, Image.Resampling.BICUBIC, box=box)
+
+        if "num_frames" in PRESETS[arguments.preset]:
+            ends = rng.uniform(size=(2, 2))
+            shares = np.linspace(0, 1, arguments.video_frames)[:, None]
+            frames = (cut(place) for place in ends[0] + shares * (ends[1] - ends[0]))
+            save_video(f"{folder}/{number:05d}.mp4", frames, size)
+        else:
+            cut(rng.uniform(size=2)).save(f"{folder}/{number:05d}.jpg", quality=90)
 
 
-def open_folder(folder, image_size, batch_size, kind, workers):
+def save_video(path, frames, size):
+    """Write a video of 25 frames a second."""
+    import av
+
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = 50
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        container.mux(stream.encode())
+
+
+def open_folder(folder, arguments, kind, workers):
     """Return the dataset of a kind, `threads` or `processes`."""
-    from keras_iwm.datasets import ImageFolder
+    from keras_iwm.backbones import PRESETS
+    from keras_iwm.datasets import ClipFolder, ImageFolder
 
-    return ImageFolder(folder, image_size, batch_size, **{f"num_{kind}": workers})
+    size = PRESETS[arguments.preset]
+    options = {"batch_size": arguments.batch_size, f"num_{kind}": workers}
+    if "num_frames" in size:
+        window = size["num_frames"], arguments.frame_stride
+        return ClipFolder(folder, size["image_size"], *window, **options)
+    return ImageFolder(folder, size["image_size"], **options)
 
 
 def measure_loader(arguments, folder):
-    """Return images per second of the loader alone, by kind and number of workers."""
-    from keras_iwm.backbones import PRESETS
-
-    size = (PRESETS[arguments.preset]["image_size"],) * 2
+    """Return samples per second of the loader alone, by kind and number of workers."""
     rates = {
         (kind, workers): []
         for workers in arguments.workers
@@ -95,7 +126,7 @@ def measure_loader(arguments, folder):
     }
     for _ in range(arguments.blocks):
         for (kind, workers), measured in rates.items():
-            dataset = open_folder(folder, size, arguments.batch_size, kind, workers)
+            dataset = open_folder(folder, arguments, kind, workers)
             dataset[0]  # the processes have started
             dataset.epoch = 1  # none of whose batches has been prepared
             start = time.perf_counter()
@@ -112,17 +143,18 @@ def work(arguments):
     """Run an epoch for each line, which names a kind; answer with seconds and waits."""
     import keras_iwm
 
-    model = keras_iwm.models.ImageWorldModel.from_preset(
-        arguments.preset, load_weights=False, seed=0
-    )
+    method = keras_iwm.models.method_of(arguments.preset)
+    model = method.from_preset(arguments.preset, load_weights=False, seed=0)
     model.compile(keras_iwm.optimizers.AdamW(1e-4, weight_decay=0.04))
-    options = (arguments.folder, model.image_size, arguments.batch_size)
     datasets = {
-        kind: open_folder(*options, kind, arguments.step_workers)
+        kind: open_folder(arguments.folder, arguments, kind, arguments.step_workers)
         for kind in ("threads", "processes")
     }
     images, _ = datasets["threads"].load()
-    datasets["memory"] = keras_iwm.datasets.ImageArray(images, None, options[2])
+    in_memory = keras_iwm.datasets.ImageArray
+    if method.takes_clips:
+        in_memory = keras_iwm.datasets.ClipArray
+    datasets["memory"] = in_memory(images, batch_size=arguments.batch_size)
     waited = [0.0]
     # The step compiles, and every dataset starts its workers.
     for dataset in datasets.values():
@@ -199,14 +231,17 @@ def main():
         parts = [os.path.join(folder, part) for part in ("loader", "training")]
         counts = (arguments.images, arguments.step_images)
         for part, count in zip(parts, counts, strict=True):
-            make_folder(part, count, tuple(arguments.photo_size))
+            make_folder(part, count, arguments)
         rates = measure_loader(arguments, parts[0])
         answers = measure_training(arguments, parts[1])
+    from keras_iwm.backbones import PRESETS
+
     width, height = arguments.photo_size
+    kind = "MP4" if "num_frames" in PRESETS[arguments.preset] else "JPEG"
     print(
-        f"\nJPEG of {width} x {height} for {arguments.preset}, {os.cpu_count()} cores"
+        f"\n{kind} of {width} x {height} for {arguments.preset}, {os.cpu_count()} cores"
     )
-    print("workers    images/s: threads  processes")
+    print("workers   samples/s: threads  processes")
     loader = []
     for workers in arguments.workers:
         blocks = {kind: rates[kind, workers] for kind in ("threads", "processes")}
@@ -216,7 +251,7 @@ def main():
     training = []
     if answers:
         print(f"\nfit, batch {arguments.batch_size}, {arguments.step_workers} workers")
-        print("backend     images from  seconds/step  waiting  extra")
+        print("backend     samples from seconds/step  waiting  extra")
     for (backend, kind), measured in answers.items():
         seconds = [epoch / steps for epoch, _, steps in measured]
         waiting = statistics.median(wait / epoch for epoch, wait, _ in measured)
@@ -227,7 +262,7 @@ def main():
         training.append(
             {
                 "backend": backend,
-                "images_from": kind,
+                "samples_from": kind,
                 "seconds_per_step": statistics.median(seconds),
                 "waiting": waiting,
                 "extra": extra,

@@ -1,12 +1,15 @@
-"""Images per second and first-step time of presets, on each installed backend.
+"""Images or clips per second of presets, and first-step time, on each backend.
 
     python benchmarks/train_step.py --preset iwm_tiny_96 --batch-size 32
     python benchmarks/train_step.py --preset iwm_tiny_96 mae_tiny_96 moco_tiny_96
+    python benchmarks/train_step.py --preset vjepa_tiny_64 dynamics_tiny_64 \
+        --batch-size 16
 
 Each preset and backend runs in a process of its own. The processes take turns, one
 block of steps at a time, so that a noisy machine disturbs them alike; the median over
 the blocks is printed, with the spread and the operations of a second (as
-`flops_per_image` counts them), and written as JSON with --output.
+`flops_per_image` counts them), and written as JSON with --output. Where a method takes
+clips, a clip counts as an image.
 """
 
 import argparse
@@ -61,21 +64,40 @@ def work(arguments):
     model.compile(recipe.optimizer, jit_compile=jit_compile)
     rng = np.random.default_rng(0)
     count = arguments.batch_size * arguments.steps
-    images = rng.integers(0, 256, (count, *model.image_size, 3)).astype("uint8")
+    over_time = hasattr(model, "action_dim")
+    shape = (*model.image_size, 3)
+    if over_time:
+        shape = (model.num_frames, *shape)
+    elif getattr(model, "takes_clips", False):
+        shape = model.encoder.images_shape[1:]
+    data = rng.integers(0, 256, (count, *shape)).astype("uint8")
+    if over_time:
+        numbers = {"actions": (model.num_frames - 1, model.action_dim)}
+        if model.state_dim:
+            numbers["states"] = (model.num_frames, model.state_dim)
+        data = {"frames": data} | {
+            name: rng.uniform(-1, 1, (count, *shape)).astype("float32")
+            for name, shape in numbers.items()
+        }
 
     clock = turns.epoch_clock()
 
-    def seconds_of(images):
-        model.fit(images, batch_size=arguments.batch_size, verbose=0, callbacks=[clock])
+    def seconds_of(count):
+        model.fit(
+            keras.tree.map_structure(lambda part: part[:count], data),
+            batch_size=arguments.batch_size,
+            verbose=0,
+            callbacks=[clock],
+        )
         return clock.seconds
 
     start = time.perf_counter()
-    seconds_of(images[: arguments.batch_size])
+    seconds_of(arguments.batch_size)
     first = time.perf_counter() - start
-    seconds_of(images)  # the loop around the steps warms up too
+    seconds_of(count)  # the loop around the steps warms up too
     flops = keras_iwm.evaluation.flops_per_image(model, training=True)
     facts = {"first_step_seconds": first, "flops_per_image": flops}
-    turns.serve(facts, lambda: seconds_of(images))
+    turns.serve(facts, lambda: seconds_of(count))
 
 
 def main():

@@ -17,6 +17,7 @@ from keras_iwm import layers as layers
 from keras_iwm import metrics as metrics
 from keras_iwm import models as models
 from keras_iwm import optimizers as optimizers
+from keras_iwm import planning as planning
 from keras_iwm import saving as saving
 from keras_iwm import views as views
 from keras_iwm import visualization as visualization

@@ -204,12 +204,13 @@ def check_images(
 
 
 def check_image_array(name, images) -> np.ndarray:
-    """Return images as a NumPy array, before it is known which ones a model takes."""
+    """Return images or clips as an array, before it is known what a model takes."""
     images = as_array(name, images)
-    if images.ndim != 4 or len(images) < 2:
+    if images.ndim not in (4, 5) or len(images) < 2:
         raise ValueError(
-            f"`{name}` must have shape (num_images, height, width, num_channels), with "
-            f"at least 2 images. Received shape: {images.shape}."
+            f"`{name}` must have shape (num_images, height, width, num_channels), of "
+            "clips (num_clips, frames, height, width, num_channels), with at least 2 "
+            f"of them. Received shape: {images.shape}."
         )
     check_values(images, (-float("inf"), float("inf")), name)
     return images

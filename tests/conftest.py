@@ -50,6 +50,8 @@ ON_ONE_BACKEND = (
     "datasets/test_load_segmentation.py",
     "datasets/test_moving_photos.py",
     "datasets/test_sample_photos.py",
+    "evaluation/test_planning_report.py",
+    "datasets/test_videos.py",
     "heads/test_heads_learn.py",
     "models/test_autoregressive_presets.py",
     "saving/test_check_file.py",

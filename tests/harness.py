@@ -51,8 +51,10 @@ EXAMPLES = [
     layers.TokenNorm(epsilon=1e-5),
     layers.PatchEmbedding(4, 12),
     layers.TubeletEmbedding(3, 4, 12),
-    layers.SelfAttention(3, "zeros"),
-    layers.TransformerBlock(2, 9, block_index=3, drop_path_rate=0.1, remat=True),
+    layers.SelfAttention(3, "zeros", use_key_bias=True),
+    layers.TransformerBlock(
+        2, 9, block_index=3, drop_path_rate=0.1, remat=True, use_key_bias=True
+    ),
     layers.TransformerBlock(2, 9, epsilon=1e-5, layer_scale=0.1, gated_mlp=True),
     layers.ActionTokens(12),
     layers.ActionFeatures(12),
@@ -68,6 +70,16 @@ EXAMPLES = [
     ),
     views.RandomMask((5, 6), ratio=0.6),
     views.QuadrantMask((5, 6)),
+    views.VideoBlockMask(
+        *((2, 5, 6), 3, (0.2, 0.3), (0.8, 1.2)), num_context=10, num_candidates=2
+    ),
+    views.ClipViewGenerator(
+        *((20, 24), 4, [views.VideoBlockMask((2, 5, 6))]),
+        crop=views.RandomResizedCrop((20, 24)),
+        num_channels=2,
+        value_range=(-1, 1),
+        seed=4,
+    ),
     views.ViewGenerator(
         16, views.MultiBlockMask(4), actions=(), crop=None, num_channels=2
     ),
@@ -96,6 +108,7 @@ EXAMPLES = [
     backbones.VideoEncoder(
         *((16, 24), 4, 24, 1, 2, 6, 3), positions="uniform_power", num_channels=2
     ),
+    backbones.VideoEncoder(16, 4, 24, 1, 2, 4, positions="rotary"),
     backbones.CausalEncoder(
         backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
     ),
@@ -104,7 +117,10 @@ EXAMPLES = [
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
     backbones.WorldModelPredictor(
-        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7
+        (4, 6), 16, 12, 1, 2, positions="columns_first", output_dim=7, num_mask_tokens=2
+    ),
+    backbones.WorldModelPredictor(
+        (2, 4, 6), 16, 12, 1, 2, positions="rotary_tiled", num_mask_tokens=2
     ),
     models.ImageWorldModel.from_preset(
         "iwm_tiny_32",
@@ -126,6 +142,12 @@ EXAMPLES = [
         *("iwm_tiny_32", False),
         regularizer=layers.VarianceCovarianceRegularizer(0.5, name="regularizer"),
         num_classes=4,
+    ),
+    models.VideoWorldModel.from_preset(
+        *("vjepa_tiny_64", False),
+        **{"image_size": 32, "num_frames": 4, "num_layers": 1, "predictor_layers": 1},
+        **{"seed": 3, "num_classes": 4},
+        ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
     models.MaskedAutoencoder.from_preset(
         "mae_tiny_32", load_weights=False, seed=3, num_classes=4
@@ -198,6 +220,20 @@ def make_masked_autoencoder(**arguments):
     return models.MaskedAutoencoder.from_encoder(encoder, predictor_layers=2, seed=0)
 
 
+def make_video_model(**arguments):
+    encoder = backbones.VideoEncoder(
+        *(16, 4, 16, 2, 2), num_frames=4, name="encoder", **arguments
+    )
+    counts = {"num_context": 6, "num_targets": 4}
+    masks = [
+        views.VideoBlockMask((2, 4, 4), name="short_mask", **counts),
+        views.VideoBlockMask((2, 4, 4), 2, (0.5, 0.5), name="long_mask", **counts),
+    ]
+    return models.VideoWorldModel.from_encoder(
+        encoder, masks=masks, crop=None, ema_momentum=0.9, seed=0
+    )
+
+
 def make_contrastive_model(**arguments):
     return models.ContrastiveModel.from_encoder(
         make_encoder(**arguments),
@@ -239,6 +275,7 @@ MODELS = {
     "autoregressive": make_autoregressive,
     "masked_autoencoder": make_masked_autoencoder,
     "contrastive": make_contrastive_model,
+    "video": make_video_model,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -287,6 +324,11 @@ def inputs_of(name, num_channels=3):
             "target_ids": target_ids,
         }
         return (view,)
+    if name == "video":
+        clips = np.stack([pictures, pictures[::-1]] * 2, axis=1).astype("float32")
+        ids = {"context_ids": context_ids, "target_ids": target_ids[:, :4]}
+        ids["target_ids"] = ids["target_ids"] + 16
+        return ({"clips": clips, **{key: (part,) * 2 for key, part in ids.items()}},)
     if name == "contrastive":
         view = {"first": pictures, "second": pictures[::-1]}
         return ({key: images.astype("float32") for key, images in view.items()},)

@@ -8,6 +8,7 @@ public and new is an example of the harness, or one entry of `_calls_of_function
 import inspect
 import os
 import re
+import shutil
 import tempfile
 
 import keras
@@ -38,6 +39,7 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    planning,
     saving,
     views,
     visualization,
@@ -47,7 +49,7 @@ from keras_iwm.evaluation.report_table import SECTIONS
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
     *(embeddings, evaluation, heads),
-    *(layers, metrics, models, optimizers, saving, views, visualization),
+    *(layers, metrics, models, optimizers, planning, saving, views, visualization),
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -85,7 +87,9 @@ WITHOUT_ARGUMENTS = {
     layers.TokenDense,
 }
 # Raised, or made, by the library alone.
-ELSEWHERE = {callbacks.NonFiniteError, datasets.Scenes, datasets.Twins}
+ELSEWHERE = {
+    *(callbacks.NonFiniteError, datasets.Scenes, datasets.Twins, planning.Plan),
+}
 # Handed to Keras as they are, which takes what it can make sense of.
 KERAS_OWN = {"name", "dtype", "output_initializer"}
 # A huge one is no mistake, but takes memory or time in proportion.
@@ -125,6 +129,7 @@ SIZES = {
     ),
     *(
         "num_layers",
+        "num_mask_tokens",
         "num_pairs",
         "num_prefix_tokens",
         "patch_dim",
@@ -133,12 +138,13 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
+    *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
     *("drop_path_rate", "warmup_fraction", "ema_momentum", "beta_1", "beta_2"),
     *("range", "brightness", "contrast", "saturation", "hue", "strength"),
-    *("jitter_strength", "epsilon"),
+    *("jitter_strength", "epsilon", "momentum"),
 }
 RATES = {
     *("learning_rate", "weight_decay"),
@@ -147,8 +153,7 @@ RATES = {
 POSITIVE = {
     *("fraction", "layer_decay", "initializer_stddev", "predictor_multiplier"),
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
-    "ratio",
-    "temperature",
+    *("ratio", "temperature", "noise"),
 }
 MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
@@ -174,11 +179,11 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
-        "temperature",
+        *("temperature", "noise", "bank_size", "num_clips"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
-    "{}": {"learning_rate_multipliers", "facts", "summary"},
+    "{}": {"learning_rate_multipliers", "facts", "summary", "paths"},
     # Of a summary only what is known is drawn.
     "{'a': None}": {"facts", "summary"},
     "'a'": {
@@ -212,11 +217,13 @@ def is_legal(name, argument, label):
         return label in ("0", "True")
     if name == "patch_pixels" and argument == "images":
         return label in ("NaN images", "no rows")  # within a step
-    if name in ("ImageArray", "AugmentedImages") and label.startswith("NaN"):
+    if name in ("ImageArray", "ClipArray", "AugmentedImages") and label.startswith(
+        "NaN"
+    ):
         # `fit` looks at the first batch; labels may be arrays of any kind.
         if argument == ("images" if label == "NaN images" else "labels"):
             return True
-        return name == "ImageArray" and argument == "labels"
+        return name in ("ImageArray", "ClipArray") and argument == "labels"
     if argument == "seed" and default is None and label == "-1":
         return True
     return argument in LEGAL.get(label, ())
@@ -252,6 +259,14 @@ def _image_folder(step=1):
     return folder
 
 
+def _clip_folder():
+    """A folder of two clips, which are folders of the same pictures."""
+    folder = tempfile.mkdtemp()
+    for name in ("one", "two"):
+        shutil.copytree(FOLDER, os.path.join(folder, name))
+    return folder
+
+
 def _published_file():
     """What I-JEPA's code would write of a tiny model."""
     parts = published_vit.random_checkpoint(0)
@@ -279,6 +294,7 @@ def _embeddings_file(encoder):
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
+CLIPS = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -319,6 +335,17 @@ def _calls_of_classes():
             **{"augmentations": (), "batch_size": 2, "seed": 3},
             **{"drop_remainder": True, "num_channels": 3},
         },
+        datasets.ClipArray: {
+            **{"clips": images()[None], "labels": np.arange(1), "batch_size": 1},
+            **{"num_frames": 2, "frame_stride": 2, "num_channels": 3},
+            **{"shuffle": True, "seed": 3, "drop_remainder": True},
+        },
+        datasets.ClipFolder: {
+            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
+            **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
+            **{"drop_remainder": True, "max_pixels": 999, "index": None},
+        },
         datasets.ImageArray: {
             **{"images": images(), "labels": np.arange(4), "batch_size": 2},
             **{"shuffle": True, "seed": 3, "drop_remainder": True, "num_channels": 3},
@@ -338,6 +365,12 @@ def _calls_of_classes():
             **{"data": {"one": (images(), np.arange(4))}, "batch_size": 2, "seed": 3},
             **{"batches_per_epoch": 2, "num_channels": 3},
         },
+        evaluation.DynamicsEvaluator: {**DYNAMIC_CLIPS, **DYNAMIC_SIZES},
+        planning.CrossEntropyPlanner: {**PLANNER, "num_elites": 2, "momentum": 0.1},
+        planning.GreedyPlanner: PLANNER,
+        planning.PathIntegralPlanner: {**PLANNER, "noise": 0.5, "temperature": 0.2},
+        planning.Planner: PLANNER,
+        planning.RandomPlanner: PLANNER,
         evaluation.RetrievalBank: {
             **{"size": 8, "shared": [actions.Hue(0.2)], "seed": 3}
         },
@@ -352,6 +385,11 @@ def _calls_of_classes():
             **{"learning_rate": 0.1, "weight_decay": 0.1, "beta_1": 0.8},
             **{"beta_2": 0.9, "epsilon": 1e-6, "name": "adamw"},
             "learning_rate_multipliers": {"a": 0.1},
+        },
+        views.ClipViewGenerator: {
+            **{"image_size": 16, "num_frames": 2, "crop": views.RandomResizedCrop(16)},
+            **{"masks": [views.VideoBlockMask((1, 4, 4))], "num_channels": 3},
+            **{"value_range": (0, 255), "seed": 3},
         },
         views.ViewGenerator: {
             **{"image_size": 16, "mask": views.MultiBlockMask(4), "num_channels": 3},
@@ -373,6 +411,22 @@ AUTOENCODER = make_masked_autoencoder()
 EVALUATOR = {
     **{"model": MODEL, "images": images(), "bank": evaluation.RetrievalBank(8)},
     **{"batch_size": 4, "swapped_image": True},
+}
+DYNAMICS = models.LatentDynamicsModel.from_encoder(
+    make_encoder(), MAKER.slots, num_frames=4, predictor_layers=1
+)
+CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
+DYNAMIC_CLIPS = {
+    "model": DYNAMICS,
+    **dict(zip(("frames", "actions"), MAKER.draw_clips(2), strict=True)),
+}
+DYNAMIC_CLIPS["frames"] = DYNAMIC_CLIPS["frames"][:, :3]
+DYNAMIC_CLIPS["actions"] = DYNAMIC_CLIPS["actions"][:, :2]
+DYNAMIC_SIZES = {"num_known": 1, "bank_size": 3, "batch_size": 4, "seed": 3}
+PLANNER = {
+    **{"model": DYNAMICS, "horizon": 1, "num_samples": 2, "num_iterations": 1},
+    **{"batch_size": 2, "seed": 3},
 }
 DRAWS = np.random.default_rng(0)
 FEATURES = DRAWS.normal(size=(8, 6)).astype("float32")
@@ -417,6 +471,11 @@ def _calls_of_functions():
         "settings": {"num_images": 2, "bank_size": 4},
         "retrieval": dict.fromkeys(SECTIONS, {}) | {"slots": {}},
     }
+    measured = {
+        "rollout": {"model": [{"value": 0.4, "low": 0.3, "high": 0.5}]},
+        "relative_error": [0.6],
+    }
+    evaluator = evaluation.DynamicsEvaluator(**DYNAMIC_CLIPS, **DYNAMIC_SIZES)
     encoder = make_encoder()
     preset = {
         **{"preset": "iwm_tiny_32", "load_weights": False},
@@ -431,9 +490,15 @@ def _calls_of_functions():
             **{"image_size": (16, 16), "num_channels": 4},
             **{"jitter_strength": 1.0, "jitter_probability": 0.8},
         },
-        backbones.read_published: {**PUBLISHED, "which": "encoder", "positions": None},
+        backbones.read_published: {
+            **{**PUBLISHED, "which": "encoder", "positions": None, "num_frames": None}
+        },
         backbones.save_transformers: {
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
+        },
+        datasets.check_clip_folder: {
+            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
+            **{"decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
@@ -504,9 +569,32 @@ def _calls_of_functions():
             **{"train_labels": LABELS[:4], "test_labels": LABELS[:4]},
             "num_neighbors": 2,
         },
+        evaluation.camera_distance: {
+            **{"cameras": np.zeros((2, 4)), "others": np.ones((2, 4))},
+            "image_size": 16,
+        },
+        evaluation.dynamics_report: {
+            **{**DYNAMIC_CLIPS, **DYNAMIC_SIZES, "control": DYNAMICS},
+            "motions": np.ones((2, 2)),
+        },
+        evaluation.energy_landscape: {
+            **{"evaluator": evaluator, "slots": MAKER.slots[:2], "num_values": 2},
+        },
+        evaluation.planning_report: {
+            **{"planners": {"random": planning.RandomPlanner(**PLANNER)}},
+            **{"maker": MAKER, "num_scenes": 2, "num_steps": 1, "seed": 3},
+        },
         evaluation.equivariance_report: {
             **{**PICTURES, "train_images": images(), "control": MODEL},
             **{"num_pairs": 4, "batch_size": 4, "verbose": False},
+        },
+        evaluation.evaluate_surprise: {
+            **{"model": DYNAMICS, "maker": MAKER, "num_pairs": 2, "batch_size": 4},
+            **{"events": ("jumps",), "seed": 3},
+        },
+        evaluation.surprise: {
+            **{"model": DYNAMICS, "frames": CLIPS, "actions": CLIP_ACTIONS},
+            "batch_size": 4,
         },
         evaluation.evaluate_world_model: {
             **{**PICTURES, "batch_size": 4, "by_slot": False, "verbose": False},
@@ -538,9 +626,12 @@ def _calls_of_functions():
         layers.normalize_latents: {"latents": LATENTS},
         layers.normalize_patches: {"patches": LATENTS},
         layers.patch_pixels: {"images": images(), "patch_size": 4},
+        layers.rotary_positions: {
+            **{"grid_size": (4, 4), "head_dim": 8, "tiled": False}
+        },
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},
-            "columns_first": False,
+            **{"columns_first": False, "uniform_power": False},
         },
         metrics.alpha_req: {"features": FEATURES},
         metrics.feature_spread: {"features": FEATURES},
@@ -604,6 +695,25 @@ def _calls_of_functions():
             **{**LATENT_PICTURES, **RGB, "each_head": False},
             "attention": np.full((4, 16), 1 / 16),
         },
+        visualization.plot_clip: {
+            **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
+            **RGB,
+        },
+        visualization.plot_completions: {
+            **{"model": AUTOREGRESSIVE, "images": images()[:1], "num_first": 3},
+            **{"num_completions": 1, "temperature": 0.5, "seed": 3, **RGB},
+        },
+        visualization.plot_energy_landscape: {
+            "landscape": evaluation.energy_landscape(evaluator, num_values=2),
+            **{"paths": {"search": np.zeros((2, 3, 2))}, "num_clips": 1},
+        },
+        visualization.plot_plan: {
+            **{"frames": images(), "goal": images()[0], "paths": {"a": [[1, 2]]}},
+            **{"value_range": (0, 255), **RGB},
+        },
+        visualization.plot_rollout: {
+            "report": {"settings": {}, "model": measured, "untrained": measured},
+        },
         visualization.plot_interventions: {"report": _intervention_report()},
         visualization.plot_method_comparison: {
             **{"results": {"iwm": [(0.5, 0.4, 0.6)]}, "control": "untrained"},
@@ -634,6 +744,7 @@ def _calls_of_functions():
             **{"predictions": images()[..., 1] % 2, "class_names": ("one", "two")},
             **{"ignore_label": 1, "value_range": (0, 255)},
         },
+        visualization.plot_surprise: {"report": SURPRISE},
         visualization.plot_training_curves: {
             **{"history": {"loss": [2.0, 1.0]}, "summary": {"knn_pixels": 0.5}}
         },

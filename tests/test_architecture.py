@@ -30,6 +30,7 @@ FLOORS = (
     ("distribution", "optimizers", "datasets", "heads"),
     ("backbones",),
     ("models",),
+    ("planning",),
     ("evaluation",),
     ("callbacks", "downstream", "embeddings", "kerashub", "visualization"),
     ("commands",),

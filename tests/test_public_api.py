@@ -18,6 +18,7 @@ from keras_iwm import (
     metrics,
     models,
     optimizers,
+    planning,
     views,
 )
 
@@ -66,7 +67,7 @@ def test_public_things_have_docstrings_with_examples():
         *(keras_iwm.callbacks, keras_iwm.datasets, keras_iwm.distribution),
         *(keras_iwm.embeddings, keras_iwm.saving, keras_iwm.visualization),
         *(actions, backbones, downstream, evaluation, heads, layers, metrics, models),
-        *(optimizers, views),
+        *(optimizers, planning, views),
     )
     for module in modules:
         for name, value in vars(module).items():

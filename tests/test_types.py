@@ -21,7 +21,7 @@ from keras_iwm.downstream import (
     image_segmenter,
     world_model_backbone,
 )
-from keras_iwm.layers.position_embedding import FIXED, LEARNED
+from keras_iwm.layers.position_embedding import FIXED, LEARNED, ROTARY
 from keras_iwm.saving import preset_folder
 
 USER_CODE = pathlib.Path(__file__).parent / "user_code"
@@ -110,11 +110,11 @@ def test_all_arguments_and_results_have_types_that_fit_the_defaults():
     [
         (ViTEncoder.export, "format", SUFFIXES),
         (ViTEncoder.save_to_preset, "weights_dtype", preset_folder.DTYPES),
-        (ViTEncoder, "positions", (*FIXED, *LEARNED)),
+        (ViTEncoder, "positions", (*FIXED, *LEARNED, *ROTARY)),
         (WorldModelPredictor, "conditioning", CONDITIONINGS),
-        (WorldModelPredictor, "positions", FIXED),
+        (WorldModelPredictor, "positions", (*FIXED, *ROTARY)),
         (read_published, "which", NETWORKS),
-        (read_published, "positions", (*FIXED, *LEARNED)),
+        (read_published, "positions", (*FIXED, *LEARNED, *ROTARY)),
         (WorldModelBackbone, "protocol", world_model_backbone.PROTOCOLS),
         (ImageClassifier, "head", image_classifier.HEADS),
         (ImageSegmenter, "head", image_segmenter.HEADS),

@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_iwm.backbones.encoder_around import EncoderAround
 from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.layers.position_embedding import ROTARY
 from keras_iwm.type_aliases import Array, Config, Tensor
 from keras_iwm.views.patch_order import patch_order
 
@@ -25,7 +26,8 @@ class CausalEncoder(EncoderAround):
     `extend` are for patches that come one by one.
 
     Args:
-        encoder: `ViTEncoder` without prefix tokens.
+        encoder: `ViTEncoder` without prefix tokens, and with positions that are added
+            to its tokens.
         order: Name of an order or a permutation of the patches, see `patch_order`. The
             order `"random"` is another one for each image in training; features are
             made in raster order then.
@@ -42,8 +44,8 @@ class CausalEncoder(EncoderAround):
         row by row of the grid whatever the order; or the dictionary of such tensors.
 
     Raises:
-        ValueError: If the encoder has prefix tokens, there is no such order, or images
-            have another size.
+        ValueError: If the encoder has prefix tokens or rotary positions, there is no
+            such order, or images have another size.
 
     Example:
 
@@ -66,6 +68,12 @@ class CausalEncoder(EncoderAround):
             raise ValueError(
                 "`encoder` must have no prefix tokens beside the start token. Received "
                 f"one with num_prefix_tokens={encoder.num_prefix_tokens}."
+            )
+        if encoder.positions in ROTARY:
+            raise ValueError(
+                "`encoder` must have positions that are added to its tokens. Received "
+                f"one with positions={encoder.positions!r}. Make it with "
+                "positions='rows_first'."
             )
         self.patch_ids = patch_order(encoder.grid_size, order)
         is_name = isinstance(order, str)

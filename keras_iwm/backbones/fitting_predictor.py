@@ -4,7 +4,7 @@ import math
 
 from keras_iwm.arguments import as_count, as_optional
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
-from keras_iwm.layers.position_embedding import FIXED
+from keras_iwm.layers.position_embedding import FIXED, LEARNED
 
 
 def fitting_predictor(
@@ -43,7 +43,7 @@ def fitting_predictor(
         remat=encoder.remat,
         initializer_stddev=encoder.initializer_stddev,
         # Of a table the predictor has no copy.
-        positions=encoder.positions if encoder.positions in FIXED else FIXED[0],
+        positions=FIXED[0] if encoder.positions in LEARNED else encoder.positions,
         dtype=encoder.dtype_policy,
         **arguments,
     )

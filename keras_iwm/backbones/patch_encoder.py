@@ -45,10 +45,13 @@ class PatchEncoder(ComposedModel):
     ) -> Tensor | dict[str, Tensor]:
         """Encode the images, or their patches at `patch_ids`."""
         change = _nothing if change is None else change
+        grid_size = self.grid_of(images.shape)
+        rotation = self.position_embedding.rotation(patch_ids, grid_size)
         tokens = change("stem", self.embed(images, patch_ids))
         intermediates = {"stem": tokens}
         for block in self.blocks:
-            tokens = change(block.name, block(tokens, training=training))
+            tokens = block(tokens, rotation=rotation, training=training)
+            tokens = change(block.name, tokens)
             intermediates[block.name] = tokens
         intermediates["norm"] = self.norm(tokens)
         if first := self.num_prefix_tokens:

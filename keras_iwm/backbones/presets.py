@@ -26,6 +26,11 @@ def _size(image_size, patch_size, encoder, predictor):
     }
 
 
+def _video_size(num_frames, *size):
+    """Write down the size of a `VideoWorldModel`, of patches of two frames."""
+    return {"num_frames": num_frames, "tubelet_size": 2, **_size(*size)}
+
+
 def _autoregressive(size, num_layers, hidden_dim):
     """Write down the size of an encoder with a head, (layers, width)."""
     size = {name: size[name] for name in ("image_size", "patch_size", "encoder")}
@@ -77,6 +82,10 @@ PRESETS = {
     "ijepa_huge_224": _size(224, 14, (32, 1280, 16), (12, 384, 16)),
     "ijepa_huge_448": _size(448, 16, (32, 1280, 16), (12, 384, 16)),
     "ijepa_giant_224": _size(224, 16, (40, 1408, 16, 6144), (12, 384, 16)),
+    # As deep and wide as `iwm_tiny_64`, on four times the patches.
+    "vjepa_tiny_64": _video_size(8, 64, 8, (6, 192, 3), (6, 128, 4)),
+    # Section 3 of arXiv 2404.08471; predictors have as many heads as the encoder.
+    "vjepa_large_224": _video_size(16, 224, 16, (24, 1024, 16), (12, 384, 16)),
     "autoregressive_tiny_32": _autoregressive(_TINY_32, 4, 96),
     "autoregressive_tiny_96": _autoregressive(_TINY_96, 6, 192),
     # Depth of arXiv 2401.08541, and the narrowest of its heads.
@@ -120,6 +129,11 @@ PRESETS = {
 def is_size(preset):
     """Whether `preset` is the name of a size."""
     return isinstance(preset, str) and preset in PRESETS
+
+
+def is_size_of_clips(preset):
+    """Whether a named size is that of an encoder of clips."""
+    return "tubelet_size" in PRESETS[preset]
 
 
 def preset_path(preset):
@@ -166,16 +180,25 @@ def check_no_changes(preset, load_weights, arguments):
         )
 
 
-def encoder_arguments(preset):
-    """The arguments of the encoder of a named size."""
+def encoder_arguments(preset, takes_clips):
+    """The arguments of the encoder of a named size, of images or of clips."""
     size = PRESETS[preset]
-    is_published = preset.startswith(("ijepa_", "mae_"))
+    if is_size_of_clips(preset) != takes_clips:
+        names = tuple(n for n in PRESETS if is_size_of_clips(n) == takes_clips)
+        raise ValueError(
+            f"`preset` must be a size of an encoder of "
+            f"{'clips' if takes_clips else 'images'}: {names}. Received: {preset!r}. "
+            f"Ask {'ViTEncoder' if takes_clips else 'VideoEncoder'} for it."
+        )
+    positions = {"ijepa": "columns_first", "mae": "columns_first"}
+    positions["vjepa"] = "uniform_power"
+    is_jepa = preset.startswith(("ijepa_", "vjepa_"))
+    names = ("num_frames", "tubelet_size") if takes_clips else ()
     return {
-        "image_size": size["image_size"],
-        "patch_size": size["patch_size"],
+        **{name: size[name] for name in ("image_size", "patch_size", *names)},
         **size["encoder"],
-        "initializer_stddev": 0.02 if preset.startswith("ijepa_") else None,
-        "positions": "columns_first" if is_published else "rows_first",
+        "initializer_stddev": 0.02 if is_jepa else None,
+        "positions": positions.get(preset.split("_")[0], "rows_first"),
         "name": "encoder",
     }
 

@@ -9,7 +9,7 @@ def pretrained_encoder(expected, preset, load_weights, arguments):
     """Load the encoder of a preset.
 
     Args:
-        expected: Class, `ViTEncoder`.
+        expected: Class, `ViTEncoder` or one that inherits from it.
         preset: Name, path, or handle, see `ViTEncoder.from_preset`.
         load_weights: Boolean.
         arguments: Dictionary, for what others have published.
@@ -26,15 +26,11 @@ def pretrained_encoder(expected, preset, load_weights, arguments):
                 "start make a `ViTEncoder` of that size."
             )
         # By its handle, which may tell its licence.
-        return read_published(preset, **arguments)
+        return _expect(expected, read_published(preset, **arguments), preset)
     check_no_changes(preset, load_weights, arguments)
     model = load_preset(path, load_weights)
     encoder = getattr(model, "feature_encoder", model)
-    if not isinstance(encoder, expected):
-        raise ValueError(
-            f"`preset` must hold a {expected.__name__}, or a pretraining model around "
-            f"one. Received: {str(preset)!r}, which holds a {type(model).__name__}."
-        )
+    _expect(expected, encoder, preset)
     if encoder is model:
         return model
     # The teacher of a world model is frozen, and named so.
@@ -42,3 +38,13 @@ def pretrained_encoder(expected, preset, load_weights, arguments):
     learning = type(encoder).from_config(config)
     learning.set_weights(encoder.get_weights())
     return learning
+
+
+def _expect(expected, encoder, preset):
+    """Return an encoder if it is of the class that was asked for."""
+    if not isinstance(encoder, expected):
+        raise ValueError(
+            f"`preset` must hold a {expected.__name__}, or a pretraining model around "
+            f"one. Received: {str(preset)!r}, which holds a {type(encoder).__name__}."
+        )
+    return encoder

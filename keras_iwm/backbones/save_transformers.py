@@ -8,6 +8,7 @@ from keras import ops
 from keras_iwm.arguments import as_object, as_path
 from keras_iwm.backbones.converters.from_transformers import NAMES, PATCHES
 from keras_iwm.backbones.vit_encoder import ViTEncoder
+from keras_iwm.layers.position_embedding import ROTARY
 from keras_iwm.saving.read_weights import CONFIGS, WEIGHTS
 from keras_iwm.saving.write_safetensors import write_safetensors
 from keras_iwm.type_aliases import Path
@@ -31,7 +32,7 @@ def save_transformers(encoder: ViTEncoder, folder: Path) -> None:
 
     Raises:
         ValueError: If the encoder has what `IJepaModel` has not: prefix tokens, layer
-            scale, a gated MLP, or quantised layers.
+            scale, a gated MLP, rotary positions, or quantised layers.
 
     Example:
 
@@ -49,6 +50,7 @@ def save_transformers(encoder: ViTEncoder, folder: Path) -> None:
         "layer_scale": encoder.layer_scale,
         "gated_mlp": encoder.gated_mlp,
         "num_frames": getattr(encoder, "num_frames", None),
+        "positions": encoder.positions if encoder.positions in ROTARY else None,
         "quantization_mode": modes - {None},
     }
     further = {name: value for name, value in further.items() if value}

@@ -72,6 +72,8 @@ class VideoEncoder(ViTEncoder):
     ```
     """
 
+    takes_clips = True
+
     def __init__(
         self,
         image_size: Size,

@@ -24,7 +24,11 @@ from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.kernel_initializer import as_stddev
 from keras_iwm.layers.patch_embedding import PatchEmbedding, grid_of_images
 from keras_iwm.layers.pixel_statistics import as_statistics, normalize_pixels
-from keras_iwm.layers.position_embedding import PositionEmbedding, Positions
+from keras_iwm.layers.position_embedding import (
+    ROTARY,
+    PositionEmbedding,
+    Positions,
+)
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
 from keras_iwm.type_aliases import Config, Path, Shape, Size, Tensor, ValueRange
@@ -69,6 +73,10 @@ class ViTEncoder(PatchEncoder):
             `sincos_positions`.
             `"learned"` or `"learned_antialiased"` for a table that learns: it is
             resampled bicubically as transformers does, or with antialiasing as timm.
+            `"rotary"` for none that are added: attention turns queries and keys by
+            where they stand, on other image sizes by their places there; keys have a
+            bias then. `"rotary_tiled"` is what the published V-JEPA 2 does in its
+            place, see `rotary_positions`.
         epsilon: Float, added to the variance by all norms.
         num_prefix_tokens: Integer, learned tokens (class token, registers) that see
             the patches and are seen by them, and are not returned.
@@ -106,6 +114,9 @@ class ViTEncoder(PatchEncoder):
     latents = encoder(images)  # (4, 16, 64)
     ```
     """
+
+    # Whether it is made for clips rather than images.
+    takes_clips = False
 
     def __init__(
         self,
@@ -162,6 +173,7 @@ class ViTEncoder(PatchEncoder):
             self.positions,
             self.grid_size,
             self.hidden_dim,
+            self.num_heads,
             self.num_prefix_tokens,
             dtype=policy,
             name="position_embedding",
@@ -170,7 +182,12 @@ class ViTEncoder(PatchEncoder):
         names = (*names, "layer_scale", "gated_mlp")
         alike = {name: getattr(self, name) for name in names}
         self.blocks = transformer_blocks(
-            self.num_layers, self.drop_path_rate, dtype=policy, **alike
+            self.num_layers,
+            self.drop_path_rate,
+            # Nothing cancels it in keys that are turned.
+            use_key_bias=self.positions in ROTARY,
+            dtype=policy,
+            **alike,
         )
         self.norm = TokenNorm(self.epsilon, dtype=policy, name="norm")
         self.build(self.images_shape)
@@ -204,7 +221,7 @@ class ViTEncoder(PatchEncoder):
 
         if as_boolean("load_weights", load_weights) or not is_size(preset):
             return pretrained_encoder(cls, preset, load_weights, arguments)
-        return cls(**{**encoder_arguments(preset), **arguments})
+        return cls(**{**encoder_arguments(preset, cls.takes_clips), **arguments})
 
     @property
     def images_shape(self) -> Shape:

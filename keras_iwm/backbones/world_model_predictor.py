@@ -1,18 +1,22 @@
 """The predictor, which is the world model."""
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_choice, as_count, as_grid, as_number
+from keras_iwm.backbones.check_action import check_action
 from keras_iwm.distribution.tensor_parallel_layout import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
-from keras_iwm.layers.position_embedding import FIXED
-from keras_iwm.layers.sincos_positions import sincos_positions
+from keras_iwm.layers.position_embedding import (
+    ROTARY,
+    GivenPositions,
+    PositionEmbedding,
+)
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.layers.token_norm import TokenNorm
 from keras_iwm.layers.transformer_block import transformer_blocks
@@ -51,9 +55,11 @@ class WorldModelPredictor(ComposedModel):
             pass.
         initializer_stddev: Optional float, the deviation of a normal from
             which kernels start, 0.02 in I-JEPA. Defaults to Glorot's uniform.
-        positions: `"rows_first"` or `"columns_first"`, see `ViTEncoder`.
+        positions: Fixed or rotary ones, see `ViTEncoder`.
         output_dim: Optional integer, features of what is predicted. Defaults to
             `hidden_dim`: latents.
+        num_mask_tokens: Integer, learned mask tokens: one for each kind of mask, as in
+            V-JEPA.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -69,9 +75,10 @@ class WorldModelPredictor(ComposedModel):
         extra_tokens: Optional tensor of shape `(batch_size, num_tokens,
             predictor_dim)`, further tokens of the sequence that all others see and
             that are not returned, such as the token of a task.
-        grid_size: Optional pair of integers, the grid on which the ids count if the
+        grid_size: Optional tuple of integers, the grid on which the ids count if the
             images are of another size than the predictor was made for: positions
             are resampled, as the encoder's are.
+        mask_index: Integer, which of the mask tokens to take.
 
     Returns:
         Tensor of the shape of `target_ids` with `output_dim` behind it, in the
@@ -109,8 +116,9 @@ class WorldModelPredictor(ComposedModel):
         drop_path_rate: float = 0.0,
         remat: bool = False,
         initializer_stddev: float | None = None,
-        positions: Literal["rows_first", "columns_first"] = "rows_first",
+        positions: GivenPositions = "rows_first",
         output_dim: int | None = None,
+        num_mask_tokens: int = 1,
         **kwargs: Any,
     ) -> None:
         trainable = kwargs.pop("trainable", True)
@@ -137,10 +145,10 @@ class WorldModelPredictor(ComposedModel):
         )
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
-        self.positions = as_choice("positions", positions, FIXED)
+        self.positions = as_choice("positions", positions, get_args(GivenPositions))
         output_dim = self.hidden_dim if output_dim is None else output_dim
         self.output_dim = as_count("output_dim", output_dim)
-        sincos_positions(self.grid_size, predictor_dim)  # refuses a wrong width early
+        self.num_mask_tokens = as_count("num_mask_tokens", num_mask_tokens)
         check_splits(self.name, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
@@ -150,8 +158,17 @@ class WorldModelPredictor(ComposedModel):
             dtype=policy,
             name="input_projection",
         )
+        self.position_embedding = PositionEmbedding(
+            self.positions,
+            self.grid_size,
+            self.predictor_dim,
+            self.num_heads,
+            dtype=policy,
+            name="position_embedding",
+        )
+        several = (self.num_mask_tokens,) if self.num_mask_tokens > 1 else ()
         self.mask_token = self.add_weight(
-            shape=(predictor_dim,),
+            shape=(*several, predictor_dim),
             initializer=keras.initializers.TruncatedNormal(stddev=0.02),
             name="mask_token",
         )
@@ -170,6 +187,8 @@ class WorldModelPredictor(ComposedModel):
             mlp_dim=self.mlp_dim,
             remat=self.remat,
             initializer_stddev=self.initializer_stddev,
+            # Nothing cancels it in keys that are turned.
+            use_key_bias=self.positions in ROTARY,
             dtype=policy,
         )
         self.norm = TokenNorm(dtype=policy, name="norm")
@@ -188,6 +207,7 @@ class WorldModelPredictor(ComposedModel):
             return
         tokens_shape = (None, None, self.predictor_dim)
         self.input_projection.build((None, None, self.hidden_dim))
+        self.position_embedding.build()
         if self.conditioning == "sequence":
             self.action_tokens.build((None, self.action_dim))
         elif self.conditioning == "feature":
@@ -204,61 +224,52 @@ class WorldModelPredictor(ComposedModel):
         training: bool | None = None,
         extra_tokens: Tensor | None = None,
         grid_size: tuple[int, ...] | None = None,
+        mask_index: int = 0,
     ) -> Tensor:
         """Predict the latents at `target_ids` after `action`."""
-        context_latents = ops.convert_to_tensor(context_latents)
-        context_ids = ops.convert_to_tensor(context_ids)
+        as_count("mask_index", mask_index, 0, self.num_mask_tokens - 1)
         target_ids = ops.convert_to_tensor(target_ids)
-        if self.conditioning != "none":
-            action = self._check_action(action)
-        further = [training, extra_tokens, grid_size]
-        if len(target_ids.shape) == 3:
+        action = check_action(action, self.conditioning, self.action_dim)
+        parts = [
+            None if part is None else ops.convert_to_tensor(part)
+            for part in (context_latents, context_ids, extra_tokens, action)
+        ]
+        targets_shape = target_ids.shape[1:]
+        if len(targets_shape) == 2:
             # Every block is a sequence of its own, with the same context.
-            num_blocks, num_targets = target_ids.shape[1:]
-            context_latents = ops.repeat(context_latents, num_blocks, axis=0)
-            context_ids = ops.repeat(context_ids, num_blocks, axis=0)
-            if self.conditioning != "none":
-                action = ops.repeat(action, num_blocks, axis=0)
-            if extra_tokens is not None:
-                further[1] = ops.repeat(extra_tokens, num_blocks, axis=0)
+            num_blocks, num_targets = targets_shape
+            parts = [
+                None if part is None else ops.repeat(part, num_blocks, axis=0)
+                for part in parts
+            ]
             target_ids = ops.reshape(target_ids, (-1, num_targets))
-            prediction = self._predict_sequence(
-                context_latents, context_ids, target_ids, action, *further
-            )
-            return ops.reshape(
-                prediction, (-1, num_blocks, num_targets, self.output_dim)
-            )
-        return self._predict_sequence(
-            context_latents, context_ids, target_ids, action, *further
+        grid_size = grid_size or self.grid_size
+        prediction = self._predict_sequence(
+            target_ids, *parts, grid_size, mask_index, training
         )
+        return ops.reshape(prediction, (-1, *targets_shape, self.output_dim))
 
     def _predict_sequence(
         self,
+        target_ids,
         context_latents,
         context_ids,
-        target_ids,
-        action,
-        training,
         extra_tokens,
+        action,
         grid_size,
+        mask_index,
+        training,
     ):
         """Predict one sequence of targets for each row of the batch."""
         num_context, num_targets = context_latents.shape[1], target_ids.shape[1]
-        positions = ops.convert_to_tensor(
-            sincos_positions(
-                self.grid_size,
-                self.predictor_dim,
-                grid_size,
-                columns_first=self.positions == "columns_first",
-            ),
-            dtype=self.compute_dtype,
+        context = self.input_projection(ops.cast(context_latents, self.compute_dtype))
+        context = self.position_embedding(context, context_ids, grid_size=grid_size)
+        mask_token = ops.reshape(self.mask_token, (-1, self.predictor_dim))[mask_index]
+        targets = ops.broadcast_to(
+            ops.cast(mask_token, self.compute_dtype),
+            (ops.shape(target_ids)[0], num_targets, self.predictor_dim),
         )
-        context = self.input_projection(
-            ops.cast(context_latents, self.compute_dtype)
-        ) + ops.take(positions, context_ids, axis=0)
-        targets = ops.cast(self.mask_token, self.compute_dtype) + ops.take(
-            positions, target_ids, axis=0
-        )
+        targets = self.position_embedding(targets, target_ids, grid_size=grid_size)
         if self.conditioning == "feature":
             targets = self.action_features(targets, action)
         tokens = [context, targets]
@@ -267,31 +278,21 @@ class WorldModelPredictor(ComposedModel):
         if extra_tokens is not None:
             tokens.append(ops.cast(extra_tokens, self.compute_dtype))
         tokens = ops.concatenate(tokens, axis=1)
+        rotation = self.position_embedding.rotation(
+            ops.concatenate([context_ids, target_ids], axis=1),
+            grid_size,
+            num_others=tokens.shape[1] - num_context - num_targets,
+        )
         for block in self.blocks:
-            tokens = block(tokens, training=training)
+            tokens = block(tokens, rotation=rotation, training=training)
         tokens = tokens[:, num_context : num_context + num_targets]
         return self.output_projection(self.norm(tokens))
-
-    def _check_action(self, action):
-        """Return the action as a tensor, or say what is wrong with it."""
-        if action is None:
-            raise ValueError(
-                f"Conditioning {self.conditioning!r} needs `action`. Received None. "
-                "Zeros are the null action."
-            )
-        action = ops.convert_to_tensor(action)
-        if len(action.shape) != 2 or action.shape[1] != self.action_dim:
-            raise ValueError(
-                f"`action` must have shape (batch_size, {self.action_dim}). Received: "
-                f"{tuple(action.shape)}."
-            )
-        return action
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""
         names = (
             *("grid_size", "hidden_dim", "predictor_dim", "num_layers", "num_heads"),
             *("mlp_dim", "action_dim", "conditioning", "drop_path_rate", "remat"),
-            *("initializer_stddev", "positions", "output_dim"),
+            *("initializer_stddev", "positions", "output_dim", "num_mask_tokens"),
         )
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -9,6 +9,7 @@ import keras
 from keras_iwm.backend.export_formats import SUFFIXES as SUFFIXES
 from keras_iwm.backend.export_formats import export_arguments as export_arguments
 from keras_iwm.backend.faults import loss_tracker as loss_tracker
+from keras_iwm.backend.operations import rotate as rotate
 from keras_iwm.backend.own_draws import own_draws as own_draws
 from keras_iwm.backend.own_draws import seed_states as seed_states
 from keras_iwm.backend.replicas import Replicas as Replicas

@@ -52,6 +52,23 @@ def attend(query, key, value, mask=None):
     return ops.dot_product_attention(query, key, value, mask=over_heads(mask))
 
 
+def rotate(heads, rotation):
+    """Turn the pairs of features of queries or keys.
+
+    Args:
+        heads: Tensor of shape `(batch_size, num_tokens, num_heads, head_dim)`.
+        rotation: Tensor of shape `(batch_size or 1, num_tokens, 2, head_dim)`, see
+            `rotary_positions`.
+
+    Returns:
+        Tensor of the shape and dtype of `heads`.
+    """
+    rotation = ops.cast(rotation, heads.dtype)
+    first, second = ops.split(heads, 2, axis=-1)
+    exchanged = ops.concatenate([second, first], axis=-1)
+    return heads * rotation[:, :, :1] + exchanged * rotation[:, :, 1:]
+
+
 def over_heads(mask):
     """A mask of attention as the same for all heads, and for all samples if it is one.
 

@@ -3,10 +3,10 @@
 import torch
 from torch.nn import functional
 
-from keras_iwm.backend.operations import over_heads
+from keras_iwm.backend.operations import over_heads, rotate
 
 
-def fused_branches(block, tokens, attention_mask=None, paths=None):
+def fused_branches(block, tokens, attention_mask=None, rotation=None, paths=None):
     """Add the two residual branches of a block whose layers are all plain.
 
     They do what their weights say and no more. In narrow models Keras's calls of
@@ -16,6 +16,7 @@ def fused_branches(block, tokens, attention_mask=None, paths=None):
         block: `TransformerBlock`, built.
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
         attention_mask: Optional boolean tensor, see `operations.attend`.
+        rotation: Optional tensor, see `operations.rotate`.
         paths: Optional tensor of shape `(batch_size, 2, 1, 1)`, factors of the two
             branches.
 
@@ -24,14 +25,21 @@ def fused_branches(block, tokens, attention_mask=None, paths=None):
     """
     batch_size, num_tokens, hidden_dim = tokens.shape
     attention = block.attention
-    heads = (batch_size, num_tokens, attention.num_heads, -1)
     normal = normalize(block.attention_norm, tokens)
     query_bias = weight_like(attention.query_bias, tokens)
     value_bias = weight_like(attention.value_bias, tokens)
-    bias = torch.cat([query_bias, torch.zeros_like(query_bias), value_bias])
+    key_bias = torch.zeros_like(query_bias)
+    if attention.key_bias is not None:
+        key_bias = weight_like(attention.key_bias, tokens)
+    bias = torch.cat([query_bias, key_bias, value_bias])
     joint = project(attention.query_key_value, normal, bias)
+    num_heads = attention.num_heads
+    joint = joint.reshape(batch_size, num_tokens, 3 * num_heads, -1)
+    query, key, value = joint.chunk(3, dim=2)
+    if rotation is not None:
+        query, key = rotate(joint[:, :, : 2 * num_heads], rotation).chunk(2, dim=2)
     mixed = functional.scaled_dot_product_attention(
-        *(part.reshape(heads).transpose(1, 2) for part in joint.chunk(3, dim=-1)),
+        *(part.transpose(1, 2) for part in (query, key, value)),
         attn_mask=over_heads(attention_mask),
     )
     mixed = mixed.transpose(1, 2).reshape(tokens.shape)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
-from keras_iwm.array_arguments import check_image_array, check_images, check_labels
+from keras_iwm.array_arguments import check_image_array, check_labels
 from keras_iwm.evaluation.bank_ranking import predicts_actions
+from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.evaluation.extract_features import extract_features
 from keras_iwm.evaluation.probes import knn_accuracy
 from keras_iwm.evaluation.retrieval_bank import RetrievalBank, check_bank
@@ -43,7 +44,7 @@ class WorldModelQuality(keras.callbacks.Callback):
     Args:
         images: Array of shape `(num_images, height, width, num_channels)` of at least 2
             images, best held out from training, of the model's `image_size` and in its
-            `value_range`.
+            `value_range`; or of clips, for a model that takes them.
         labels: Optional integers of shape `(num_images,)`, for kNN.
         train_images: Optional array of images like `images`, kNN's neighbours.
         train_labels: Integers, one for each of `train_images`.
@@ -141,13 +142,7 @@ class WorldModelQuality(keras.callbacks.Callback):
         self._names = ()
         for name in ("images", "train_images", "retrieval_images"):
             if getattr(self, name) is not None:
-                check_images(
-                    getattr(self, name),
-                    encoder.image_size,
-                    encoder.value_range,
-                    name,
-                    encoder.num_channels,
-                )
+                check_images_for(encoder, getattr(self, name), name)
         if not predicts_actions(self.model):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:

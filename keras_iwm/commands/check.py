@@ -1,27 +1,37 @@
-"""Read all headers of a folder of images, and report.
+"""Read all headers of a folder of images, or of clips, and report.
 
     keras-iwm check photos/ --decode
+    keras-iwm check clips/ --num-frames 16 --frame-stride 4
 
-It ends with status 1 if images were found that cannot be used, 2 if the folder cannot
-be listed.
+With --num-frames it is a folder of clips, videos or folders of frames, of which each
+needs so many frames. It ends with status 1 if images or clips were found that cannot
+be used, 2 if the folder cannot be listed.
 """
 
 import sys
 
 from keras_iwm.commands.program import make_parser
-from keras_iwm.datasets.check_folder import check_folder, folder_report
+from keras_iwm.datasets.check_clip_folder import check_clip_folder
+from keras_iwm.datasets.check_folder import check_folder
+from keras_iwm.datasets.folder_report import folder_report
 
 
 def main(options=None):
-    """Print what lies in a folder of images."""
+    """Print what lies in a folder of images or clips."""
     parser = make_parser("check", __doc__)
-    parser.add_argument("folder")
-    parser.add_argument(
-        "--decode", action="store_true", help="read the files to their ends"
-    )
+    add = parser.add_argument
+    add("folder")
+    add("--decode", action="store_true", help="read the files to their ends")
+    add("--num-frames", type=int, help="of a clip; the folder is one of clips")
+    add("--frame-stride", type=int, default=1, help="1 for neighbouring frames")
     arguments = parser.parse_args(options)
+    decode = {"decode_pixels": arguments.decode}
     try:
-        report = check_folder(arguments.folder, decode_pixels=arguments.decode)
+        if arguments.num_frames is None:
+            report = check_folder(arguments.folder, **decode)
+        else:
+            window = arguments.num_frames, arguments.frame_stride
+            report = check_clip_folder(arguments.folder, *window, **decode)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,13 +1,15 @@
-"""Pretrain an image world model, or by another method, on your own images.
+"""Pretrain a world model, or by another method, on your own images or videos.
 
     keras-iwm pretrain --data photos/ --preset iwm_tiny_96 --epochs 100
     keras-iwm pretrain --data cifar10 --preset ijepa_tiny_32
+    keras-iwm pretrain --data clips/ --preset vjepa_tiny_64 --frame-stride 4
     keras-iwm pretrain --resume runs/pretrain
 
 The name of the preset says by which method: iwm_... are image world models. `--data`
-is a folder of images (flat, or one folder per class), an `.npz` file, or `cifar10`. The
-backend is chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow. Labels, if there
-are any, are used for kNN and ridge regression alone.
+is a folder of images (flat, or one folder per class), an `.npz` file, or `cifar10`; for
+presets of video, vjepa_..., a folder of videos or of folders of frames. The backend is
+chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow. Labels, if there are any, are
+used for kNN and ridge regression alone.
 
 The output folder gets `config.json`, `history.csv`, a checkpoint after every epoch and
 every `--save-every` seconds, the pictures `views.png` and `curves.png`, and at the end
@@ -199,12 +201,13 @@ def main(options=None):
         keras.distribution.set_distribution(None)
         model = keras.models.load_model(output / "model.keras")
     steps = (last - epoch) * len(dataset)
+    kind = "clips" if model.takes_clips else "images"
     summary = {
         "backend": keras.backend.backend(),
         "devices": replicas * arguments.model_parallel,
         "seconds": seconds,
         "steps": steps,
-        "images_per_second": steps * arguments.batch_size / seconds,
+        f"{kind}_per_second": steps * arguments.batch_size / seconds,
     }
     if not arguments.no_measurements:
         summary |= measure(model, arguments, train, held_out)

@@ -1,18 +1,22 @@
-"""The images that `keras-iwm pretrain` learns from, and those it is measured on."""
+"""What `keras-iwm pretrain` learns from, images or clips, and is measured on."""
 
 import pathlib
 
 import keras
 import numpy as np
 
-from keras_iwm import datasets
+from keras_iwm import backbones, datasets, models
+from keras_iwm.commands.pretraining_options import model_settings
 
 MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
+NUM_PROBED = 10_000  # images of a folder on which probes are fitted
 
 
 def load_data(arguments, image_size):
     """Return the dataset, images of it for probes, and held-out images, with labels."""
     data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
+    if models.method_of(arguments.preset).takes_clips:
+        return load_clips(arguments, image_size)
     if pathlib.Path(data).is_dir() and not arguments.limit:
         return load_folder(arguments, image_size)
     if data == "cifar10":
@@ -49,17 +53,8 @@ def load_folder(arguments, image_size):
     Its list is kept beside the run, and names decide who is held out: what comes or
     goes in the folder takes no held-out image into training.
     """
-    output, draws = pathlib.Path(arguments.output), np.random.default_rng
-    output.mkdir(parents=True, exist_ok=True)
-    folder = datasets.ImageFolder(
-        arguments.data,
-        image_size,
-        arguments.batch_size,
-        seed=arguments.seed,
-        num_processes=arguments.reader_processes,
-        skipped_csv=output / "skipped.csv",
-        index=output / "images.index",
-    )
+    draws, options = np.random.default_rng, folder_options(arguments)
+    folder = datasets.ImageFolder(arguments.data, image_size, **options)
     if arguments.eval_data:
         held_out = load_held_out(arguments, image_size)
     else:
@@ -68,9 +63,55 @@ def load_folder(arguments, image_size):
         held_out = other.load(chosen[: arguments.eval_limit])
     if folder.num_samples * np.prod(image_size) * 3 > MEMORY_LIMIT:
         chosen = draws(arguments.seed).permutation(folder.num_samples)
-        return folder, folder.load(chosen[:10_000]), held_out
+        return folder, folder.load(chosen[:NUM_PROBED]), held_out
     images, labels = folder.load()
     dataset = datasets.ImageArray(
         images, batch_size=arguments.batch_size, seed=arguments.seed
     )
     return dataset, (images, labels), held_out
+
+
+def load_clips(arguments, image_size):
+    """Read a folder of clips while training, with a sample of it for probes.
+
+    Its list is kept, and videos are held out, as `load_folder` does.
+    """
+    size = backbones.PRESETS[arguments.preset]["num_frames"]
+    num_frames = model_settings(arguments).get("num_frames", size)
+    count = MEMORY_LIMIT // (num_frames * np.prod(image_size) * 3)
+
+    def load_some(folder, limit):
+        order = np.random.default_rng(arguments.seed).permutation(folder.num_samples)
+        return folder.load(order[: min(limit, count)])
+
+    def open_folder(path, **options):
+        window = num_frames, arguments.frame_stride
+        return datasets.ClipFolder(path, image_size, *window, **options)
+
+    folder = open_folder(
+        arguments.data,
+        clips_per_video=arguments.clips_per_video,
+        **folder_options(arguments),
+    )
+    if arguments.eval_data:
+        held_out = open_folder(arguments.eval_data, batch_size=1)
+    else:
+        folder, held_out = folder.split(0.1, seed=arguments.seed)
+    return (
+        folder,
+        load_some(folder, NUM_PROBED),
+        load_some(held_out, arguments.eval_limit),
+    )
+
+
+def folder_options(arguments):
+    """Return how a run reads its folder, and what it keeps beside its files."""
+    output = pathlib.Path(arguments.output)
+    output.mkdir(parents=True, exist_ok=True)
+    return {
+        "batch_size": arguments.batch_size,
+        "seed": arguments.seed,
+        "num_processes": arguments.reader_processes,
+        "skipped_csv": output / "skipped.csv",
+        "index": output / "files.index",
+    }

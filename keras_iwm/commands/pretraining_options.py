@@ -29,6 +29,9 @@ def parse_arguments(options, text):
         metavar="NAME",
         help="chooses size and method",
     )
+    add("--num-frames", type=int, help="of a clip; by default the preset's")
+    add("--frame-stride", type=int, default=1, help="of clips: 2 is every second frame")
+    add("--clips-per-video", type=int, default=1, help="in an epoch")
     add("--image-size", type=int, help="pixels; by default the preset's")
     add("--patch-size", type=int, help="pixels; by default the preset's")
     add("--conditioning", choices=("feature", "sequence", "none"))
@@ -93,6 +96,8 @@ def parse_arguments(options, text):
     if not arguments.data:
         parser.error("--data is needed, or --resume")
     arguments.settings = dict(arguments.settings)
+    if arguments.limit and models.method_of(arguments.preset).takes_clips:
+        parser.error("--limit is for images: folders of clips are read whole")
     try:
         check_settings(arguments.preset, model_settings(arguments))
     except ValueError as error:
@@ -114,7 +119,7 @@ def parse_setting(text):
 def model_settings(arguments):
     """Return what a run changes on its size: arguments of `from_preset`."""
     names = ("conditioning", "predictor_layers", "jitter_strength", "ema_momentum")
-    names += ("jitter_probability", "image_size", "patch_size")
+    names += ("jitter_probability", "image_size", "patch_size", "num_frames")
     given = {name: getattr(arguments, name) for name in names}
     given = {name: value for name, value in given.items() if value is not None}
     return {**given, **arguments.settings}

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_iwm.commands.find_encoder import find_encoder
 from keras_iwm.commands.program import make_parser, save_picture
-from keras_iwm.datasets.read_image import read_images
+from keras_iwm.datasets.read_files import read_files
 from keras_iwm.embeddings.embed_folder import fingerprint
 from keras_iwm.embeddings.load_embeddings import load_embeddings
 from keras_iwm.evaluation.extract_features import extract_features
@@ -92,7 +92,7 @@ def find_image(name, arguments, settings):
 
 def read_image(path, encoder):
     """Return the pixels of an image file as `embed` reads them."""
-    (image,), (message,), _ = read_images(
+    (image,), (message,), _ = read_files(
         [path], encoder.image_size, encoder.num_channels
     )
     if message is not None:

@@ -1,7 +1,12 @@
-"""Images from a folder, an array, or the photos that the dependencies ship."""
+"""Images and clips from a folder, an array, or the photos that dependencies ship."""
 
 from keras_iwm.datasets.augmented_images import AugmentedImages as AugmentedImages
+from keras_iwm.datasets.check_clip_folder import (
+    check_clip_folder as check_clip_folder,
+)
 from keras_iwm.datasets.check_folder import check_folder as check_folder
+from keras_iwm.datasets.clip_array import ClipArray as ClipArray
+from keras_iwm.datasets.clip_folder import ClipFolder as ClipFolder
 from keras_iwm.datasets.draw_twins import draw_twins as draw_twins
 from keras_iwm.datasets.image_array import ImageArray as ImageArray
 from keras_iwm.datasets.image_folder import ImageFolder as ImageFolder

@@ -1,4 +1,4 @@
-"""What happens to image files that cannot be used."""
+"""What happens to image files, or clips, that cannot be used."""
 
 import csv
 import os
@@ -32,11 +32,13 @@ class BadFiles:
         num_files: Integer, the number of all files, of which one in ten may be bad.
         csv_path: Optional path of a file to which a line `path,reason` is added for
             each bad file, unless it has that line from an earlier run.
+        kind: String, what messages call the files.
     """
 
-    def __init__(self, policy, num_files, csv_path=None):
+    def __init__(self, policy, num_files, csv_path=None, kind="image files"):
         self.policy = check_policy(policy)
         self.num_files = num_files
+        self.kind = kind
         self.csv_path = as_optional(as_path, "skipped_csv", csv_path)
         self.reasons = {}  # path -> why
         self._num_warned = 0
@@ -53,16 +55,17 @@ class BadFiles:
         path = str(path)
         with _LOCK:
             if path not in self.reasons:
-                reason = message.removeprefix(f"The image file {path} ")
-                reason = reason.removesuffix(REMEDY)
+                reason = message.removesuffix(REMEDY)
+                for kind in ("image file", "clip"):
+                    reason = reason.removeprefix(f"The {kind} {path} ")
                 self.reasons[path] = reason
                 self._write(path, reason)
             if len(self.reasons) > max(1, _MAX_SHARE * self.num_files):
                 raise ValueError(
-                    f"More than a tenth of the files cannot be used: "
+                    f"More than a tenth of the {self.kind} cannot be used: "
                     f"{len(self.reasons)} of {self.num_files}, found so far."
-                    f"{self._examples(3)} `keras_iwm.datasets.check_folder` looks "
-                    "through a folder beforehand."
+                    f"{self._examples(3)} `keras-iwm check` looks through a folder "
+                    "beforehand."
                 )
 
     def warn(self, done, at_once=False):
@@ -80,7 +83,7 @@ class BadFiles:
             self._num_warned = count
             where = f" All are listed in {self.csv_path}." if self.csv_path else ""
             message = (
-                f"{count} of {self.num_files} image files could not be used and were "
+                f"{count} of {self.num_files} {self.kind} could not be used and were "
                 f"{done}.{self._examples(1)}{where}"
             )
         warnings.warn(message, stacklevel=3 if at_once else 4)

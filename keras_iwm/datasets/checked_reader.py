@@ -1,4 +1,4 @@
-"""Reads the images of a folder, and keeps account of those that cannot be used."""
+"""Reads the images or clips of a folder, and keeps account of the bad ones."""
 
 import numpy as np
 
@@ -10,17 +10,19 @@ class CheckedReader:
         paths: Sequence of the paths of the whole folder.
         pool: `ReaderPool`.
         bad_files: `BadFiles`.
+        window: For clips that by which the dtype is found out, as `load_clip` takes it.
     """
 
-    def __init__(self, paths, pool, bad_files):
+    def __init__(self, paths, pool, bad_files, window=None):
         self.paths = paths
         self.pool = pool
         self.bad_files = bad_files
+        self.window = window
         self._dtype = None
 
-    def read(self, paths):
-        """Returns images, `(n, height, width, num_channels)`, and which are good."""
-        images, messages, _ = self.pool.read(paths, self.dtype())
+    def read(self, paths, windows=None):
+        """Returns images or clips in one array, and which are good."""
+        images, messages, _ = self.pool.read(paths, self.dtype(), windows)
         for path, message in zip(paths, messages, strict=True):
             if message is not None:
                 self.bad_files.note(path, message)
@@ -29,11 +31,13 @@ class CheckedReader:
     def dtype(self):
         """Returns the name of the dtype of the folder's first good file."""
         for path in self.paths if self._dtype is None else ():
-            _, (message,), dtype = self.pool.read([path])
+            windows = self.window and [self.window]
+            _, (message,), dtype = self.pool.read([path], None, windows)
             if message is None:
                 self._dtype = dtype
                 break
             self.bad_files.note(path, message)
         if self._dtype is None:
-            raise ValueError(f"Not one of the image files can be used. {message}")
+            kind = self.bad_files.kind
+            raise ValueError(f"Not one of the {kind} can be used. {message}")
         return self._dtype

@@ -83,7 +83,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         drop_remainder = as_boolean("drop_remainder", drop_remainder)
         if drop_remainder and num_samples < batch_size:
             raise ValueError(
-                f"`batch_size` must be at most the number of images, {num_samples}, "
+                f"`batch_size` must be at most the number of samples, {num_samples}, "
                 f"when `drop_remainder=True`. Received: batch_size={batch_size}. "
                 "Use a smaller batch or `drop_remainder=False`."
             )

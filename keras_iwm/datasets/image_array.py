@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_iwm.arguments import as_count
+from keras_iwm.arguments import as_count, as_optional
 from keras_iwm.array_arguments import as_array
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.type_aliases import Array
@@ -62,13 +62,7 @@ class ImageArray(EpochOrderedDataset):
         num_channels: int = 3,
     ) -> None:
         images = check_images(images, num_channels)
-        if labels is not None:
-            labels = as_array("labels", labels)
-            if labels.ndim == 0 or len(labels) != len(images):
-                raise ValueError(
-                    f"`labels` must have one entry for each of the {len(images)} "
-                    f"images. Received: shape {labels.shape}"
-                )
+        labels = as_optional(as_entries, "labels", labels, len(images))
         super().__init__(
             len(images),
             batch_size,
@@ -85,6 +79,17 @@ class ImageArray(EpochOrderedDataset):
         if self.labels is None:
             return (self.images[indices],)
         return self.images[indices], self.labels[indices]
+
+
+def as_entries(name, values, count) -> np.ndarray:
+    """Returns an array with an entry for each image or clip, or raises."""
+    values = as_array(name, values)
+    if values.ndim == 0 or len(values) != count:
+        raise ValueError(
+            f"`{name}` must have one entry for each of the {count} images or clips. "
+            f"Received: shape {values.shape}"
+        )
+    return values
 
 
 def check_images(images, num_channels, name="images") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A process that reads image files for this one."""
+"""A process that reads image files, or clips, for this one."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ class _ProcessEndedError(Exception):
 
 
 class ImageReader:
-    """Decodes image files in a process of its own, to be used by one thread at a time.
+    """Decodes files in a process of its own, to be used by one thread at a time.
 
     The process is a plain Python program that knows Pillow and, for files that need
     it, NumPy: it starts in a fraction of a second and needs some 30 MB. Neither a fork
@@ -48,30 +48,33 @@ class ImageReader:
         background=BACKGROUND,
         max_pixels=MAX_PIXELS,
         dtype=None,
+        windows=None,
     ):
-        """Returns what `read_images` returns, the images in one array.
+        """Returns what `read_files` returns, the images or clips in one array.
 
         Args:
             paths: List of paths.
             image_size: Tuple `(height, width)`.
             num_channels: Positive integer.
-            background: As in `read_images`.
-            max_pixels: As in `read_images`.
-            dtype: As in `read_images`.
+            background: As in `read_files`.
+            max_pixels: As in `read_files`.
+            dtype: As in `read_files`.
+            windows: As in `read_files`.
 
         Returns:
             Tuple `(images, messages, dtype)`: an array
-            `(len(paths), height, width, num_channels)` of the files' dtype, a list of
+            `(len(paths), height, width, num_channels)` of the files' dtype, or of clips
+            `(len(paths), num_frames, height, width, num_channels)`, a list of
             messages, each `None` or why a file cannot be used (its image then holds
             anything), and the name of the dtype, `None` if no file can be used. A file
             that ends the process, by a crash of a decoder, say, is one of these.
         """
         paths = [str(path) for path in paths]
-        shape = (*image_size, num_channels)
+        shape = sample_shape(image_size, num_channels, windows)
         options = (image_size, num_channels, background, max_pixels)
         for _ in range(2):  # It may have been killed for the memory of others.
             try:
-                return self._ask(shape, paths, *options, dtype)
+                return self._ask(shape, paths, *options, dtype, windows)
             except _ProcessEndedError as error:
                 code = error.code
         if len(paths) == 1:
@@ -82,8 +85,8 @@ class ImageReader:
             return np.empty((1, *shape), "uint8"), [message + REMEDY], None
         # One of the files did it: each by itself.
         parts = []
-        for path in paths:
-            part = self.read([path], *options, dtype)
+        for path, window in zip(paths, windows or [None] * len(paths), strict=True):
+            part = self.read([path], *options, dtype, window and [window])
             dtype = dtype or part[2]
             parts.append(part)
         images = np.empty((len(paths), *shape), dtype or "uint8")
@@ -125,6 +128,12 @@ class ImageReader:
         )
         _widen(self._process.stdout)
         self._stop = weakref.finalize(self, _end, self._process)
+
+
+def sample_shape(image_size, num_channels, windows):
+    """Returns the shape of an image, or of a clip if there are windows."""
+    frames = () if windows is None else (windows[0][1],)
+    return (*frames, *image_size, num_channels)
 
 
 def _widen(pipe):

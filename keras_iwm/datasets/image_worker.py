@@ -1,4 +1,4 @@
-"""The program of the processes of `ImageFolder`: reads images for another process.
+"""The program of the processes of folders: reads images or clips for another process.
 
 It is run as a file, and knows Pillow but not Keras, which would take seconds to start.
 """
@@ -14,15 +14,15 @@ def serve(requests, answers):
     """Reads images for another process until it closes the requests, or ends.
 
     Args:
-        requests: Binary stream. Each line is JSON, the arguments of `read_images`.
+        requests: Binary stream. Each line is JSON, the arguments of `read_files`.
         answers: Binary stream. For each request comes one line of JSON: for each file
             the message that says why it cannot be used, or `null`, and the name of
             the dtype. Behind it come the pixels of all other images.
     """
-    from keras_iwm.datasets.read_image import read_images
+    from keras_iwm.datasets.read_files import read_files
 
     for line in requests:
-        images, messages, dtype = read_images(*json.loads(line))
+        images, messages, dtype = read_files(*json.loads(line))
         pixels = [image.tobytes() for image in images if image is not None]
         header = json.dumps([messages, dtype]).encode()
         answers.write(header + b"\n" + b"".join(pixels))

@@ -14,7 +14,7 @@ MAX_PIXELS = 64_000_000
 # The grey below transparent pixels: white, as paper is.
 BACKGROUND = 255
 REMEDY = " Repair, convert or remove it."
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def require_pillow():
@@ -27,58 +27,11 @@ def require_pillow():
         ) from error
 
 
-def read_images(
-    paths,
-    image_size,
-    num_channels,
-    background=BACKGROUND,
-    max_pixels=MAX_PIXELS,
-    dtype=None,
-):
-    """Returns image files as `load_image` and `fit_image` make them.
-
-    JPEG can be decoded at a half, a quarter or an eighth of its size, several times
-    faster. The smallest of these that is still twice as large as wanted is taken, so
-    that a fair share of the shrinking is left to the resize, with its antialiasing.
-
-    Args:
-        paths: List of paths, at least one.
-        image_size: Pair of integers, `(height, width)`.
-        num_channels: Positive integer.
-        background: Integer from 0 to 255, the grey below transparent pixels.
-        max_pixels: Positive integer; larger images are not decoded.
-        dtype: Name of the dtype that all must have; by default that of the first.
-
-    Returns:
-        Tuple of two lists as long as `paths`, and the name of the dtype or `None`:
-        `PIL.Image.Image`s or arrays (both have `tobytes`), `None` where the file
-        cannot be used; and the message that says why and names the file, else `None`.
-    """
-    images, messages = [], []
-    for path in paths:
-        image = message = None
-        try:
-            image = load_image(
-                path, num_channels, 2 * max(image_size), background, max_pixels
-            )
-            image = fit_image(image, image_size)
-            found = str(getattr(image, "dtype", "uint8"))
-            dtype = dtype or found
-            if found != dtype:
-                image, message = None, describe_dtype(path, found, dtype)
-        except Exception as error:  # A stranger's file must not end the worker.
-            image, message = None, str(error) or repr(error)
-        images.append(image)
-        messages.append(message)
-    return images, messages, dtype
-
-
-def describe_dtype(path, found, expected):
+def describe_dtype(path, found, expected, kind="image file"):
     """Returns the message about a file whose dtype is not that of the others."""
     return (
-        f"The image file {path} holds {found}, and those before it {expected}. All "
-        "images must have the same dtype, for their values mean different things: "
-        "convert it."
+        f"The {kind} {path} holds {found}, and those before it {expected}. All must "
+        "have the same dtype, for their values mean different things: convert it."
     )
 
 
@@ -111,9 +64,8 @@ def load_image(
 
     try:
         image = decode(path, num_channels, draft_size, background, max_pixels)
-        is_picture = isinstance(image, Image.Image)
-        if is_picture and num_channels in _MODES:
-            return _convert(image, _MODES[num_channels], background)
+        if isinstance(image, Image.Image) and num_channels in MODES:
+            return convert(image, num_channels, background)
     except ImportError as error:
         raise ValueError(
             f"The image file {path} needs the package {error.name}: "
@@ -171,16 +123,18 @@ def describe_error(error, path):
     """Returns what is wrong with a file, without its name."""
     from PIL import UnidentifiedImageError
 
-    if not isinstance(error, UnidentifiedImageError):
-        return str(error) or repr(error)
-    is_empty = os.path.getsize(path) == 0
-    return "it is empty" if is_empty else "it is none of the kinds that are read"
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return "it is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "it is none of the kinds that are read"
+    return (str(error) or repr(error)).removesuffix(REMEDY)
 
 
-def _convert(image, mode, background):
-    """Returns a picture of 8 bits in another mode, its alpha applied or kept."""
+def convert(image, num_channels, background):
+    """Returns a picture of 8 bits in grey, RGB or RGBA, its alpha applied or kept."""
     from PIL import Image
 
+    mode = MODES[num_channels]
     if mode == "RGBA" or not image.has_transparency_data:
         return image.convert(mode)
     with_alpha = image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""Threads or processes that read image files."""
+"""Threads or processes that read image files, or clips."""
 
 import concurrent.futures
 import queue
@@ -6,20 +6,20 @@ import queue
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_size
-from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.read_image import read_images
+from keras_iwm.datasets.image_reader import ImageReader, sample_shape
+from keras_iwm.datasets.read_files import read_files
 
 
 class ReaderPool:
-    """Threads that read image files, by themselves or each through a process.
+    """Threads that read files, by themselves or each through a process.
 
     Copies and pickles of it make threads and processes of their own.
 
     Args:
         image_size: Integer or pair of integers, `(height, width)`.
         num_channels: Positive integer.
-        background: Integer from 0 to 255, as in `read_images`.
-        max_pixels: Positive integer, as in `read_images`.
+        background: Integer from 0 to 255, as in `read_files`.
+        max_pixels: Positive integer, as in `read_files`.
         num_threads: Positive integer, used without processes.
         num_processes: Non-negative integer.
     """
@@ -61,7 +61,7 @@ class ReaderPool:
         vars(self).update(state)
         self._make_workers()
 
-    def read(self, paths, dtype=None):
+    def read(self, paths, dtype=None, windows=None):
         """Returns images in one array, messages and dtype, as `ImageReader` does.
 
         Called from several threads at a time; with processes best from `threads`.
@@ -73,6 +73,7 @@ class ReaderPool:
             self.background,
             self.max_pixels,
             dtype,
+            windows,
         )
         if self.num_processes:
             reader = self.idle_readers.get()
@@ -80,8 +81,8 @@ class ReaderPool:
                 return reader.read(*arguments)
             finally:
                 self.idle_readers.put(reader)
-        read, messages, dtype = read_images(*arguments)
-        shape = (*self.image_size, self.num_channels)
+        read, messages, dtype = read_files(*arguments)
+        shape = sample_shape(self.image_size, self.num_channels, windows)
         images = np.empty((len(paths), *shape), dtype or "uint8")
         for row, image in enumerate(read):
             if image is not None:

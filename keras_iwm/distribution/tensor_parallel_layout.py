@@ -7,7 +7,7 @@ from keras_iwm.arguments import as_object
 # Split by outputs, then by inputs, so that activations are summed twice a block.
 _LAYOUTS = {
     r".*block_\d+/attention/query_key_value/kernel": (None, "model"),
-    r".*block_\d+/attention/(query|value)_bias": ("model",),
+    r".*block_\d+/attention/(query|key|value)_bias": ("model",),
     r".*block_\d+/attention/output_projection/kernel": ("model", None),
     r".*block_\d+/mlp_hidden/kernel": (None, "model"),
     r".*block_\d+/mlp_hidden/bias": ("model",),

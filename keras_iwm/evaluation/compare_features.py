@@ -1,11 +1,12 @@
 """Features of a trained encoder beside what they must rise above."""
 
 import keras
-import numpy as np
 
 from keras_iwm.arguments import as_count, as_object
-from keras_iwm.array_arguments import check_images, check_labels
+from keras_iwm.array_arguments import check_labels
+from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.evaluation.extract_features import extract_features
+from keras_iwm.evaluation.pixel_features import pixel_features
 from keras_iwm.evaluation.probes import knn_accuracy, ridge_accuracy
 from keras_iwm.evaluation.untrained_copy import untrained_copy
 from keras_iwm.metrics.rank_me import feature_spread, rank_me
@@ -23,13 +24,16 @@ def compare_features(
     """Probe the feature encoder, an untrained encoder, and raw pixels.
 
     A number for the features says something only beside the same number for an
-    encoder that has learned nothing and for the pixels themselves.
+    encoder that has learned nothing and for the pixels themselves. Pixels are those of
+    images shrunk to at most 32 to a side: more would take longer than the encoder, and
+    hardly be better.
 
     Args:
         model: `ImageWorldModel`. Its feature encoder (the teacher) is measured, by
             average-pooled latents.
         train_images: Array of shape `(num_images, height, width, num_channels)` of the
-            model's `image_size` and in its `value_range`; probes are fitted on these.
+            model's `image_size` and in its `value_range`, or of clips for a model that
+            takes them; probes are fitted on these.
         train_labels: Integer array of shape `(num_images,)`.
         test_images: Array of images like `train_images`, which the probes classify.
         test_labels: Integer array of shape `(num_images,)`.
@@ -58,20 +62,11 @@ def compare_features(
     needed = ("feature_encoder", "encoder", "value_range")
     as_object("model", model, needed, "a model such as an ImageWorldModel")
     encoder = model.feature_encoder
-    facts = (encoder.image_size, encoder.value_range)
-    channels = encoder.num_channels
-    train_images = check_images(train_images, *facts, "train_images", channels)
-    test_images = check_images(test_images, *facts, "test_images", channels)
+    train_images = check_images_for(encoder, train_images, "train_images")
+    test_images = check_images_for(encoder, test_images, "test_images")
     check_labels(train_labels, len(train_images), "train_labels")
     check_labels(test_labels, len(test_images), "test_labels")
     as_count("num_neighbors", num_neighbors, 1, len(train_images))
-    low, high = model.value_range
-
-    def pixels(images):
-        return (np.asarray(images, "float32").reshape(len(images), -1) - low) / (
-            high - low
-        )
-
     features = {
         "accuracy": [
             extract_features(model.feature_encoder, images)
@@ -82,7 +77,10 @@ def compare_features(
             for encoder in [untrained_copy(model)]
             for images in (train_images, test_images)
         ],
-        "pixels": [pixels(train_images), pixels(test_images)],
+        "pixels": [
+            pixel_features(images, model.value_range)
+            for images in (train_images, test_images)
+        ],
     }
     results = {}
     for name, (train, test) in features.items():

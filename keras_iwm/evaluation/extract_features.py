@@ -1,15 +1,15 @@
-"""Features of images."""
+"""Features of images and of clips."""
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.arguments import as_boolean, as_count, as_object, shown
-from keras_iwm.array_arguments import check_images
 from keras_iwm.backbones.encoder_around import EncoderAround
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.type_aliases import Array, Names
 
 
@@ -21,17 +21,19 @@ def extract_features(
     blocks: Names = ("norm",),
     pooled: bool = True,
 ) -> np.ndarray:
-    """Latents of images, by default those of the last norm averaged over patches.
+    """Latents of images or clips, by default of the last norm, averaged over patches.
 
     Args:
-        encoder: `ViTEncoder`. Pass `model.feature_encoder`, which is what is
-            evaluated and reused (the teacher, where there is one). Or a `CausalEncoder`
-            or `LastBlocks` around one.
+        encoder: `ViTEncoder` or `VideoEncoder`. Pass `model.feature_encoder`, which is
+            what is evaluated and reused (the teacher, where there is one). Or a
+            `CausalEncoder` or `LastBlocks` around one.
         images: Array or tensor of shape `(num_images, height, width, num_channels)`
-            of the encoder's `image_size` and in its `value_range`. Or an `ImageFolder`
-            or `ImageArray` with `shuffle=False` and `drop_remainder=False`, for images
-            that do not fit into memory: features come in the dataset's order, which
-            is that of its `labels`.
+            of the encoder's `image_size` and in its `value_range`. For a `VideoEncoder`
+            these, or clips of shape `(num_clips, num_frames, height, width,
+            num_channels)`. Or an `ImageFolder` or `ImageArray`, or their like for
+            clips, with `shuffle=False` and `drop_remainder=False`, for what does not
+            fit into memory: features come in the dataset's order, which is that of its
+            `labels`.
         batch_size: Positive integer. The last batch is filled up, so that only one
             shape is compiled. A dataset brings its own.
         verbose: Boolean, whether to show progress once it takes over 3 seconds.
@@ -69,31 +71,29 @@ def extract_features(
     blocks = _check_blocks(encoder, blocks)
     # The encoder keeps what it has compiled for the last norm, from call to call.
     model = encoder if blocks == ["norm"] else _Blocks(encoder, blocks)
-    fit_encoder = {
-        name: getattr(encoder, name)
-        for name in ("image_size", "value_range", "num_channels")
-    }
     is_dataset = isinstance(images, keras.utils.PyDataset)
     if is_dataset:
         num_images, batch_size = _check_dataset(images), images.batch_size
     else:
-        images = check_images(images, **fit_encoder)
+        images = check_images_for(encoder, images)
         num_images = len(images)
     batch_size = min(batch_size, num_images)
     width = encoder.hidden_dim
-    shape = () if pooled else (encoder.num_patches,)
-    features = np.empty((num_images, *shape, width * len(blocks)), "float32")
+    features = None
     starts = range(0, num_images, batch_size)
     progress = tqdm(starts, "Features", disable=not verbose, delay=3)
     for index, start in enumerate(progress):
         if is_dataset:
-            batch = check_images(images.load_batch(index)[0], **fit_encoder)
+            batch = check_images_for(encoder, images.load_batch(index)[0])
         else:
             batch = images[start : start + batch_size]
         count = len(batch)
-        padding = [(0, batch_size - count)] + [(0, 0)] * 3
+        padding = [(0, batch_size - count)] + [(0, 0)] * (batch.ndim - 1)
         outputs = model.predict_on_batch(np.pad(batch, padding, mode="edge"))
         outputs = [outputs] if model is encoder else outputs
+        if features is None:
+            shape = () if pooled else outputs[0].shape[1:2]
+            features = np.empty((num_images, *shape, width * len(blocks)), "float32")
         for block, latents in enumerate(outputs):
             latents = latents[:count].astype("float32")
             columns = slice(block * width, (block + 1) * width)

@@ -5,6 +5,7 @@ import math
 import keras
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
+from keras_iwm.backbones.dynamics_predictor import DynamicsPredictor
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.models.pretraining_model import PretrainingModel
@@ -17,7 +18,7 @@ def flops_per_image(
     num_blocks: int = 1,
     training: bool = False,
 ) -> int:
-    """Count the floating-point operations of a model for one image.
+    """Count the floating-point operations of a model for one image, or one clip.
 
     To compare sizes, conditionings and masks before a run, or, divided by the time of
     a step, to see how much of a machine's peak is used. A multiplication with its
@@ -31,6 +32,9 @@ def flops_per_image(
     views. By XLA's own count, a forward pass of views that are given has 0.5 % more
     operations for `iwm_small_224`, 1.4 % more for the narrow `iwm_tiny_32`.
 
+    Of a `LatentDynamicsModel` it is a clip of `num_frames` that is counted: its frames,
+    the prediction of each, and the rollout. A mask of attention saves nothing.
+
     A training step adds 2 further forward passes for each part with a gradient
     (one for its inputs, one for its weights), and 1 for the blocks of parts made with
     `remat`, which are computed again. That is a few percent too much: images need no
@@ -38,8 +42,9 @@ def flops_per_image(
     counted as having none.
 
     Args:
-        model: `ViTEncoder`, `WorldModelPredictor`, or a pretraining model of any
-            method, which knows how many patches each of its parts sees.
+        model: `ViTEncoder`, `VideoEncoder`, `WorldModelPredictor`, `DynamicsPredictor`,
+            or a pretraining model of any method, which knows how many patches each of
+            its parts sees.
         num_context: Positive integer, patches that an encoder or predictor sees of
             the image. By default all patches of the grid. An encoder may be asked for
             more: those of a larger image.
@@ -50,7 +55,8 @@ def flops_per_image(
         training: Boolean, whether to count a training step instead of a forward pass.
 
     Returns:
-        Integer, operations for one image. Times the batch size, those of a step.
+        Integer, operations for one image or clip. Times the batch size, those of a
+        step.
 
     Raises:
         ValueError: If the model is of another kind, or a number is not positive or
@@ -76,7 +82,14 @@ def flops_per_image(
 
 
 def part_flops(
-    part, training, num_context=None, num_targets=None, num_blocks=1, rows=1
+    part,
+    training,
+    num_context=None,
+    num_targets=None,
+    num_blocks=1,
+    rows=1,
+    num_steps=None,
+    rolls_out=False,
 ):
     """Return the operations of one part, each time that it runs.
 
@@ -89,6 +102,9 @@ def part_flops(
         forward, blocks = predictor_flops(
             part, num_context or num_patches, num_targets or num_patches, num_blocks
         )
+    elif isinstance(part, DynamicsPredictor):
+        num_steps = num_steps or part.num_frames - 1
+        forward, blocks = dynamics_flops(part, num_steps, rolls_out)
     else:
         kernels = [w for w in part.weights if len(w.shape) == 2]
         forward = sum(product_flops(rows, *kernel.shape) for kernel in kernels)
@@ -98,7 +114,7 @@ def part_flops(
 
 def encoder_flops(encoder, num_patches):
     """Return the operations of an encoder's forward pass, and of its blocks alone."""
-    patch_values = encoder.num_channels * encoder.patch_size**2
+    patch_values = encoder.num_channels * encoder.patch_embedding.pixels_in_patch
     num_tokens = encoder.num_prefix_tokens + num_patches
     blocks = blocks_flops(encoder, num_tokens, encoder.hidden_dim)
     embedding = product_flops(num_patches, patch_values, encoder.hidden_dim)
@@ -121,6 +137,26 @@ def predictor_flops(predictor, num_context, num_targets, num_blocks):
     projections += product_flops(num_targets, width, predictor.output_dim)
     forward = projections + conditioning + blocks
     return num_blocks * forward, num_blocks * blocks
+
+
+def dynamics_flops(predictor, num_steps, rolls_out):
+    """Return the operations of so many steps, and of its blocks that `remat` repeats.
+
+    All at once, each token is compared with all others; in a rollout, which repeats
+    nothing, with those of its step and of steps before.
+    """
+    num_patches, width = predictor.num_patches, predictor.predictor_dim
+    projections = 2 * product_flops(num_patches, predictor.hidden_dim, width)
+    projections += product_flops(1, predictor.action_dim + predictor.state_dim, width)
+    num_tokens = predictor.tokens_per_step
+    blocks = blocks_flops(predictor, num_steps * num_tokens, width)
+    if rolls_out:
+        blocks = num_steps * blocks_flops(predictor, num_tokens, width)
+        for num_before in range(num_steps):
+            compared = product_flops(num_tokens, width, num_before * num_tokens)
+            blocks += predictor.num_layers * 2 * compared
+    forward = num_steps * projections + blocks
+    return forward, 0 if rolls_out else blocks
 
 
 def blocks_flops(model, num_tokens, width):
@@ -147,19 +183,21 @@ def with_backward(part, forward, blocks=0):
 
 def check_numbers(model, num_context, num_targets, num_blocks):
     """Refuse another kind of model, and numbers that it does not use."""
-    if not isinstance(model, (ViTEncoder, WorldModelPredictor, PretrainingModel)):
+    predictors = (WorldModelPredictor, DynamicsPredictor)
+    if not isinstance(model, (ViTEncoder, *predictors, PretrainingModel)):
         raise ValueError(
-            "`model` must be a ViTEncoder, a WorldModelPredictor or a pretraining "
-            f"model. Received: {type(model).__name__}."
+            "`model` must be a ViTEncoder, a WorldModelPredictor, a DynamicsPredictor "
+            f"or a pretraining model. Received: {type(model).__name__}."
         )
     as_optional(as_count, "num_context", num_context)
     as_optional(as_count, "num_targets", num_targets)
     as_count("num_blocks", num_blocks)
-    if isinstance(model, PretrainingModel) and num_context is not None:
+    knows_its_own = isinstance(model, (DynamicsPredictor, PretrainingModel))
+    if knows_its_own and num_context is not None:
         raise ValueError(
-            f"`num_context` is for encoders and predictors: a {type(model).__name__} "
-            f"knows its own. Received: num_context={num_context}. Leave it out, or "
-            "count the parts one by one."
+            "`num_context` is for encoders and predictors of masked patches: a "
+            f"{type(model).__name__} knows its own. Received: num_context="
+            f"{num_context}. Leave it out, or count the parts one by one."
         )
     if not isinstance(model, WorldModelPredictor) and num_targets is not None:
         raise ValueError(

@@ -70,17 +70,39 @@ def _nearest(features, queries, own, k):
     for start in range(0, len(features), _NUM_FEATURES):
         part = _unit_length("features", features[start : start + _NUM_FEATURES])
         found = queries @ part.T
-        rows = np.arange(start, start + len(part))
         if own is not None:
-            found[own[:, None] == rows] = -np.inf
+            inside = np.flatnonzero((own >= start) & (own < start + len(part)))
+            found[inside, own[inside] - start] = -np.inf
+        columns, found = _candidates(found, similarities, k)
         # What was found before stands in front, so of equals the first rows stay.
         found = np.concatenate([similarities, found], axis=1)
-        rows = np.broadcast_to(rows, (len(queries), len(rows)))
-        rows = np.concatenate([indices, rows], axis=1)
+        rows = np.concatenate([indices, start + columns], axis=1)
         nearest = np.argsort(-found, axis=1, kind="stable")[:, :k]
         indices = np.take_along_axis(rows, nearest, axis=1)
         similarities = np.take_along_axis(found, nearest, axis=1)
     return indices, similarities
+
+
+def _candidates(found, known, k):
+    """The columns of `found` that can be among the `k` largest, and their values.
+
+    To sort all of them would take longer than to compute them. Rows with fewer than
+    others are filled up with minus infinity.
+    """
+    if known.shape[1] == k:
+        possible = found > known[:, -1:]  # Of equals the earlier ones stay.
+    elif found.shape[1] > k:
+        possible = found >= np.partition(found, -k, axis=1)[:, -k][:, None]
+    else:
+        possible = np.ones(found.shape, "bool")
+    rows, columns = np.nonzero(possible)
+    counts = np.bincount(rows, minlength=len(found))
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (len(found), counts.max())
+    chosen, values = np.zeros(shape, "int64"), np.full(shape, -np.inf)
+    chosen[rows, places] = columns
+    values[rows, places] = found[rows, columns]
+    return chosen, values
 
 
 def _unit_length(name, features):

@@ -8,6 +8,7 @@ from keras_iwm.evaluation.nearest_neighbors import nearest_neighbors
 from keras_iwm.type_aliases import Array
 
 RIDGE_PENALTIES = 10.0 ** np.arange(-1, 7)
+_NUM_ROWS = 4096  # of features, in float64 at a time
 
 
 def knn_accuracy(
@@ -57,13 +58,18 @@ def knn_accuracy(
             f"Received: {train.shape[1]} and {test.shape[1]}."
         )
     k = as_count("k", k, 1, len(train) - leave_one_out)  # neighbours that there are
-    if not (np.isfinite(train).all() and np.isfinite(test).all()):
+    if not (_all_finite(train) and _all_finite(test)):
         return float("nan")
     nearest, _ = nearest_neighbors(train, None if leave_one_out else test, k)
     classes, codes = np.unique(train_labels, return_inverse=True)
-    votes = np.zeros((len(test), len(classes)), "int64")
-    np.add.at(votes, (np.arange(len(test))[:, None], codes[nearest]), 1)
-    return float(np.mean(classes[np.argmax(votes, axis=1)] == test_labels))
+    correct = 0
+    for rows in _parts(test):
+        voters = codes[nearest[rows]]
+        votes = np.zeros((len(voters), len(classes)), "int64")
+        np.add.at(votes, (np.arange(len(voters))[:, None], voters), 1)
+        winners = classes[np.argmax(votes, axis=1)]
+        correct += int(np.sum(winners == test_labels[rows]))
+    return correct / len(test)
 
 
 def ridge_accuracy(
@@ -109,12 +115,19 @@ def ridge_accuracy(
             "`train_labels` must hold at least 2 classes. Received only: "
             f"{classes.tolist()}."
         )
-    if not (np.isfinite(train).all() and np.isfinite(test).all()):
+    if not (_all_finite(train) and _all_finite(test)):
         return float("nan")
-    wanted = np.where(train_labels[:, None] == classes, 1.0, -1.0)
-    outputs, errors = _ridge_path(train, wanted, test)
-    outputs = outputs[np.argmin(errors.mean(axis=1))]
-    return float(np.mean(classes[np.argmax(outputs, axis=1)] == test_labels))
+
+    def wanted(rows):
+        return np.where(train_labels[rows, None] == classes, 1.0, -1.0)
+
+    path = _RidgePath(train, wanted)
+    best = int(np.argmin(path.errors.mean(axis=1)))
+    correct = 0
+    for rows in _parts(test):
+        winners = classes[np.argmax(path.outputs(test[rows], best), axis=1)]
+        correct += int(np.sum(winners == test_labels[rows]))
+    return correct / len(test)
 
 
 def ridge_predictions(train_features, train_values, test_features):
@@ -130,44 +143,99 @@ def ridge_predictions(train_features, train_values, test_features):
     Returns:
         Float64 NumPy array of shape `(num_test, num_columns)`.
     """
-    outputs, errors = _ridge_path(
-        np.asarray(train_features, "float64"),
-        np.asarray(train_values, "float64"),
-        np.asarray(test_features, "float64"),
-    )
-    best = np.argmin(errors, axis=0)
-    return np.take_along_axis(outputs, best[None, None, :], axis=0)[0]
+    train_values = np.asarray(train_values, "float64")
+    path = _RidgePath(np.asarray(train_features), lambda rows: train_values[rows])
+    best = np.argmin(path.errors, axis=0)
+    test_features = np.asarray(test_features)
+    outputs = np.empty((len(test_features), len(best)))
+    for penalty in np.unique(best):
+        columns = best == penalty
+        for rows in _parts(test_features):
+            found = path.outputs(test_features[rows], penalty)
+            outputs[rows, columns] = found[:, columns]
+    return outputs
 
 
-def _ridge_path(train, wanted, test):
-    """Outputs for `test` and squared leave-one-out errors, for each penalty."""
-    mean, deviation = train.mean(axis=0), train.std(axis=0)
-    deviation[deviation == 0] = 1.0
-    train, test = (train - mean) / deviation, (test - mean) / deviation
-    # The training features have mean 0, so the intercept is the targets' mean.
-    intercept = wanted.mean(axis=0)
-    if len(train) < train.shape[1]:
-        # No more directions than images: quicker than all of them, and enough.
-        _, singular_values, directions = np.linalg.svd(train, full_matrices=False)
-        values, directions = np.square(singular_values), directions.T
-    else:
-        values, directions = np.linalg.eigh(train.T @ train)
-    scores = train @ directions
-    products = scores.T @ (wanted - intercept)
-    outputs, errors = [], []
-    for penalty in RIDGE_PENALTIES:
-        shrunk = 1.0 / (np.maximum(values, 0.0) + penalty)
-        residuals = wanted - intercept - scores @ (shrunk[:, None] * products)
-        # Left out, a row's residual grows by its own share in its prediction.
-        leverage = np.square(scores) @ shrunk + 1.0 / len(train)
-        left_out = residuals / (1.0 - leverage)[:, None]
-        errors.append(np.mean(np.square(left_out), axis=0))
-        weights = directions @ (shrunk[:, None] * products)
-        outputs.append(test @ weights + intercept)
-    return np.array(outputs), np.array(errors)
+class _RidgePath:
+    """Ridge regressions of all penalties at once, a part of the rows at a time.
+
+    Beside the features it holds a square matrix of their columns, or of the rows if
+    there are fewer.
+
+    Args:
+        train: Array of shape `(num_train, num_features)`.
+        wanted: Function from a slice of rows to what is wanted of them, float64 of
+            shape `(num_rows, num_columns)`.
+
+    Attributes:
+        errors: Float64 array `(num_penalties, num_columns)`, mean squared leave-one-out
+            errors.
+    """
+
+    def __init__(self, train, wanted):
+        parts = _parts(train)
+        self.mean = sum(train[rows].sum(axis=0, dtype="float64") for rows in parts)
+        self.mean = self.mean / len(train)
+        self.deviation = np.ones(train.shape[1])
+        squares = sum(np.square(self._standard(train[rows])).sum(0) for rows in parts)
+        self.deviation = np.sqrt(squares / len(train))
+        # A constant's mean is rounded, and what is left of it would become noise.
+        self.deviation[self.deviation <= 1e-12 * np.abs(self.mean)] = 1.0
+        # The training features have mean 0, so the intercept is the targets' mean.
+        self.intercept = sum(wanted(rows).sum(axis=0) for rows in parts) / len(train)
+        values, self.directions = self._decompose(train)
+        self.products = sum(
+            self._scores(train[rows]).T @ (wanted(rows) - self.intercept)
+            for rows in parts
+        )
+        self.shrunk = 1.0 / (np.maximum(values, 0.0) + RIDGE_PENALTIES[:, None])
+        self.errors = np.zeros((len(RIDGE_PENALTIES), len(self.intercept)))
+        for rows in parts:
+            scores, residual = self._scores(train[rows]), wanted(rows) - self.intercept
+            squared_scores = np.square(scores)
+            for penalty, shrunk in enumerate(self.shrunk):
+                left = residual - scores @ (shrunk[:, None] * self.products)
+                # Left out, a row's residual grows by its share in its prediction.
+                leverage = squared_scores @ shrunk + 1.0 / len(train)
+                left /= (1.0 - leverage)[:, None]
+                self.errors[penalty] += np.square(left).sum(axis=0) / len(train)
+
+    def outputs(self, features, penalty):
+        """Return what is predicted of rows with the penalty of this index."""
+        weights = self.directions @ (self.shrunk[penalty][:, None] * self.products)
+        return self._standard(features) @ weights + self.intercept
+
+    def _decompose(self, train):
+        """Squared singular values of the standardised features, and directions."""
+        if len(train) < train.shape[1]:
+            # No more directions than images: quicker than all of them, and enough.
+            standard = self._standard(train)
+            _, values, directions = np.linalg.svd(standard, full_matrices=False)
+            return np.square(values), directions.T
+        gram = np.zeros((train.shape[1], train.shape[1]))
+        for rows in _parts(train):
+            part = self._standard(train[rows])
+            gram += part.T @ part
+        return np.linalg.eigh(gram)
+
+    def _standard(self, features):
+        return (features.astype("float64") - self.mean) / self.deviation
+
+    def _scores(self, features):
+        return self._standard(features) @ self.directions
+
+
+def _parts(features):
+    """Slices that go through the rows."""
+    starts = range(0, len(features), _NUM_ROWS)
+    return [slice(start, start + _NUM_ROWS) for start in starts]
+
+
+def _all_finite(features):
+    return all(np.isfinite(features[rows]).all() for rows in _parts(features))
 
 
 def _check_pair(features, labels, name):
-    """Features as a float64 matrix and labels as a vector, of one length."""
-    features = check_features(features, f"{name}_features").astype("float64")
+    """Features as a matrix and labels as a vector, of one length."""
+    features = check_features(features, f"{name}_features")
     return features, check_labels(labels, len(features), f"{name}_labels")

@@ -34,13 +34,18 @@ def untrained_copy(model: AnyModel, seed: int = 0) -> AnyModel:
     """
     as_object("model", model, ("encoder",), "a model such as an ImageWorldModel")
     seed = as_count("seed", seed, 0)
-    config = {**model.encoder.get_config(), "name": "untrained_encoder"}
+    return rebuilt(model.encoder, seed, name="untrained_encoder")
+
+
+def rebuilt(part, seed, **changes):
+    """A model of the same class and config, freshly initialised, always the same."""
+    config = {**part.get_config(), **changes}
     config.pop("part_changes", None)
     # Keras takes the seeds of new weights from Python's generator.
     state = random.getstate()
     # Not that of a model which was made after the caller's own `random.seed(0)`.
     random.seed(f"untrained {seed}")
     try:
-        return type(model.encoder).from_config(config)
+        return type(part).from_config(config)
     finally:
         random.setstate(state)

@@ -8,6 +8,7 @@ from keras_iwm.layers.patch_embedding import PatchEmbedding as PatchEmbedding
 from keras_iwm.layers.patch_pixels import images_of_patches as images_of_patches
 from keras_iwm.layers.patch_pixels import normalize_patches as normalize_patches
 from keras_iwm.layers.patch_pixels import patch_pixels as patch_pixels
+from keras_iwm.layers.rotary_positions import rotary_positions as rotary_positions
 from keras_iwm.layers.self_attention import SelfAttention as SelfAttention
 from keras_iwm.layers.sincos_positions import sincos_positions as sincos_positions
 from keras_iwm.layers.sliced_gaussian_regularizer import (

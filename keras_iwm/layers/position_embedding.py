@@ -1,31 +1,40 @@
 """What tells tokens where on the grid they come from."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import keras
 from keras import ops
 
 from keras_iwm.layers.bicubic_matrix import bicubic_matrix
+from keras_iwm.layers.rotary_positions import rotary_positions
 from keras_iwm.layers.sincos_positions import sincos_positions
 
-FIXED = ("rows_first", "columns_first", "uniform_power")
-LEARNED = ("learned", "learned_antialiased")
-Positions = Literal[
-    "rows_first", "columns_first", "uniform_power", "learned", "learned_antialiased"
-]
+FixedPositions = Literal["rows_first", "columns_first", "uniform_power"]
+LearnedPositions = Literal["learned", "learned_antialiased"]
+RotaryPositions = Literal["rotary", "rotary_tiled"]
+AddedPositions = Literal[FixedPositions, LearnedPositions]
+# Of a predictor, which has no table.
+GivenPositions = Literal[FixedPositions, RotaryPositions]
+Positions = Literal[AddedPositions, RotaryPositions]
+FIXED = get_args(FixedPositions)
+LEARNED = get_args(LearnedPositions)
+ROTARY = get_args(RotaryPositions)
 
 
 class PositionEmbedding(keras.layers.Layer):
     """Add positions to the tokens of patches, and put prefix tokens in front of them.
 
     Fixed positions of another grid are computed for the centres of its patches; a
-    learned table is resampled bicubically.
+    learned table is resampled bicubically. Of rotary positions nothing is added:
+    attention takes what `rotation` returns.
 
     Args:
-        positions: One of `FIXED` and `LEARNED`, as `ViTEncoder` explains them.
+        positions: One of `FIXED`, `LEARNED` and `ROTARY`, as `ViTEncoder` explains
+            them.
         grid_size: Tuple of integers, the grid that the model is made for.
         hidden_dim: Integer, features of a token.
+        num_heads: Integer, attention heads that share them.
         num_prefix_tokens: Integer, learned tokens that belong to no patch.
         **kwargs: Passed to `keras.layers.Layer`.
 
@@ -38,14 +47,26 @@ class PositionEmbedding(keras.layers.Layer):
         Tensor of shape `(batch_size, num_prefix_tokens + num_patches, hidden_dim)`.
     """
 
-    def __init__(self, positions, grid_size, hidden_dim, num_prefix_tokens=0, **kwargs):
+    def __init__(
+        self,
+        positions,
+        grid_size,
+        hidden_dim,
+        num_heads,
+        num_prefix_tokens=0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.positions = positions
         self.grid_size = grid_size
         self.hidden_dim = hidden_dim
+        self.head_dim = hidden_dim // num_heads
         self.num_prefix_tokens = num_prefix_tokens
+        # Refuse a wrong width early.
         if positions in FIXED:
-            sincos_positions(grid_size, hidden_dim)  # refuses a wrong width early
+            sincos_positions(grid_size, hidden_dim)
+        elif positions in ROTARY:
+            rotary_positions(grid_size, self.head_dim)
 
     def build(self):
         """Create the table and the prefix tokens, where there are any."""
@@ -66,11 +87,12 @@ class PositionEmbedding(keras.layers.Layer):
 
     def call(self, tokens, patch_ids, grid_size):
         """Add the positions of all patches, or of those at `patch_ids`."""
-        positions = ops.cast(self.positions_of(tuple(grid_size)), tokens.dtype)
-        if patch_ids is None:
-            tokens = tokens + positions[None]
-        else:
-            tokens = tokens + ops.take(positions, patch_ids, axis=0)
+        if self.positions not in ROTARY:
+            positions = ops.cast(self.positions_of(tuple(grid_size)), tokens.dtype)
+            if patch_ids is None:
+                tokens = tokens + positions[None]
+            else:
+                tokens = tokens + ops.take(positions, patch_ids, axis=0)
         if not self.num_prefix_tokens:
             return tokens
         prefix = ops.broadcast_to(
@@ -78,6 +100,33 @@ class PositionEmbedding(keras.layers.Layer):
             (ops.shape(tokens)[0], self.num_prefix_tokens, self.hidden_dim),
         )
         return ops.concatenate([prefix, tokens], axis=1)
+
+    def rotation(self, patch_ids, grid_size, num_others=0):
+        """Return how attention turns the tokens of patches and those beside them.
+
+        Args:
+            patch_ids: Integer tensor of shape `(batch_size, num_patches)`, or `None`.
+            grid_size: Tuple of integers, the grid of the images.
+            num_others: Integer, tokens behind the patches that stand nowhere and are
+                not turned, as prefix tokens are not.
+
+        Returns:
+            Tensor of shape `(batch_size or 1, num_tokens, 2, head_dim)`, or `None` if
+            positions are not rotary.
+        """
+        if self.positions not in ROTARY:
+            return None
+        tiled = self.positions == "rotary_tiled"
+        table = rotary_positions(tuple(grid_size), self.head_dim, tiled)
+        table = ops.convert_to_tensor(table, dtype=self.compute_dtype)
+        rotation = table[None]
+        if patch_ids is not None:
+            rotation = ops.take(table, patch_ids, axis=0)
+        # The first patch is at the origin, where nothing is turned.
+        still = ops.broadcast_to(table[:1], ops.shape(rotation[:, :1]))
+        parts = [ops.repeat(still, self.num_prefix_tokens, axis=1), rotation]
+        parts.append(ops.repeat(still, num_others, axis=1))
+        return ops.concatenate(parts, axis=1)
 
     def positions_of(self, grid_size):
         """Return the positions of a grid, of shape `(num_patches, hidden_dim)`."""

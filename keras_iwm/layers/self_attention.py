@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_count
-from keras_iwm.backend import attend
+from keras_iwm.arguments import as_boolean, as_count
+from keras_iwm.backend import attend, rotate
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.token_dense import TokenDense
 from keras_iwm.type_aliases import Config, Shape, Tensor
@@ -16,14 +16,16 @@ from keras_iwm.type_aliases import Config, Shape, Tensor
 class SelfAttention(keras.layers.Layer):
     """Multi-head self-attention with one product for query, key and value.
 
-    Keys have no bias: the softmax cancels it, so the function is the same, and a
-    parameter whose gradient is only rounding noise would drift under Adam.
+    Keys have no bias by default: the softmax cancels it, so the function is the same,
+    and a parameter whose gradient is only rounding noise would drift under Adam. Where
+    keys are rotated it is not cancelled.
 
     Args:
         num_heads: Integer, number of heads; divides the number of features.
         output_initializer: Initializer of the output kernel.
         initializer_stddev: Optional float, the deviation of a normal from
             which the joint kernel starts. Defaults to Glorot's uniform.
+        use_key_bias: Boolean, whether keys have a bias.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
@@ -32,6 +34,8 @@ class SelfAttention(keras.layers.Layer):
             or `(batch_size, num_patches, num_patches)` for one of each sample: `True`
             where the token of the row may attend to that of the column. Every token
             needs one to attend to.
+        rotation: Optional float tensor of shape `(batch_size or 1, num_patches, 2,
+            head_dim)`, how queries and keys are turned, see `rotary_positions`.
 
     Returns:
         Tensor of the shape of `tokens`.
@@ -52,15 +56,17 @@ class SelfAttention(keras.layers.Layer):
         num_heads: int,
         output_initializer: str | keras.initializers.Initializer = "glorot_uniform",
         initializer_stddev: float | None = None,
+        use_key_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.use_key_bias = as_boolean("use_key_bias", use_key_bias)
         self.initializer_stddev = as_stddev(initializer_stddev)
         self.num_heads = as_count("num_heads", num_heads)
         self.output_initializer = keras.initializers.get(output_initializer)
 
     def build(self, tokens_shape: Shape) -> None:
-        """Create the two products and the biases of query and value."""
+        """Create the two products and the biases between them."""
         hidden_dim = tokens_shape[-1]
         if hidden_dim % self.num_heads:
             raise ValueError(
@@ -81,6 +87,11 @@ class SelfAttention(keras.layers.Layer):
         self.query_bias = self.add_weight(
             shape=(hidden_dim,), initializer="zeros", name="query_bias"
         )
+        self.key_bias = None
+        if self.use_key_bias:
+            self.key_bias = self.add_weight(
+                shape=(hidden_dim,), initializer="zeros", name="key_bias"
+            )
         self.value_bias = self.add_weight(
             shape=(hidden_dim,), initializer="zeros", name="value_bias"
         )
@@ -92,9 +103,17 @@ class SelfAttention(keras.layers.Layer):
         )
         self.output_projection.build(tokens_shape)
 
-    def call(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    def call(
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor | None = None,
+        rotation: Tensor | None = None,
+    ) -> Tensor:
         """Let every token attend to all tokens, or to those that the mask allows."""
-        mixed = attend(*self._heads(tokens), attention_mask)
+        query, key, value = self._heads(tokens)
+        if rotation is not None:
+            query, key = rotate(query, rotation), rotate(key, rotation)
+        mixed = attend(query, key, value, attention_mask)
         return self.output_projection(ops.reshape(mixed, (-1, *tokens.shape[1:])))
 
     def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
@@ -147,6 +166,8 @@ class SelfAttention(keras.layers.Layer):
         num_tokens, hidden_dim = tokens.shape[1:]
         query, key, value = ops.split(self.query_key_value(tokens), 3, axis=-1)
         query = query + ops.cast(self.query_bias, query.dtype)
+        if self.key_bias is not None:
+            key = key + ops.cast(self.key_bias, key.dtype)
         value = value + ops.cast(self.value_bias, value.dtype)
         heads = (-1, num_tokens, self.num_heads, hidden_dim // self.num_heads)
         return [ops.reshape(part, heads) for part in (query, key, value)]
@@ -166,4 +187,5 @@ class SelfAttention(keras.layers.Layer):
             "num_heads": self.num_heads,
             "initializer_stddev": self.initializer_stddev,
             "output_initializer": keras.initializers.serialize(self.output_initializer),
+            "use_key_bias": self.use_key_bias,
         }

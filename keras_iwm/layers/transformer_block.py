@@ -46,12 +46,14 @@ class TransformerBlock(keras.layers.Layer):
         gated_mlp: Boolean. If `True`, the MLP has two products of width `mlp_dim`
             behind each other's features, of which the first gates the second through
             SiLU (SwiGLU), in place of one with GELU.
+        use_key_bias: Boolean, see `SelfAttention`.
         **kwargs: Passed to `keras.layers.Layer`.
 
     Call arguments:
         tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
         attention_mask: Optional boolean tensor, which tokens may attend to which, see
             `SelfAttention`.
+        rotation: Optional float tensor, how queries and keys are turned, see there.
         training: Boolean, whether to drop paths.
 
     Returns:
@@ -81,6 +83,7 @@ class TransformerBlock(keras.layers.Layer):
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
         gated_mlp: bool = False,
+        use_key_bias: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +98,7 @@ class TransformerBlock(keras.layers.Layer):
         self.epsilon = as_number("epsilon", epsilon, 0.0, 1.0)
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
+        self.use_key_bias = as_boolean("use_key_bias", use_key_bias)
 
     def build(self, tokens_shape: Shape) -> None:
         """Create norms, attention and MLP."""
@@ -110,6 +114,7 @@ class TransformerBlock(keras.layers.Layer):
             self.num_heads,
             residual_initializer,
             self.initializer_stddev,
+            self.use_key_bias,
             dtype=policy,
             name="attention",
         )
@@ -154,6 +159,7 @@ class TransformerBlock(keras.layers.Layer):
         self,
         tokens: Tensor,
         attention_mask: Tensor | None = None,
+        rotation: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
         """Transform the tokens."""
@@ -164,8 +170,8 @@ class TransformerBlock(keras.layers.Layer):
             ones = ops.ones((ops.shape(tokens)[0], 2), dtype=self.compute_dtype)
             inputs.append(self.drop_path(ones, training=True)[:, :, None, None])
         # `keras.remat` takes tensors only on TensorFlow: no `None` for absent paths,
-        # and none without a gradient, such as a mask.
-        branches = functools.partial(self._branches, attention_mask)
+        # and none without a gradient, such as a mask or a rotation.
+        branches = functools.partial(self._branches, attention_mask, rotation)
         return (keras.remat(branches) if self.remat else branches)(*inputs)
 
     def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
@@ -196,11 +202,12 @@ class TransformerBlock(keras.layers.Layer):
         attended, past = self.attention.follow(self.attention_norm(tokens), past)
         return self._add_branches(tokens, attended), past
 
-    def _branches(self, attention_mask, tokens, paths=None):
+    def _branches(self, attention_mask, rotation, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
         if fused_branches is not None and self._is_plain():
-            return fused_branches(self, tokens, attention_mask, paths)
-        attended = self.attention(self.attention_norm(tokens), attention_mask)
+            return fused_branches(self, tokens, attention_mask, rotation, paths)
+        normal = self.attention_norm(tokens)
+        attended = self.attention(normal, attention_mask, rotation)
         return self._add_branches(tokens, attended, paths)
 
     def _add_branches(self, tokens, attended, paths=None):
@@ -251,6 +258,7 @@ class TransformerBlock(keras.layers.Layer):
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
             "gated_mlp": self.gated_mlp,
+            "use_key_bias": self.use_key_bias,
         }
 
 

@@ -11,9 +11,13 @@ from keras_iwm.models.latent_dynamics_model import (
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder as MaskedAutoencoder
 from keras_iwm.models.method_of import method_of as method_of
 from keras_iwm.models.pixel_world_model import PixelWorldModel as PixelWorldModel
+from keras_iwm.models.read_published_video_model import (
+    read_published_video_model as read_published_video_model,
+)
 from keras_iwm.models.read_published_world_model import (
     read_published_world_model as read_published_world_model,
 )
 from keras_iwm.models.teacher_free_world_model import (
     TeacherFreeWorldModel as TeacherFreeWorldModel,
 )
+from keras_iwm.models.video_world_model import VideoWorldModel as VideoWorldModel

@@ -263,16 +263,15 @@ class LatentDynamicsModel(LatentDynamics, LatentRegularization, TeacherStudentMo
 
     def forward_passes(self) -> list[tuple[Any, Config]]:
         """Say what runs for one clip of `num_frames` in training."""
-        counts = [self.num_frames - 1] * 2 if self.has_teacher else [self.num_frames]
-        encoders = (self.encoder, self.feature_encoder)
-        passes = [
-            (encoder, {"num_context": self.num_patches})
-            for encoder, count in zip(encoders, counts, strict=False)
-            for _ in range(count)
-        ]
+        # A teacher sees all frames but the first, its student all but the last.
+        encoders = [self.encoder] * (self.num_frames - self.has_teacher)
+        if self.has_teacher:
+            encoders += [self.target_encoder] * (self.num_frames - 1)
+        passes = [(part, {"num_context": self.num_patches}) for part in encoders]
         passes.append((self.predictor, {"num_steps": self.num_frames - 1}))
         if self.rollout_steps:
-            passes.append((self.predictor, {"num_rolled": self.rollout_steps}))
+            numbers = {"num_steps": self.rollout_steps, "rolls_out": True}
+            passes.append((self.predictor, numbers))
         return passes
 
     def get_config(self) -> Config:

@@ -8,6 +8,7 @@ from keras_iwm.models.image_world_model import ImageWorldModel
 from keras_iwm.models.latent_dynamics_model import LatentDynamicsModel
 from keras_iwm.models.masked_autoencoder import MaskedAutoencoder
 from keras_iwm.models.pretraining_model import PretrainingModel
+from keras_iwm.models.video_world_model import VideoWorldModel
 
 METHODS = (
     ImageWorldModel,
@@ -15,6 +16,7 @@ METHODS = (
     ContrastiveModel,
     AutoregressiveModel,
     LatentDynamicsModel,
+    VideoWorldModel,
 )
 
 

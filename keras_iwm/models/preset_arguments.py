@@ -3,12 +3,14 @@
 import inspect
 
 from keras_iwm.actions.action_space import ActionSpace
-from keras_iwm.backbones.presets import PRESETS
+from keras_iwm.backbones.presets import PRESETS, is_size_of_clips
+from keras_iwm.backbones.video_encoder import VideoEncoder
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.views.multi_block_mask import MultiBlockMask
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 
 OF_ENCODER = {*inspect.signature(ViTEncoder).parameters, "dtype"} - {"kwargs"}
+OF_CLIPS = {"num_frames", "tubelet_size"}
 
 # What makes a world model an I-JEPA (arXiv 2301.08243).
 IJEPA_ARGUMENTS = {"actions": (), "conditioning": "none"}
@@ -41,8 +43,8 @@ def preset_arguments(preset, arguments):
 
     Args:
         preset: Name of a size.
-        arguments: Dictionary of what is changed: arguments of `ViTEncoder` make the
-            encoder, others are for `from_encoder`. `None` leaves an argument to its
+        arguments: Dictionary of what is changed: arguments of the encoder make it,
+            others are for `from_encoder`. `None` leaves an argument to its
             default, but a crop out.
 
     Returns:
@@ -53,11 +55,12 @@ def preset_arguments(preset, arguments):
         for name, value in arguments.items()
         if value is not None or name == "crop"
     }
-    of_encoder = {n: arguments.pop(n) for n in list(arguments) if n in OF_ENCODER}
-    encoder = ViTEncoder.from_preset(preset, load_weights=False, **of_encoder)
-    parts = dict(PRESETS[preset])
-    for name in ("image_size", "patch_size", "encoder"):
-        del parts[name]
+    is_video = is_size_of_clips(preset)
+    names = OF_ENCODER | OF_CLIPS if is_video else OF_ENCODER
+    of_encoder = {n: arguments.pop(n) for n in list(arguments) if n in names}
+    encoder_class = VideoEncoder if is_video else ViTEncoder
+    encoder = encoder_class.from_preset(preset, load_weights=False, **of_encoder)
+    parts = {n: v for n, v in PRESETS[preset].items() if n not in (*names, "encoder")}
     return {"encoder": encoder, **parts, **arguments}
 
 

@@ -51,7 +51,7 @@ class PretrainingModel(TrainedModel):
     ignored_arguments = ("class_weight", "sample_weight")
     # How the names of the method's sizes begin.
     preset_prefixes = ()
-    # What `from_preset` takes beside the arguments of encoder and `from_encoder`.
+    # What `from_preset` takes beside the arguments of `ViTEncoder` and `from_encoder`.
     view_arguments = ()
 
     def __init__(

@@ -132,11 +132,7 @@ class MultiBlockMask(PatchMask):
 
     def split(self, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Return ids of the visible and of the hidden patches, or of each block's."""
-        blocks = ops.reshape(
-            self.draw_blocks(uniforms),
-            (-1, self.num_candidates, self._num_rectangles, self.num_patches),
-        )
-        blocks, hidden, visible = self._choose(ops.cast(blocks, "float32"))
+        blocks, hidden, visible = self.choose_blocks(uniforms)
         keys = uniforms[:, -self.num_patches :]
         if not self.separate_blocks:
             order = ops.argsort(hidden + keys, axis=-1)
@@ -155,8 +151,10 @@ class MultiBlockMask(PatchMask):
             context_ids = ops.argsort(level + keys, axis=-1)[:, : self.num_context]
         return context_ids, target_ids
 
-    def _choose(self, blocks):
+    def choose_blocks(self, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Blocks, hidden and visible patches of the candidate that lacks least."""
+        shape = (-1, self.num_candidates, self._num_rectangles, self.num_patches)
+        blocks = ops.cast(ops.reshape(self.draw_blocks(uniforms), shape), "float32")
         hidden = ops.max(blocks[:, :, : self.num_blocks], axis=2)
         visible = 1.0 - hidden
         if self.separate_blocks:

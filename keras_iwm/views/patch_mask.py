@@ -1,5 +1,6 @@
 """What all masks share."""
 
+import math
 from typing import Any
 
 import keras
@@ -26,8 +27,12 @@ class PatchMask(keras.layers.Layer):
         # Half precision would round the draws: positions would be lost.
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
-        self.grid_size = as_size("grid_size", grid_size)
-        self.num_patches = self.grid_size[0] * self.grid_size[1]
+        self.grid_size = self.check_grid(grid_size)
+        self.num_patches = math.prod(self.grid_size)
+
+    def check_grid(self, grid_size: Any) -> tuple[int, ...]:
+        """Return the grid as a tuple, rows and columns unless a subclass has others."""
+        return as_size("grid_size", grid_size)
 
     @property
     def num_passes(self) -> int:

@@ -4,6 +4,13 @@ from keras_iwm.visualization.plot_action_sweep import (
     plot_action_sweep as plot_action_sweep,
 )
 from keras_iwm.visualization.plot_attention import plot_attention as plot_attention
+from keras_iwm.visualization.plot_clip import plot_clip as plot_clip
+from keras_iwm.visualization.plot_completions import (
+    plot_completions as plot_completions,
+)
+from keras_iwm.visualization.plot_energy_landscape import (
+    plot_energy_landscape as plot_energy_landscape,
+)
 from keras_iwm.visualization.plot_interventions import (
     plot_interventions as plot_interventions,
 )
@@ -21,13 +28,16 @@ from keras_iwm.visualization.plot_patch_orders import (
     plot_patch_orders as plot_patch_orders,
 )
 from keras_iwm.visualization.plot_patch_pca import plot_patch_pca as plot_patch_pca
+from keras_iwm.visualization.plot_plan import plot_plan as plot_plan
 from keras_iwm.visualization.plot_reconstructions import (
     plot_reconstructions as plot_reconstructions,
 )
 from keras_iwm.visualization.plot_retrieval import plot_retrieval as plot_retrieval
+from keras_iwm.visualization.plot_rollout import plot_rollout as plot_rollout
 from keras_iwm.visualization.plot_segmentation import (
     plot_segmentation as plot_segmentation,
 )
+from keras_iwm.visualization.plot_surprise import plot_surprise as plot_surprise
 from keras_iwm.visualization.plot_training_curves import (
     plot_training_curves as plot_training_curves,
 )

@@ -78,8 +78,8 @@ class OwnNorm(TokenNorm):
 class OwnAttention(SelfAttention):
     """A layer that computes something else."""
 
-    def call(self, tokens, attention_mask=None):
-        return 2 * super().call(tokens, attention_mask)
+    def call(self, tokens, attention_mask=None, rotation=None):
+        return 2 * super().call(tokens, attention_mask, rotation)
 
 
 def replace(block, name, layer):

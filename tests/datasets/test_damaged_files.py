@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from keras_iwm.datasets import ImageFolder, check_folder
-from keras_iwm.datasets.read_image import load_image, read_images
+from keras_iwm.datasets.read_files import read_files
+from keras_iwm.datasets.read_image import load_image
 
 pytest.importorskip("tifffile")
 PROGRAM = pathlib.Path(__file__).parents[2] / "benchmarks" / "fuzz_files.py"
@@ -33,7 +34,7 @@ def test_whole_files_are_read(program, tmp_path):
     for number, (suffix, content) in enumerate(program.make_files(_rng())):
         path = tmp_path / f"{number}{suffix}"
         path.write_bytes(content)
-        messages = [read_images([path], (16, 16), c)[1][0] for c in program.CHANNELS]
+        messages = [read_files([path], (16, 16), c)[1][0] for c in program.CHANNELS]
         assert None in messages, messages
 
 

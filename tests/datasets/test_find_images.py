@@ -251,6 +251,6 @@ def test_an_index_does_not_lead_out_of_the_folder(tmp_path, name):
 
     save(tmp_path / "x.png")
     paths = ImagePaths(tmp_path, name.encode() + b"\0")
-    write_index(tmp_path / "index", paths, None, None)
+    write_index(tmp_path / "index", "images", paths, None, None)
     with pytest.raises(ValueError, match="is damaged or another file"):
-        read_index(tmp_path / "index", tmp_path)
+        read_index(tmp_path / "index", tmp_path, "images")

@@ -150,7 +150,7 @@ def test_split_holds_out_a_share(classes):
     # A batch prepared by one part is never handed out by the other.
     assert train.num_batches == train.num_samples // 4
     assert len(train[0][0]) == 4
-    with pytest.raises(ValueError, match="leave images on both sides"):
+    with pytest.raises(ValueError, match="leave image files on both sides"):
         train.split(0.001)
     with pytest.raises(ValueError, match="`fraction` must be a finite number"):
         train.split(2)

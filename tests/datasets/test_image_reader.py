@@ -14,7 +14,8 @@ from PIL import Image
 
 from keras_iwm.datasets import ImageFolder, image_worker, load_sample_photos
 from keras_iwm.datasets.image_reader import ImageReader
-from keras_iwm.datasets.read_image import fit_image, load_image, read_images
+from keras_iwm.datasets.read_files import read_files
+from keras_iwm.datasets.read_image import fit_image, load_image
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_broken_files_are_named_and_the_process_reads_on(folder, tmp_path):
     broken.write_bytes((folder / "0" / "0.jpg").read_bytes()[:700])
     reader = ImageReader()
     good = folder / "0" / "0.jpg"
-    expected = np.asarray(read_images([good], (8, 8), 3)[0])
+    expected = np.asarray(read_files([good], (8, 8), 3)[0])
     images, messages, dtype = reader.read([broken, good], (8, 8))
     assert "broken.jpg could not be read" in messages[0]
     assert (messages[1], dtype) == (None, "uint8")
@@ -245,7 +246,7 @@ def test_processes_end_with_their_script(folder, end):
 def read_whole_and_drafted(path, image_size):
     """A photo that is shrunk after it was decoded, and one that is decoded small."""
     whole = fit_image(load_image(path, 3), image_size)
-    (drafted,), _, _ = read_images([path], image_size, 3)
+    (drafted,), _, _ = read_files([path], image_size, 3)
     return np.asarray(whole, "float32"), np.asarray(drafted, "float32")
 
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from keras_iwm.datasets import ImageFolder, load_images, load_segmentation
-from keras_iwm.datasets.read_image import fit_image, load_image, read_images
+from keras_iwm.datasets.read_files import read_files
+from keras_iwm.datasets.read_image import fit_image, load_image
 
 tifffile = pytest.importorskip("tifffile")
 RNG = np.random.default_rng(0)
@@ -168,7 +169,7 @@ def test_channels_do_not_reach_each_other(tmp_path):
     pixels = noise((8, 8, 4), "uint8")
     pixels[..., 3] = 0
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    (image,), _, dtype = read_images([tmp_path / "a.png"], (4, 4), 4)
+    (image,), _, dtype = read_files([tmp_path / "a.png"], (4, 4), 4)
     assert dtype == "uint8"
     expected = fit_image(Image.fromarray(pixels[..., :3].copy()), (4, 4))
     np.testing.assert_array_equal(np.asarray(image)[..., :3], np.asarray(expected))

@@ -1,4 +1,5 @@
 import random
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -19,8 +20,11 @@ from keras_iwm.evaluation import (
     ridge_accuracy,
     untrained_copy,
 )
+from keras_iwm.evaluation.pixel_features import pixel_features
 from keras_iwm.evaluation.probes import ridge_predictions
 from keras_iwm.metrics import feature_spread, rank_me
+
+PROBES = sys.modules[ridge_predictions.__module__]
 
 
 def features_and_labels(num_images, num_classes, seed):
@@ -62,6 +66,40 @@ def test_ridge_equals_scikit_learn(num_classes, num_train):
     expected = classifier.score(scaler.transform(test), test_labels)
     accuracy = ridge_accuracy(train, train_labels, test, test_labels)
     assert accuracy == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("num_train", [25, 70])
+def test_the_size_of_the_parts_does_not_matter(num_train, monkeypatch):
+    train, train_labels = features_and_labels(num_train, 4, 3)
+    test, test_labels = features_and_labels(60, 4, 4)
+    train[:, 5] = test[:, 5] = 0.1  # whose mean is not 0.1 to the bit
+    values = train[:, :2] ** 2
+
+    def results():
+        labelled = train, train_labels, test, test_labels
+        accuracies = knn_accuracy(*labelled, k=5), ridge_accuracy(*labelled)
+        return accuracies, ridge_predictions(train, values, test)
+
+    whole, predicted = results()
+    monkeypatch.setattr(PROBES, "_NUM_ROWS", 7)
+    parts, predicted_parts = results()
+    assert parts == whole
+    np.testing.assert_allclose(predicted_parts, predicted, rtol=1e-8)
+
+
+def test_pixels_of_large_images_are_means_of_areas():
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 48, 2), "uint8")
+    blocks = images.reshape(3, 32, 2, 48, 2).mean(axis=2) / 255
+    # Three old columns are two new ones.
+    left = (blocks[:, :, ::3] + blocks[:, :, 1::3] / 2) / 1.5
+    right = (blocks[:, :, 1::3] / 2 + blocks[:, :, 2::3]) / 1.5
+    expected = np.stack([left, right], axis=3).reshape(3, -1)
+    features = pixel_features(images, (0, 255))
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+    small = images[:, :20, :20]
+    np.testing.assert_allclose(
+        pixel_features(small, (0, 255)), small.reshape(3, -1) / 255, atol=1e-6
+    )
 
 
 def test_features_that_are_not_finite_score_nan():

@@ -187,6 +187,30 @@ def test_interventions_are_printed_drawn_and_written(tmp_path):
 
 
 @once
+def test_evaluation_of_dynamics_writes_report_and_pictures(tmp_path):
+    encoder = keras_iwm.backbones.ViTEncoder(16, 8, 16, 1, 2)
+    keras_iwm.models.LatentDynamicsModel.from_encoder(
+        encoder, ("down", "right"), num_frames=3
+    ).save(tmp_path / "model.keras")
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (4, 3, 16, 16, 3)).astype("uint8")
+    actions = rng.uniform(-1, 1, (4, 2, 2))
+    np.savez(tmp_path / "clips.npz", frames=frames, actions=actions)
+    arguments = ("model.keras", "--data", "clips.npz", "--control", "model.keras")
+    result = run("evaluate.py", *arguments, cwd=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["control"] == report["model"]
+    assert keras_iwm.evaluation.report_table(report) in result.stdout
+    for name in ("rollout", "landscape"):
+        assert (tmp_path / f"report_{name}.png").stat().st_size > 10_000
+    np.savez(tmp_path / "frames.npz", frames=frames)
+    refused = run(
+        "evaluate.py", "model.keras", "--data", "frames.npz", cwd=tmp_path, check=False
+    )
+    assert "holds no ['actions']" in refused.stderr
+
+
+@once
 def test_finetuning_goes_on_with_what_is_missing(tmp_path):
     rng = np.random.default_rng(0)
     labels = np.arange(48) % 3
@@ -304,3 +328,36 @@ def test_segmentation_writes_what_it_measures(tmp_path):
         images, masks, batch_size=4, verbose=0, return_dict=True
     )["mean_iou"]
     np.testing.assert_allclose(again, summary["mean_iou"], atol=2e-3)
+
+
+@once
+def test_the_world_in_motion_is_summed_up_over_seeds(tmp_path):
+    options = ("--steps", 2, "--clips", 4, "--scenes", 2, "--samples", 10)
+    first = run("world_in_motion.py", *options, "--seeds", 1, cwd=tmp_path)
+    assert "Seed 0, control" in first.stdout
+    folder = tmp_path / "runs" / "world_in_motion"
+    written = (folder / "seed_0" / "report.json").stat().st_mtime_ns
+    second = run("world_in_motion.py", *options, "--seeds", 2, cwd=tmp_path)
+    assert (folder / "seed_0" / "report.json").stat().st_mtime_ns == written
+    assert "Seed 0, control" not in second.stdout
+    reports = [
+        json.loads((folder / f"seed_{seed}" / "report.json").read_text())
+        for seed in range(2)
+    ]
+    summary = json.loads((folder / "summary.json").read_text())
+    found = summary["MRR of the next action"]["true_action"]["control"]
+    ranks = [report["dynamics"]["control"]["actions"] for report in reports]
+    expected = np.mean([rank["true_action"]["mrr"]["value"] for rank in ranks])
+    np.testing.assert_allclose(found["mean"], expected)
+    assert found["low"] < found["mean"] < found["high"]
+    pixels = summary["Pixels from the goal, four, replanned"]
+    assert {"cross-entropy", "cross-entropy, control", "no_action"} <= set(pixels)
+    table = (folder / "table.md").read_text()
+    assert f"{found['mean']:.3f} ±" in table
+    assert table in second.stdout
+    for name in ("rollout", "landscape", "plan"):
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+    refused = run(
+        "world_in_motion.py", *options[2:], "--seeds", 1, cwd=tmp_path, check=False
+    )
+    assert "other options" in refused.stderr

@@ -3,6 +3,8 @@
 Independent of our networks, and of the packages that the weights are of.
 """
 
+import math
+
 import numpy as np
 from reference.numpy_vit import gelu, softmax
 
@@ -21,6 +23,17 @@ def columns_first_positions(rows, columns, dim):
     return np.array(table)
 
 
+def uniform_power_positions(grid_size, dim):
+    """V-JEPA's: every axis has as many pairs, and what is too much is cut off."""
+    pairs = -(-dim // 6)
+    frequencies = 1 / 10000 ** (np.arange(pairs) / pairs)
+    table = []
+    for place in np.ndindex(*grid_size):
+        parts = [f(x * frequencies) for x in place for f in (np.sin, np.cos)]
+        table.append(np.concatenate(parts)[:dim])
+    return np.array(table)
+
+
 def random_encoder(
     seed,
     grid=(3, 3),
@@ -34,8 +47,9 @@ def random_encoder(
     positions_of_prefix=True,
     layer_scale=False,
     gated=False,
+    tubelet_size=None,
 ):
-    """A state dictionary of an encoder of timm, or of I-JEPA without `module.`."""
+    """A state dictionary of an encoder of timm, or of (V-)JEPA without prefixes."""
     rng = np.random.default_rng(seed)
     state = {}
 
@@ -47,9 +61,11 @@ def random_encoder(
         draw("cls_token", 1, 1, dim)
     if registers:
         draw("reg_token", 1, registers, dim)
-    count = grid[0] * grid[1] + prefix * positions_of_prefix
+    count = math.prod(grid) + prefix * positions_of_prefix
     draw("pos_embed", 1, count, dim)
-    draw("patch_embed.proj.weight", dim, channels, patch_size, patch_size)
+    kernel = (patch_size, patch_size)
+    kernel = kernel if tubelet_size is None else (tubelet_size, *kernel)
+    draw("patch_embed.proj.weight", dim, channels, *kernel)
     draw("patch_embed.proj.bias", dim)
     add_blocks(draw, "blocks", depth, dim, mlp or 4 * dim, layer_scale, gated)
     draw("norm.weight", dim, mean=1)
@@ -138,7 +154,10 @@ def run_block(state, name, x, heads):
 
 
 def doubles(state):
-    return {k.removeprefix("module."): v.astype("float64") for k, v in state.items()}
+    return {
+        k.removeprefix("module.").removeprefix("backbone."): v.astype("float64")
+        for k, v in state.items()
+    }
 
 
 def encode(state, images, heads, patch_ids=None):
@@ -147,10 +166,15 @@ def encode(state, images, heads, patch_ids=None):
     pixels = images.astype("float64") / 255
     pixels = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     kernel = state["patch_embed.proj.weight"]
-    size = kernel.shape[-1]
-    batch, height, width, channels = pixels.shape
-    patches = pixels.reshape(batch, height // size, size, width // size, size, channels)
-    x = np.einsum("brhcwk,dkhw->brcd", patches, kernel).reshape(batch, -1, len(kernel))
+    # Images are clips of one frame.
+    if pixels.ndim == 4:
+        kernel, pixels = kernel[:, :, None], pixels[:, None]
+    depth, size = kernel.shape[-3], kernel.shape[-1]
+    batch, frames, height, width, channels = pixels.shape
+    grid = (frames // depth, depth, height // size, size, width // size, size)
+    patches = pixels.reshape(batch, *grid, channels)
+    x = np.einsum("btfrhcwk,dkfhw->btrcd", patches, kernel)
+    x = x.reshape(batch, -1, len(kernel))
     x = x + state["patch_embed.proj.bias"]
     tokens = [state[n][0] for n in ("cls_token", "reg_token") if n in state]
     count = sum(map(len, tokens))

@@ -57,7 +57,7 @@ def predictor_from_official(arrays, encoder_arguments, source):
         ValueError: If the weights are of another network, or not all of it.
     """
     arrays = part_of(arrays, "predictor", source)
-    state = StateDictionary(arrays, f"{source}, predictor,", "module.")
+    state = StateDictionary(arrays, f"{source}, predictor,", ("module.",))
     hidden_dim = encoder_arguments["hidden_dim"]
     patch_size = encoder_arguments["patch_size"]
     grid_size = tuple(side // patch_size for side in encoder_arguments["image_size"])

@@ -41,7 +41,7 @@ def encoder_from_timm(arrays, config, source, image_size=None, num_heads=None):
             f"norms before the branches. Received: {architecture!r}, "
             f"model_args={config.get('model_args')!r}."
         )
-    state = StateDictionary(arrays, source, "module.", LEFT_OUT)
+    state = StateDictionary(arrays, source, ("module.",), LEFT_OUT)
     kernel_shape = state.shape("patch_embed.proj.weight", 4)
     width, num_channels, patch_size, _ = kernel_shape
     arguments, values = block_values(state, "blocks", width)

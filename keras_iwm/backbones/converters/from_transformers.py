@@ -60,7 +60,7 @@ def encoder_from_transformers(arrays, config, source, image_size=None, num_heads
             f"{source} must have a config.json beside it with model_type 'ijepa', "
             f"hidden_act 'gelu', and {', '.join(needed)}. Received: {config!r:.300}."
         )
-    state = StateDictionary(arrays, source, "ijepa.", LEFT_OUT)
+    state = StateDictionary(arrays, source, ("ijepa.",), LEFT_OUT)
     kernel_shape = state.shape(f"{PATCHES}.weight", 4)
     width, num_channels, patch_size, _ = kernel_shape
     blocks = next((blocks for blocks in NAMES if state.count(blocks)), "encoder.layer")

@@ -1,4 +1,4 @@
-"""Blocks whose query, key and value are one product: I-JEPA's code and timm."""
+"""Blocks and their parts, as I-JEPA's and V-JEPA's code and timm name them."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ def patch_values(state, theirs, shape):
     Args:
         state: `StateDictionary`.
         theirs: String, the convolution's name there.
-        shape: Tuple of integers: features, channels, and rows of a patch; it must have
-            as many columns.
+        shape: Tuple of integers: features, channels, perhaps frames, and rows of a
+            patch; it must have as many columns.
 
     Returns:
         Dictionary from our paths to arrays.
     """
-    weight = state.take(f"{theirs}.weight", (*shape[:3], shape[2]))
-    kernel = np.transpose(weight, (2, 3, 1, 0)).reshape(-1, shape[0])
+    weight = state.take(f"{theirs}.weight", (*shape[:-1], shape[-2]))
+    kernel = np.moveaxis(weight, (0, 1), (-1, -2)).reshape(-1, shape[0])
     return {
         "patch_embedding/projection/kernel": kernel,
         "patch_embedding/projection/bias": state.take(f"{theirs}.bias", shape[:1]),
@@ -51,17 +51,61 @@ def norm_values(state, theirs, ours, width):
     }
 
 
-def block_values(state, blocks, width):
+def attention_values(state, theirs, ours, width, parts, rotary_heads=None):
+    """Read a layer of attention.
+
+    Args:
+        state: `StateDictionary`.
+        theirs: String, the layer's name there.
+        ours: String, its name here.
+        width: Integer, features of a token.
+        parts: Tuple of strings, names of the products of query, key and value, or the
+            name of the one that makes all three.
+        rotary_heads: Optional integer, the number of heads if queries and keys are
+            turned. Pairs are neighbours there, and half a head apart here; key biases
+            are not cancelled by the softmax.
+
+    Returns:
+        Dictionary from our paths to arrays.
+    """
+    outputs = 3 * width // len(parts)
+    kernel, bias = (
+        np.concatenate([state.take(f"{theirs}.{part}.{kind}", shape) for part in parts])
+        for kind, shape in (("weight", (outputs, width)), ("bias", (outputs,)))
+    )
+    if rotary_heads is not None:
+        order = np.arange(width).reshape(rotary_heads, -1, 2)
+        order = order.transpose(0, 2, 1).reshape(-1)
+        order = np.concatenate([order, width + order, np.arange(2 * width, 3 * width)])
+        kernel, bias = kernel[order], bias[order]
+    query, key, value = np.split(bias, 3)
+    values = {
+        f"{ours}/query_key_value/kernel": kernel.T,
+        f"{ours}/query_bias": query,
+        f"{ours}/value_bias": value,
+        **dense_values(
+            state, f"{theirs}.proj", f"{ours}/output_projection", width, width
+        ),
+    }
+    return values if rotary_heads is None else {**values, f"{ours}/key_bias": key}
+
+
+def block_values(
+    state, blocks, width, attention="attn", parts=("qkv",), rotary_heads=None
+):
     """Read a stack of blocks.
 
     Args:
         state: `StateDictionary`.
         blocks: String, the stack's name: `"blocks"`.
         width: Integer, features of a token.
+        attention: String, the name of attention in a block.
+        parts: Tuple of strings, see `attention_values`.
+        rotary_heads: Optional integer, see there.
 
     Returns:
         Pair of the arguments of our stack that follow, and of a dictionary from our
-        paths to arrays. Key biases are not among them: the softmax cancels them.
+        paths to arrays.
     """
     hidden, _ = state.shape(f"{blocks}.0.mlp.fc1.weight", 2)
     _, mlp_dim = state.shape(f"{blocks}.0.mlp.fc2.weight", 2)
@@ -73,18 +117,11 @@ def block_values(state, blocks, width):
     values = {}
     for index in range(arguments["num_layers"]):
         theirs, ours = f"{blocks}.{index}", f"block_{index:02d}"
-        joint = state.take(f"{theirs}.attn.qkv.weight", (3 * width, width))
-        query, _, value = np.split(
-            state.take(f"{theirs}.attn.qkv.bias", (3 * width,)), 3
-        )
         values |= {
             **norm_values(state, f"{theirs}.norm1", f"{ours}/attention_norm", width),
-            f"{ours}/attention/query_key_value/kernel": joint.T,
-            f"{ours}/attention/query_bias": query,
-            f"{ours}/attention/value_bias": value,
-            **dense_values(
-                *(state, f"{theirs}.attn.proj"),
-                *(f"{ours}/attention/output_projection", width, width),
+            **attention_values(
+                *(state, f"{theirs}.{attention}", f"{ours}/attention", width),
+                *(parts, rotary_heads),
             ),
             **norm_values(state, f"{theirs}.norm2", f"{ours}/mlp_norm", width),
             **dense_values(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from keras_iwm.arguments import as_count, as_size, shown
-from keras_iwm.layers.position_embedding import FIXED
+from keras_iwm.layers.position_embedding import LEARNED
 from keras_iwm.layers.sincos_positions import sincos_positions
 
 # Attention heads of the published sizes, by width.
@@ -39,6 +39,17 @@ def heads_of(hidden_dim, num_heads, stated=None):
         raise ValueError(
             "`num_heads` must be given: the weights do not tell it, and no published "
             f"size has {hidden_dim} features. Received: num_heads=None."
+        )
+    return num_heads
+
+
+def even_heads_of(hidden_dim, num_heads, stated=None):
+    """Return what `heads_of` does, of heads whose features come in pairs."""
+    num_heads = heads_of(hidden_dim, num_heads, stated)
+    if hidden_dim % (2 * num_heads):
+        raise ValueError(
+            f"`num_heads` must share {hidden_dim} features evenly, in pairs. Received: "
+            f"num_heads={num_heads}."
         )
     return num_heads
 
@@ -83,7 +94,7 @@ def kind_of_positions(table, grid_size, wanted, learned):
 
     Args:
         table: NumPy array of shape `(num_patches, hidden_dim)`.
-        grid_size: Pair of integers.
+        grid_size: Tuple of integers.
         wanted: Optional string, what the user asks for.
         learned: String, the kind of learned table that the source resamples like.
 
@@ -93,13 +104,17 @@ def kind_of_positions(table, grid_size, wanted, learned):
     Raises:
         ValueError: If fixed positions are asked for that the table does not hold.
     """
-    if wanted not in (None, *FIXED):
+    if wanted in LEARNED:
         return wanted
-    for kind in FIXED[::-1]:
+    for kind in ("columns_first", "rows_first", "uniform_power"):
         fixed = None
         if table.shape[1] % 4 == 0:
-            first = kind == "columns_first"
-            fixed = sincos_positions(grid_size, table.shape[1], columns_first=first)
+            fixed = sincos_positions(
+                grid_size,
+                table.shape[1],
+                columns_first=kind == "columns_first",
+                uniform_power=kind == "uniform_power",
+            )
         if (
             wanted in (None, kind)
             and fixed is not None

@@ -4,8 +4,10 @@ import functools
 import re
 
 LICENCES = {
-    # The Hub's models, by handle or folder, and the names of I-JEPA's own files.
+    # The Hub's models, by handle or folder, and the names of I-JEPA's own files, and of
+    # V-JEPA's.
     r"facebook(/|--)ijepa_|IN(1|22)K-vit\.[hg]\.1": "CC-BY-NC 4.0",
+    r"vit[lh]16(-384)?\.pth": "CC-BY-NC 4.0",
 }
 
 

@@ -17,16 +17,18 @@ class StateDictionary:
     Args:
         arrays: Dictionary from names to NumPy arrays.
         source: What messages call it: the path of the file.
-        prefix: String that names may begin with, which is taken off.
+        prefixes: Tuple of strings that names may begin with, one behind the other,
+            which are taken off.
         left_out: Tuple of strings: names that begin with one belong to a head, which
             an encoder has no use for.
     """
 
-    def __init__(self, arrays, source, prefix="", left_out=()):
+    def __init__(self, arrays, source, prefixes=(), left_out=()):
         self.source = source
         self.arrays = {}
         for name, array in arrays.items():
-            name = name.removeprefix(prefix)
+            for prefix in prefixes:
+                name = name.removeprefix(prefix)
             if not isinstance(array, np.ndarray) or name in self.arrays:
                 raise ValueError(
                     f"{source} must hold one array under each name. Received: {name}, "
