@@ -293,7 +293,7 @@ def _embeddings_file(encoder):
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
-CLIPS = _clip_folder()
+CLIP_FOLDER = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -340,7 +340,7 @@ def _calls_of_classes():
             **{"shuffle": True, "seed": 3, "drop_remainder": True},
         },
         datasets.ClipFolder: {
-            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{**FILES, "folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
             **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
             **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
             **{"drop_remainder": True, "max_pixels": 999, "index": None},
@@ -496,8 +496,8 @@ def _calls_of_functions():
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
         datasets.check_clip_folder: {
-            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
-            **{"decode_pixels": False, "max_pixels": 999},
+            **{"folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
+            **{"num_threads": 2, "decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
