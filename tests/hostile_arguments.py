@@ -499,8 +499,8 @@ def _calls_of_functions():
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
         datasets.check_clip_folder: {
-            **{"folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
-            **{"decode_pixels": False, "max_pixels": 999},
+            **{"folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
+            **{"num_threads": 2, "decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
