@@ -2,6 +2,7 @@
 
     python recipes/check.py quickstart
     python recipes/check.py cifar10 --data FOLDER
+    python recipes/check.py methods --data FOLDER
 
 It takes as long as the recipe says, and ends with status 1 if a number is too far off.
 """
@@ -14,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-NAMES = ("quickstart", "cifar10", "tiny_imagenet")
+NAMES = ("quickstart", "cifar10", "tiny_imagenet", "methods")
 
 
 def load(name):
@@ -32,8 +33,22 @@ def command(recipe, data, output):
     for option, folder in recipe.DATA.items():
         words += [option, str(pathlib.Path(data) / folder)]
     for option, value in recipe.SETTINGS.items():
-        words += [option, str(value)]
+        values = value if isinstance(value, tuple) else (value,)
+        words += [option, *map(str, values)]
     return words
+
+
+def results_of(output):
+    """The numbers of a run; of a comparison the means over seeds, by method."""
+    comparison = output / "comparison.json"
+    if not comparison.is_file():
+        return json.loads((output / "summary.json").read_text())
+    summary = json.loads(comparison.read_text())["summary"]
+    return {
+        f"{method} {name}": value["mean"]
+        for method, values in summary.items()
+        for name, value in values.items()
+    }
 
 
 def compare(expected, results):
@@ -68,7 +83,7 @@ def main():
     if arguments.print:
         return
     subprocess.run(words, check=True)
-    results = json.loads((output / "summary.json").read_text())
+    results = results_of(output)
     lines, good = compare(recipe.EXPECTED, results)
     print("\n".join(lines))
     sys.exit(not good)

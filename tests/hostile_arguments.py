@@ -23,7 +23,7 @@ from harness import (
     make_world_model,
 )
 from PIL import Image
-from reference import published_vit
+from reference import published_video, published_vit
 
 from keras_iwm import (
     actions,
@@ -139,6 +139,7 @@ SIZES = {
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
     *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
+    *("slots", "state_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -169,6 +170,7 @@ LEGAL = {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
         *("num_first", "temperature", *MOTIONS, "num_sprites"),
+        *("state_dim", "rollout_steps"),
     },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
@@ -267,6 +269,13 @@ def _clip_folder():
     return folder
 
 
+def _published_video_file():
+    """What V-JEPA's code would write of a tiny model."""
+    parts = published_video.vjepa_parts((2, 4, 4), 28, 16)
+    path = os.path.join(tempfile.mkdtemp(), "small.pth.tar")
+    return published_video.save(parts, path)
+
+
 def _published_file():
     """What I-JEPA's code would write of a tiny model."""
     parts = published_vit.random_checkpoint(0)
@@ -294,7 +303,7 @@ def _embeddings_file(encoder):
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
-CLIPS = _clip_folder()
+CLIP_FOLDER = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -341,7 +350,7 @@ def _calls_of_classes():
             **{"shuffle": True, "seed": 3, "drop_remainder": True},
         },
         datasets.ClipFolder: {
-            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{**FILES, "folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
             **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
             **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
             **{"drop_remainder": True, "max_pixels": 999, "index": None},
@@ -497,8 +506,8 @@ def _calls_of_functions():
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
         datasets.check_clip_folder: {
-            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
-            **{"decode_pixels": False, "max_pixels": 999},
+            **{"folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
+            **{"num_threads": 2, "decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
@@ -665,6 +674,11 @@ def _calls_of_functions():
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "mask": None, "seed": 3},
         },
+        models.LatentDynamicsModel.from_encoder: {
+            **{"encoder": encoder, "slots": ("one", "two"), "state_dim": 2},
+            **{"num_frames": 4, "predictor_layers": 1, "predictor_dim": 16},
+            "predictor_heads": 2,
+        },
         models.MaskedAutoencoder.from_encoder: {
             **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
@@ -678,6 +692,10 @@ def _calls_of_functions():
         },
         models.ImageWorldModel.from_preset: preset,
         models.method_of: {"preset": "iwm_tiny_32"},
+        models.read_published_video_model: {
+            **{**PUBLISHED, "path": _published_video_file(), "image_size": 16},
+            "num_frames": 4,
+        },
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},

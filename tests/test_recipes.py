@@ -1,6 +1,7 @@
 """Recipes make commands that their scripts understand, and judge what comes out."""
 
 import importlib.util
+import json
 import pathlib
 import subprocess
 
@@ -20,14 +21,21 @@ def test_options_are_the_scripts_own(name):
     options = {word for word in words if word.startswith("--")}
     assert set(recipe.SETTINGS) | set(recipe.DATA) | {"--output"} == options
     script = ROOT / recipe.SCRIPT
-    program = ROOT / "keras_iwm" / "commands" / script.name
+    name = script.name.replace("compare_methods", "compare")
+    program = ROOT / "keras_iwm" / "commands" / name
     files = [script, program, program.with_name("pretraining_options.py")]
     source = "".join(path.read_text() for path in files if path.is_file())
     for option in options:
         assert f'"{option}"' in source, option
-    assert 0 < recipe.SECONDS < 3600
+    assert 0 < recipe.SECONDS < 7200
     for value, tolerance in recipe.EXPECTED.values():
         assert 0 < tolerance < value
+
+
+def test_a_comparison_is_judged_by_its_means(tmp_path):
+    summary = {"mae": {"knn": {"mean": 0.25, "low": 0.2, "high": 0.3}}}
+    (tmp_path / "comparison.json").write_text(json.dumps({"summary": summary}))
+    assert check.results_of(tmp_path) == {"mae knn": 0.25}
 
 
 def test_a_number_too_far_off_is_told():

@@ -34,6 +34,10 @@ class DownstreamModel(TrainedModel):
         """What `call` takes, for `export`."""
         return self.backbone.input_signature
 
+    def check_inputs(self, x: Any, name: str) -> None:
+        """Refuse images, or clips, that cannot be meant for the encoder."""
+        self.backbone.encoder.check_batch(x, name)
+
     def check_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, name: str = "x"
     ) -> None:

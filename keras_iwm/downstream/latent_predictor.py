@@ -120,14 +120,13 @@ class LatentPredictor(ComposedModel):
         images = ops.convert_to_tensor(inputs["images"])
         latents = self.encoder(images, training=training)
         ids = all_positions(latents)
-        patch_size = self.encoder.patch_size
         return self.predictor(
             latents,
             ids,
             ids,
             inputs["action"],
             training=training,
-            grid_size=tuple(side // patch_size for side in images.shape[1:3]),
+            grid_size=self.encoder.grid_of(images.shape),
         )
 
     def compute_output_spec(

@@ -222,7 +222,6 @@ class WorldModelBackbone(ComposedModel):
         if self.predictor is None:
             return latents
         ids = all_positions(latents)
-        patch_size = self.encoder.patch_size
         return self.predictor(
             latents,
             ids,
@@ -230,7 +229,7 @@ class WorldModelBackbone(ComposedModel):
             ops.zeros((ops.shape(latents)[0], self.predictor.action_dim)),
             training=training,
             extra_tokens=None if task_token is None else task_token[:, None],
-            grid_size=tuple(side // patch_size for side in images.shape[1:3]),
+            grid_size=self.encoder.grid_of(images.shape),
         )
 
     def compute_output_spec(

@@ -8,11 +8,12 @@ import numpy as np
 from keras_iwm.arguments import as_choice, as_count, as_object, shown
 from keras_iwm.datasets.draw_twins import EVENTS, draw_twins
 from keras_iwm.datasets.moving_photos import MovingPhotos
-from keras_iwm.evaluation.surprise import (
+from keras_iwm.evaluation.expected_latents import (
     EXPECTATIONS,
-    check_predicts_frames,
-    surprise,
+    ExpectedLatents,
+    is_dynamics,
 )
+from keras_iwm.evaluation.surprise import check_predicts_frames
 from keras_iwm.type_aliases import AnyModel
 
 _QUANTILE = 1.96
@@ -87,6 +88,7 @@ def evaluate_surprise(
     events = [as_choice("events", event, EVENTS) for event in events]
     seed = as_count("seed", seed, 0)
     batch_size = as_count("batch_size", batch_size)
+    expected = ExpectedLatents(model)
     return {
         "settings": {
             "num_pairs": num_pairs,
@@ -94,7 +96,7 @@ def evaluate_surprise(
             "interval": "95 %, Wilson's for a share of pairs",
         },
         "events": {
-            event: _measure(model, maker, event, num_pairs, seed, batch_size)
+            event: _measure(expected, maker, event, num_pairs, seed, batch_size)
             for event in dict.fromkeys(events)
         },
     }
@@ -121,17 +123,16 @@ def share_of_pairs(impossible, possible):
     }
 
 
-def _measure(model, maker, event, num_pairs, seed, batch_size):
+def _measure(expected, maker, event, num_pairs, seed, batch_size):
     """Accuracies and curves of one event."""
     twins = draw_twins(maker, event, num_pairs, seed)
-    actions = twins.actions if hasattr(model, "predict_next") else None
-    low, high = model.encoder.value_range
+    low, high = expected.model.encoder.value_range
     found = []
     for scenes in (twins.possible, twins.impossible):
         frames = maker.render(scenes, twins.actions)
         if (low, high) != (0, 255):
             frames = (low + frames / 255 * (high - low)).astype("float32")
-        found.append(surprise(model, frames, actions, batch_size))
+        found.append(expected.differences(frames, twins.actions, batch_size))
     possible, impossible = found
     accuracy = {
         name: share_of_pairs(
@@ -167,7 +168,7 @@ def _check_maker(model, maker):
     expected = "a MovingPhotos"
     as_object("maker", maker, ("image_size", "num_frames", "num_channels"), expected)
     encoder = model.encoder
-    dynamics = hasattr(model, "predict_next")
+    dynamics = is_dynamics(model)
     facts = [("image_size", encoder.image_size), ("num_channels", encoder.num_channels)]
     if dynamics:
         facts.append(("action_dim", model.action_dim))

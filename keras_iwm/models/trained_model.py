@@ -144,8 +144,12 @@ class TrainedModel(ComposedModel):
                 the model's range, or hardly fill it.
         """
         if hasattr(x, "shape"):
-            check = check_batch_of_clips if self.takes_clips else check_batch_of_images
-            check(x, self.num_channels, self.value_range, name)
+            self.check_inputs(x, name)
+
+    def check_inputs(self, x: Any, name: str) -> None:
+        """Refuse images, or clips if the model takes them, that cannot be meant."""
+        check = check_batch_of_clips if self.takes_clips else check_batch_of_images
+        check(x, self.num_channels, self.value_range, name)
 
     def check_paths(self) -> None:
         """Refuse weights that share a path: Keras on Torch knows them by it.

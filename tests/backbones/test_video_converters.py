@@ -42,7 +42,10 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size",
+    [name if name == "small" else pytest.param(name, marks=on_torch) for name in SIZES],
+)
 def test_latents_are_those_of_transformers(size, tmp_path):
     model = vjepa2_model(**SIZES[size])
     model.save_pretrained(tmp_path)
@@ -88,6 +91,7 @@ def test_classifiers_and_half_precision_are_read(tmp_path):
     np.testing.assert_array_equal(ops.convert_to_numpy(kernel), expected)
 
 
+@on_torch
 def test_a_file_of_vjepa_2s_code_has_the_latents_of_transformers(tmp_path):
     model = vjepa2_model()
     parts = official_parts(model)
@@ -100,6 +104,7 @@ def test_a_file_of_vjepa_2s_code_has_the_latents_of_transformers(tmp_path):
     assert_close(encoder(clips), latents_of(model, clips))
 
 
+@on_torch
 @pytest.mark.parametrize("nested", [True, False])
 def test_a_file_of_vjepas_code_has_the_published_latents(nested, tmp_path):
     # 28 features are 5 pairs for each axis, of which the last is cut off.

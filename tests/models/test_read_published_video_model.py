@@ -42,7 +42,7 @@ def predictions_of(model, clips):
     return outputs.predictor_output.last_hidden_state.numpy()
 
 
-@pytest.mark.parametrize("official", [True, False])
+@pytest.mark.parametrize("official", [True, pytest.param(False, marks=on_torch)])
 def test_a_vjepa_2_predicts_what_that_of_transformers_does(official, tmp_path):
     theirs = vjepa2_model()
     arguments = {"seed": 0, "image_size": 16, "num_frames": 4}
@@ -62,6 +62,13 @@ def test_a_vjepa_2_predicts_what_that_of_transformers_does(official, tmp_path):
     prediction = model.predictor(context, CONTEXT_IDS, TARGET_IDS, mask_index=1)
     assert_close(prediction, predictions_of(theirs, clips))
     assert model.predictor.num_mask_tokens == 2
+
+
+@on_torch
+def test_a_published_model_learns_on(tmp_path):
+    vjepa2_model().save_pretrained(tmp_path)
+    model = read_published_video_model(tmp_path, seed=0)
+    clips = clips_of(4, 16, 16)
     model.compile(AdamW(1e-4))
     assert np.isfinite(model.fit(clips, verbose=0).history["loss"]).all()
 
