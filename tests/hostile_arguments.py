@@ -23,7 +23,7 @@ from harness import (
     make_world_model,
 )
 from PIL import Image
-from reference import published_vit
+from reference import published_video, published_vit
 
 from keras_iwm import (
     actions,
@@ -264,6 +264,13 @@ def _clip_folder():
     for name in ("one", "two"):
         shutil.copytree(FOLDER, os.path.join(folder, name))
     return folder
+
+
+def _published_video_file():
+    """What V-JEPA's code would write of a tiny model."""
+    parts = published_video.vjepa_parts((2, 4, 4), 28, 16)
+    path = os.path.join(tempfile.mkdtemp(), "small.pth.tar")
+    return published_video.save(parts, path)
 
 
 def _published_file():
@@ -677,6 +684,10 @@ def _calls_of_functions():
         },
         models.ImageWorldModel.from_preset: preset,
         models.method_of: {"preset": "iwm_tiny_32"},
+        models.read_published_video_model: {
+            **{**PUBLISHED, "path": _published_video_file(), "image_size": 16},
+            "num_frames": 4,
+        },
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},
