@@ -138,6 +138,8 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
+    *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
+    *("slots", "state_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -168,6 +170,7 @@ LEGAL = {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
         *("num_first", "temperature", *MOTIONS, "num_sprites"),
+        *("state_dim", "rollout_steps"),
     },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
@@ -300,7 +303,7 @@ def _embeddings_file(encoder):
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
-CLIPS = _clip_folder()
+CLIP_FOLDER = _clip_folder()
 PUBLISHED = {
     **{"path": _published_file(), "image_size": 12, "num_heads": 2},
     **{"value_range": (0, 255), "dtype": None},
@@ -347,7 +350,7 @@ def _calls_of_classes():
             **{"shuffle": True, "seed": 3, "drop_remainder": True},
         },
         datasets.ClipFolder: {
-            **{**FILES, "folder": CLIPS, "num_frames": 2, "frame_stride": 2},
+            **{**FILES, "folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
             **{"batch_size": 1, "clips_per_video": 2, "num_threads": 2},
             **{"num_processes": 0, "background": 9, "shuffle": True, "seed": 3},
             **{"drop_remainder": True, "max_pixels": 999, "index": None},
@@ -503,8 +506,8 @@ def _calls_of_functions():
             **{"encoder": encoder, "folder": os.path.join(FOLDER, "transformers")}
         },
         datasets.check_clip_folder: {
-            **{"folder": CLIPS, "num_frames": 2, "frame_stride": 2, "num_threads": 2},
-            **{"decode_pixels": False, "max_pixels": 999},
+            **{"folder": CLIP_FOLDER, "num_frames": 2, "frame_stride": 2},
+            **{"num_threads": 2, "decode_pixels": False, "max_pixels": 999},
         },
         datasets.check_folder: {
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
@@ -670,6 +673,11 @@ def _calls_of_functions():
             **{"encoder": encoder, "actions": (), "conditioning": "none"},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "mask": None, "seed": 3},
+        },
+        models.LatentDynamicsModel.from_encoder: {
+            **{"encoder": encoder, "slots": ("one", "two"), "state_dim": 2},
+            **{"num_frames": 4, "predictor_layers": 1, "predictor_dim": 16},
+            "predictor_heads": 2,
         },
         models.MaskedAutoencoder.from_encoder: {
             **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},

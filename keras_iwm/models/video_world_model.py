@@ -15,7 +15,7 @@ from keras_iwm.models.preset_arguments import preset_arguments, with_predictor_s
 from keras_iwm.models.pretraining_model import check_facts
 from keras_iwm.models.teacher_student_model import TeacherStudentModel
 from keras_iwm.type_aliases import Config, Rate, Tensor
-from keras_iwm.views.clip_view_generator import CLIP_VIEW_KEYS, ClipViewGenerator
+from keras_iwm.views.clip_view_generator import ClipViewGenerator
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
 from keras_iwm.views.video_block_mask import VideoBlockMask
 
@@ -95,12 +95,9 @@ class VideoWorldModel(TeacherStudentModel):
         needed = ("grid_size", "hidden_dim", "conditioning", "output_dim")
         needed = (*needed, "num_mask_tokens")
         as_object("predictor", predictor, needed, "a WorldModelPredictor")
+        needed = ("masks", "num_frames")
+        as_object("view_generator", view_generator, needed, "a ClipViewGenerator")
         super().__init__(encoder, view_generator, ema_momentum, num_classes, **kwargs)
-        if tuple(view_generator.keys) != CLIP_VIEW_KEYS:
-            raise ValueError(
-                "`view_generator` must be a ClipViewGenerator, which makes "
-                f"{CLIP_VIEW_KEYS}. Received one that makes {view_generator.keys}."
-            )
         masks = view_generator.masks
         frames = ("view_generator.num_frames", view_generator.num_frames)
         check_facts(
