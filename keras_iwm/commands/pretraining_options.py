@@ -95,6 +95,11 @@ def parse_arguments(options, text):
         return argparse.Namespace(**saved)
     if not arguments.data:
         parser.error("--data is needed, or --resume")
+    if arguments.preset.startswith(models.LatentDynamicsModel.preset_prefixes):
+        parser.error(
+            f"--preset {arguments.preset} learns from frames and actions, which no "
+            "--data holds: fit it in Python, as LatentDynamicsModel's example does"
+        )
     arguments.settings = dict(arguments.settings)
     if arguments.limit and models.method_of(arguments.preset).takes_clips:
         parser.error("--limit is for images: folders of clips are read whole")
