@@ -71,8 +71,9 @@ test_clips = datasets.MovingPhotos(held_out, **clips)
 print(f"Slots {test_clips.slots}, 1 stands for {test_clips.max_action}")
 
 frames, actions = test_clips.draw_clips(4, seed=0)
-visualization.plot_clip(frames).savefig("clips.png")
-visualization.plot_clip(frames)
+figure = visualization.plot_clip(frames)
+figure.savefig("clips.png")
+figure
 
 """
 ## A model of dynamics

@@ -113,6 +113,9 @@ EXAMPLES = [
         backbones.ViTEncoder((8, 12), 4, 16, 1, 2), order=[5, 0, 3, 1, 2, 4]
     ),
     backbones.LastBlocks(backbones.ViTEncoder((8, 12), 4, 16, 1, 2), num_last=1),
+    backbones.DynamicsPredictor(
+        *((4, 6), 16, 12, 1, 2, 3, 2, 5, 20), drop_path_rate=0.1, remat=True
+    ),
     backbones.WorldModelPredictor(
         (4, 6), 16, 12, 1, 2, 20, 5, "sequence", drop_path_rate=0.1, remat=True
     ),
@@ -134,6 +137,11 @@ EXAMPLES = [
         *("autoregressive_tiny_32", False),
         **{"order": "random", "prefix_attention": True, "normalize_targets": False},
         **{"seed": 3, "num_classes": 4},
+    ),
+    models.LatentDynamicsModel.from_encoder(
+        *(backbones.ViTEncoder(16, 8, 16, 1, 2, name="encoder"), ("one", "two")),
+        **{"learning": "teacher", "rollout_steps": 1, "seed": 3},
+        ema_momentum=keras.optimizers.schedules.PolynomialDecay(0.9, 10, 1.0),
     ),
     models.PixelWorldModel.from_preset(
         "iwm_tiny_32", load_weights=False, seed=3, num_classes=4
@@ -244,6 +252,12 @@ def make_contrastive_model(**arguments):
     )
 
 
+def make_dynamics(**arguments):
+    return models.LatentDynamicsModel.from_encoder(
+        make_encoder(**arguments), 3, learning="teacher", ema_momentum=0.9
+    )
+
+
 def make_backbone(protocol="end_to_end", **arguments):
     predictor = make_predictor(**arguments)
     return downstream.WorldModelBackbone(make_encoder(**arguments), predictor, protocol)
@@ -276,6 +290,7 @@ MODELS = {
     "masked_autoencoder": make_masked_autoencoder,
     "contrastive": make_contrastive_model,
     "video": make_video_model,
+    "dynamics": make_dynamics,
     "backbone": make_backbone,
     "classifier": make_classifier,
     "segmenter": make_segmenter,
@@ -332,6 +347,10 @@ def inputs_of(name, num_channels=3):
     if name == "contrastive":
         view = {"first": pictures, "second": pictures[::-1]}
         return ({key: images.astype("float32") for key, images in view.items()},)
+    if name == "dynamics":
+        frames = np.stack([pictures, pictures[::-1], pictures], axis=1)
+        moves = draws.uniform(-1, 1, (4, 2, 3)).astype("float32")
+        return ({"frames": frames, "actions": moves},)
     if name == "multi_task":
         return ({"one": pictures, "two": pictures},)
     return (pictures,)
@@ -387,7 +406,10 @@ def fit(name, model, epochs=1, **arguments):
 
 def encoders_and_predictors(model):
     """The parts of a model that have blocks, without those that never learn."""
-    parts = (backbones.ViTEncoder, backbones.WorldModelPredictor)
+    parts = (
+        *(backbones.ViTEncoder, backbones.WorldModelPredictor),
+        backbones.DynamicsPredictor,
+    )
     return [
         layer
         for layer in model._flatten_layers()

@@ -23,7 +23,7 @@ from harness import (
     make_world_model,
 )
 from PIL import Image
-from reference import published_vit
+from reference import published_video, published_vit
 
 from keras_iwm import (
     actions,
@@ -138,6 +138,8 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
+    *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
+    *("slots", "state_dim"),
 }
 FRACTIONS = {
     *("probability", "flip_probability", "jitter_probability", "threshold"),
@@ -168,6 +170,7 @@ LEGAL = {
         *(*FRACTIONS, *RATES, "seed", "mean", "index", "ignore_label"),
         *("num_processes", "background", "min_deviation", "num_prefix_tokens"),
         *("num_first", "temperature", *MOTIONS, "num_sprites"),
+        *("state_dim", "rollout_steps"),
     },
     "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
     # A pixel can be below zero, and so can the class that is left out.
@@ -264,6 +267,13 @@ def _clip_folder():
     for name in ("one", "two"):
         shutil.copytree(FOLDER, os.path.join(folder, name))
     return folder
+
+
+def _published_video_file():
+    """What V-JEPA's code would write of a tiny model."""
+    parts = published_video.vjepa_parts((2, 4, 4), 28, 16)
+    path = os.path.join(tempfile.mkdtemp(), "small.pth.tar")
+    return published_video.save(parts, path)
 
 
 def _published_file():
@@ -664,6 +674,11 @@ def _calls_of_functions():
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
             **{"crop": None, "mask": None, "seed": 3},
         },
+        models.LatentDynamicsModel.from_encoder: {
+            **{"encoder": encoder, "slots": ("one", "two"), "state_dim": 2},
+            **{"num_frames": 4, "predictor_layers": 1, "predictor_dim": 16},
+            "predictor_heads": 2,
+        },
         models.MaskedAutoencoder.from_encoder: {
             **{"encoder": encoder, "crop": None, "mask": None, "seed": 3},
             **{"predictor_layers": 1, "predictor_dim": 8, "predictor_heads": 2},
@@ -677,6 +692,10 @@ def _calls_of_functions():
         },
         models.ImageWorldModel.from_preset: preset,
         models.method_of: {"preset": "iwm_tiny_32"},
+        models.read_published_video_model: {
+            **{**PUBLISHED, "path": _published_video_file(), "image_size": 16},
+            "num_frames": 4,
+        },
         models.read_published_world_model: PUBLISHED,
         optimizers.pretraining_recipe: {
             **{"steps": 10, "batch_size": 4, "learning_rate": 0.1},

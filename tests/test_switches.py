@@ -37,7 +37,7 @@ TRAINED = [name for name in MODELS if name != "predictor"]  # alone it has no lo
 # Where every model is compiled, those that are made of the same parts as another one
 # are left to Torch.
 ALIKE = {"sequence", "none", "masked_autoencoder", "contrastive", "backbone"}
-ALIKE = set() if BACKEND == "torch" else ALIKE | {"multi_task"}
+ALIKE = set() if BACKEND == "torch" else ALIKE | {"multi_task", "dynamics"}
 on_every_model = pytest.mark.parametrize("name", [n for n in MODELS if n not in ALIKE])
 no_half_products = pytest.mark.skipif(
     BACKEND == "jax", reason="XLA's CPU client has no float16 matrix product"

@@ -108,6 +108,7 @@ def read_published(
         as_choice("positions", positions, get_args(Positions))
     as_optional(as_size, "image_size", image_size)
     as_optional(as_count, "num_frames", num_frames)
+    as_optional(as_count, "num_heads", num_heads)
     source = path
     path = hub_files(path) if str(path).startswith("hf://") else as_path("path", path)
     arrays, config = read_weights(path)

@@ -83,18 +83,14 @@ def measure_dynamics(model, control, arguments, path):
     report = evaluation.dynamics_report(
         model, **clips, control=control, seed=arguments.seed
     )
-    # The picture has room for four.
-    first = [clips[name][:4] for name in ("frames", "actions")]
-    evaluator = evaluation.DynamicsEvaluator(model, *first)
     caption = f"{arguments.model} on {arguments.data}, seed {arguments.seed}"
-    for name, plot, found in (
-        ("rollout", visualization.plot_rollout, report),
-        (
-            "landscape",
-            visualization.plot_energy_landscape,
-            evaluation.energy_landscape(evaluator),
-        ),
-    ):
+    pictures = {"rollout": (visualization.plot_rollout, report)}
+    if len(model.slots) > 1:
+        first = (clips[name][:4] for name in ("frames", "actions"))  # room for four
+        evaluator = evaluation.DynamicsEvaluator(model, *first)
+        landscape = evaluation.energy_landscape(evaluator)
+        pictures["landscape"] = (visualization.plot_energy_landscape, landscape)
+    for name, (plot, found) in pictures.items():
         picture = path.with_name(f"{path.stem}_{name}.png")
         save_picture(picture, plot, found, caption=caption)
     return report

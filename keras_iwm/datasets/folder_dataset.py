@@ -8,8 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_iwm.arguments import as_count, as_number
+from keras_iwm.datasets.checked_reader import CheckedReader
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
 from keras_iwm.datasets.hashed_names import hashed_names
+from keras_iwm.datasets.image_paths import ImagePaths
 from keras_iwm.datasets.read_ahead import read_ahead
 from keras_iwm.datasets.stand_ins import stand_ins
 from keras_iwm.seeds import hash_seed
@@ -31,7 +33,12 @@ class FolderDataset(EpochOrderedDataset):
     """
 
     def __init__(
-        self, files, reader, sample_shape, samples_per_file=1, **options
+        self,
+        files: tuple[ImagePaths, np.ndarray | None, list[str] | None],
+        reader: CheckedReader,
+        sample_shape: tuple[int, ...],
+        samples_per_file: int = 1,
+        **options: Any,
     ) -> None:
         paths, labels, class_names = files
         super().__init__(len(paths) * samples_per_file, **options)

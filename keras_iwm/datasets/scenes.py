@@ -1,5 +1,6 @@
 """What moving photos show, as numbers."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +55,6 @@ class Scenes(NamedTuple):
     walls: np.ndarray
     wall_colors: np.ndarray
 
-    def take(self, indices) -> "Scenes":
+    def take(self, indices: Sequence[int] | np.ndarray) -> "Scenes":
         """Returns the scenes at these positions, in their order."""
         return Scenes(*(values[indices] for values in self))

@@ -185,7 +185,7 @@ class InterventionEvaluator:
         settings = self.all_settings
         return self.changes.apply(np.full(len(settings), index), settings)
 
-    def look(self, index):
+    def look(self, index: int) -> dict[str, np.ndarray]:
         """One image under all settings, and predictions without an intervention.
 
         Args:
@@ -220,14 +220,14 @@ class InterventionEvaluator:
         unchanged = {"context": context, "target": targets[0]}
         return {**found, **unchanged, "null_told": told[0], "null_seen": seen[0]}
 
-    def predict(self, contexts):
+    def predict(self, contexts: np.ndarray) -> np.ndarray:
         """Predictions without an action, of contexts with any number of axes before."""
         flat = contexts.reshape(-1, *contexts.shape[-2:])
         null = self.changes.actions(self.changes.null)
         outputs = self.parts.predict(flat, np.repeat(null, len(flat), axis=0))
         return outputs.reshape(contexts.shape)
 
-    def moved(self, context, moves):
+    def moved(self, context: np.ndarray, moves: np.ndarray) -> np.ndarray:
         """Contexts moved by the amounts of all places.
 
         Args:

@@ -70,7 +70,7 @@ class _Contexts(KeptState, keras.Model):
     """Contexts of images, and the mean over patches behind each block."""
 
     def __init__(self, encoder, as_context):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(dtype="float32", autocast=False, name="contexts")
         self.encoder, self.as_context = encoder, as_context
         self.built = True
 
@@ -89,7 +89,7 @@ class _ViewLatents(KeptState, keras.Model):
     """What an image world model predicts of all patches of the other view."""
 
     def __init__(self, model):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(dtype="float32", autocast=False, name="view_latents")
         self.predictor = model.predictor
         self.ids = np.arange(model.num_patches, dtype="int32")[None]
         self.built = True
@@ -107,7 +107,7 @@ class _NextLatents(KeptState, keras.Model):
     """What a dynamics model predicts of the next frame."""
 
     def __init__(self, model):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(dtype="float32", autocast=False, name="next_latents")
         self.model = model
         self.built = True
 

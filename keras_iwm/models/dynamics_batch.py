@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_iwm.arguments import as_names
+from keras_iwm.arguments import as_count, as_names, shown
 from keras_iwm.array_arguments import as_array, check_batch_of_clips
 
 KEYS = ("frames", "actions", "states")
@@ -104,14 +104,18 @@ def check_numbers(name, value, shape):
         )
 
 
-def as_slots(slots, action_dim):
-    """The names of the numbers of an action, as a tuple."""
-    if slots is None:
-        return tuple(f"slot_{index}" for index in range(action_dim))
-    slots = as_names("slots", slots)
-    if len(slots) != action_dim:
+def as_slots(slots):
+    """The names of the numbers of an action as a tuple: those that came, or others.
+
+    Args:
+        slots: List of different names, or how many there are.
+    """
+    if not isinstance(slots, (list, tuple)):
+        return tuple(f"slot_{index}" for index in range(as_count("slots", slots)))
+    names = as_names("slots", slots)
+    if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"`slots` must be {action_dim} names, as the predictor's `action_dim`. "
-            f"Received: {slots}."
+            "`slots` must be names that differ, one for each number of an action, or "
+            f"their number. Received: slots={shown(slots)}."
         )
-    return slots
+    return names

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras import ops
 
+from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.models.dynamics_batch import (
     as_one_input,
@@ -15,6 +16,8 @@ from keras_iwm.type_aliases import Tensor
 
 class LatentDynamics:
     """Base class of a model with a `feature_encoder` of frames and a `predictor`."""
+
+    makes_views = False
 
     @property
     def action_dim(self) -> int:
@@ -84,8 +87,10 @@ class LatentDynamics:
         """
         return self.predictor.rollout(latents, actions, states)
 
-    def latents_of(self, encoder, frames, training=False):
-        """Normalised latents of each frame, encoded alone."""
+    def latents_of(
+        self, encoder: ViTEncoder, frames: Tensor, training: bool | None = False
+    ) -> Tensor:
+        """Return an encoder's normalised latents of each frame, encoded alone."""
         frames = ops.convert_to_tensor(frames)
         num_frames, *image = frames.shape[1:]
         latents = encoder(ops.reshape(frames, (-1, *image)), training=training)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 import keras
 from keras import ops
 
-from keras_iwm.arguments import as_choice, as_count, as_names, as_object, as_optional
+from keras_iwm.arguments import as_choice, as_count, as_object, as_optional
 from keras_iwm.backbones.dynamics_predictor import DynamicsPredictor
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.models.dynamics_batch import as_slots, parts_of
@@ -121,7 +121,12 @@ class LatentDynamicsModel(LatentDynamics, LatentRegularization, TeacherStudentMo
             ("predictor.hidden_dim", predictor.hidden_dim, encoder.hidden_dim),
         )
         self.predictor = predictor
-        self.slots = as_slots(slots, predictor.action_dim)
+        self.slots = as_slots(predictor.action_dim if slots is None else slots)
+        if len(self.slots) != predictor.action_dim:
+            raise ValueError(
+                f"`slots` must be {predictor.action_dim} names, as the predictor's "
+                f"`action_dim`. Received: {self.slots}."
+            )
         self.rollout_steps = as_count(
             "rollout_steps", rollout_steps, 0, predictor.num_frames - 1
         )
@@ -188,16 +193,17 @@ class LatentDynamicsModel(LatentDynamics, LatentRegularization, TeacherStudentMo
         """
         needed = ("image_size", "grid_size", "hidden_dim", "num_layers", "num_heads")
         as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
-        names = None
-        if isinstance(slots, (list, tuple)):
-            names = as_names("slots", slots)
+        slots = as_slots(slots)
+        sizes = {
+            "predictor_dim": (predictor_dim, encoder.hidden_dim),
+            "predictor_layers": (predictor_layers, encoder.num_layers),
+            "predictor_heads": (predictor_heads, encoder.num_heads),
+        }
         predictor = DynamicsPredictor(
             encoder.grid_size[-2:],
             encoder.hidden_dim,
-            predictor_dim or encoder.hidden_dim,
-            predictor_layers or encoder.num_layers,
-            predictor_heads or encoder.num_heads,
-            as_count("slots", slots) if names is None else len(names),
+            *(as_optional(as_count, n, v) or other for n, (v, other) in sizes.items()),
+            len(slots),
             state_dim,
             num_frames,
             drop_path_rate=encoder.drop_path_rate,
@@ -206,7 +212,7 @@ class LatentDynamicsModel(LatentDynamics, LatentRegularization, TeacherStudentMo
             dtype=encoder.dtype_policy,
             name="predictor",
         )
-        return cls(encoder, predictor, names, **model_arguments)
+        return cls(encoder, predictor, slots, **model_arguments)
 
     @classmethod
     def preset_arguments(cls, preset: str, arguments: Config) -> Config:

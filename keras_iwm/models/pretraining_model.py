@@ -49,6 +49,8 @@ class PretrainingModel(TrainedModel):
     """
 
     ignored_arguments = ("class_weight", "sample_weight")
+    # Whether it learns from views, and so has a view generator.
+    makes_views = True
     # How the names of the method's sizes begin.
     preset_prefixes = ()
     # What `from_preset` takes beside the arguments of `ViTEncoder` and `from_encoder`.
@@ -63,7 +65,7 @@ class PretrainingModel(TrainedModel):
     ) -> None:
         # Views are float32 whatever the precision: nothing is cast on the way in.
         super().__init__(autocast=False, **kwargs)
-        check_views(encoder, view_generator)
+        check_views(encoder, view_generator, self.makes_views)
         self.encoder = encoder
         self.view_generator = view_generator
         self.num_classes = num_classes
@@ -258,12 +260,12 @@ class PretrainingModel(TrainedModel):
         }
 
 
-def check_views(encoder, view_generator):
+def check_views(encoder, view_generator, makes_views):
     """Refuse views that the encoder was not made for."""
     facts = ("image_size", "num_channels", "value_range")
     needed = (*facts, "grid_size", "hidden_dim")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
-    if view_generator is None:
+    if not makes_views:
         return
     needed = (*facts, "keys")
     as_object("view_generator", view_generator, needed, "a ViewGenerator")

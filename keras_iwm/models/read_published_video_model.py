@@ -66,6 +66,7 @@ def read_published_video_model(
     value_range = as_value_range(value_range)
     as_optional(as_size, "image_size", image_size)
     as_optional(as_count, "num_frames", num_frames)
+    as_optional(as_count, "num_heads", num_heads)
     source = path
     path = hub_files(path) if str(path).startswith("hf://") else as_path("path", path)
     arrays, config = read_weights(path)

@@ -231,11 +231,10 @@ def test_fit_sees_the_clips_of_its_epochs():
     model = Model()
     model.built = True
     model.compile(run_eagerly=True)
-    if keras.backend.backend() == "torch":
-        model.fit(maker, epochs=2, verbose=0)
-        again = make(clips_per_epoch=8)
-        for epoch in range(2):
-            again.epoch = epoch
-            for batch in range(2):
-                found = seen[2 * epoch + batch]
-                np.testing.assert_array_equal(found, again.load_batch(batch)[1])
+    model.fit(maker, epochs=2, verbose=0)
+    again = make(clips_per_epoch=8)
+    for epoch in range(2):
+        again.epoch = epoch
+        for batch in range(2):
+            found = seen[2 * epoch + batch]
+            np.testing.assert_array_equal(found, again.load_batch(batch)[1])
