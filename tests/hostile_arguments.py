@@ -424,7 +424,7 @@ EVALUATOR = {
 DYNAMICS = models.LatentDynamicsModel.from_encoder(
     make_encoder(), MAKER.slots, num_frames=4, predictor_layers=1
 )
-CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
+MOVING_CLIPS, CLIP_ACTIONS = MAKER.draw_clips(3)
 SURPRISE = evaluation.evaluate_surprise(DYNAMICS, MAKER, 2, ("jumps",))
 DYNAMIC_CLIPS = {
     "model": DYNAMICS,
@@ -602,7 +602,7 @@ def _calls_of_functions():
             **{"events": ("jumps",), "seed": 3},
         },
         evaluation.surprise: {
-            **{"model": DYNAMICS, "frames": CLIPS, "actions": CLIP_ACTIONS},
+            **{"model": DYNAMICS, "frames": MOVING_CLIPS, "actions": CLIP_ACTIONS},
             "batch_size": 4,
         },
         evaluation.evaluate_world_model: {
@@ -714,7 +714,11 @@ def _calls_of_functions():
             "attention": np.full((4, 16), 1 / 16),
         },
         visualization.plot_clip: {
-            **{"frames": CLIPS, "value_range": (0, 255), "names": ("a", "b", "c")},
+            **{
+                "frames": MOVING_CLIPS,
+                "value_range": (0, 255),
+                "names": ("a", "b", "c"),
+            },
             **RGB,
         },
         visualization.plot_completions: {
