@@ -34,8 +34,8 @@ class DynamicsPredictor(ComposedModel):
     (V-JEPA 2-AC, arXiv 2506.09985, section 3). `rollout` feeds predictions back, and
     computes each step once: keys and values of those before are kept.
 
-    It departs from the paper in three ways, of which the first two learn several times
-    faster: a prediction is the frame before plus a change, which is nothing at the
+    It departs from the paper in three ways, of which the first makes short runs learn
+    sooner: a prediction is the frame before plus a change, which is nothing at the
     start; patches are told action and state at once, by a sum, beside their tokens;
     and positions are fixed sines and cosines of time, row and column, where the paper
     rotates. Actions and states belong to a time, and to no place.
