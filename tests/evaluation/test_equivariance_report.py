@@ -205,7 +205,8 @@ def test_chance_lines(angle_retrieval):
 
 def test_model_that_ignores_the_action_is_exactly_at_chance():
     model = make_model(conditioning="none")
-    bank = RetrievalBank(16)
+    # A bank no two entries of which are as good as equally far: those would tie.
+    bank = RetrievalBank(16, seed=1)
     retrieval = equivariance_report(
         model, some_images(2), bank=bank, batch_size=8, verbose=False
     )["retrieval"]
