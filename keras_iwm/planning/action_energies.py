@@ -52,17 +52,13 @@ def action_energies(model, known, past_actions, candidates, goals):
     Returns:
         Tensor `(clips, candidates)`, mean absolute differences.
     """
-    clips, count, horizon, action_dim = candidates.shape
-
-    def for_all(tensor):
-        shape = tensor.shape[1:]
-        tensor = ops.broadcast_to(tensor[:, None], (clips, count, *shape))
-        return ops.reshape(tensor, (clips * count, *shape))
-
-    actions = ops.reshape(candidates, (clips * count, horizon, action_dim))
-    actions = ops.concatenate([for_all(past_actions), actions], axis=1)
-    ends = model.rollout(for_all(known), actions)[:, -1]
-    ends = ops.reshape(ends, (clips, count, *ends.shape[1:]))
+    # TensorFlow may not know how many clips there are.
+    count, horizon, action_dim = candidates.shape[1:]
+    actions = ops.reshape(candidates, (-1, horizon, action_dim))
+    past_actions = ops.repeat(past_actions, count, axis=0)
+    actions = ops.concatenate([past_actions, actions], axis=1)
+    ends = model.rollout(ops.repeat(known, count, axis=0), actions)[:, -1]
+    ends = ops.reshape(ends, (-1, count, *ends.shape[1:]))
     return ops.mean(ops.abs(ends - goals), axis=(2, 3))
 
 

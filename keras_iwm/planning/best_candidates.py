@@ -31,7 +31,7 @@ def best_candidates(energies_of, candidates):
     rounds = ops.moveaxis(candidates, 1, 0)
     start = (
         ops.zeros_like(rounds[0, :, 0]),
-        ops.full((rounds.shape[1], 1), float("inf")),
+        ops.full_like(rounds[0, :, 0, 0, :1], float("inf")),
     )
     _, (history, _) = ops.scan(compare, start, rounds)
     return ops.moveaxis(history, 0, 1)

@@ -48,8 +48,8 @@ class GreedyPlanner(Planner):
         """Choose one action after the other; those to come count as zero so far."""
         chosen, history = draws[:, 0, 0, 0, :0], []
         for step in range(self.horizon):
-            shape = (*draws.shape[:1], *draws.shape[2:4], *chosen.shape[1:])
-            before = ops.broadcast_to(chosen[:, None, None], shape)
+            rounds, samples = draws.shape[2:4]
+            before = ops.tile(chosen[:, None, None], (1, rounds, samples, 1, 1))
             candidates = ops.concatenate([before, draws[:, step]], axis=3)
             best = best_candidates(energies_of, candidates)
             rest = [(0, 0), (0, 0), (0, self.horizon - step - 1), (0, 0)]
