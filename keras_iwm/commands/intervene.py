@@ -9,7 +9,8 @@ what each slot of the action does to those of `--train-data`, and what the model
 predicts is compared with what it does when it is told the action. Both are folders of
 images or `.npz` files, of different photos; without them crops of the photos that the
 dependencies ship are taken, of which the package's presets have not seen the test's.
-Models of clips, which predict the next frame, get clips made of these photos.
+Models of clips, which predict the next frame, get clips made of these photos; they
+are larger, so ask for few (`--images 10`).
 
 `--control` is a model trained with `pretrain --encoder frozen-random`. The backend is
 chosen by KERAS_BACKEND.
