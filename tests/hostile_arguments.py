@@ -138,7 +138,7 @@ SIZES = {
         "predictor_heads",
     ),
     *("predictor_layers", "size", "output_dim", "tubelet_size"),
-    *("horizon", "num_iterations", "num_samples", "num_scenes", "num_steps"),
+    *("num_iterations", "num_samples", "num_scenes", "num_steps"),
     *("slots", "state_dim"),
 }
 FRACTIONS = {

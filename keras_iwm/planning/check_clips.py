@@ -5,7 +5,10 @@ import numpy as np
 from keras_iwm.arguments import as_object
 from keras_iwm.array_arguments import as_array, check_images
 
-NEEDED = ("encode", "rollout", "action_dim", "slots", "image_size", "value_range")
+NEEDED = (
+    *("encode", "rollout", "action_dim", "slots", "num_frames"),
+    *("image_size", "value_range"),
+)
 
 
 def check_dynamics(name, model):
@@ -19,7 +22,7 @@ def check_dynamics(name, model):
     return model
 
 
-def check_clips(name, clips, model, smallest=1) -> np.ndarray:
+def check_clips(name, clips, model, smallest=1, following=0) -> np.ndarray:
     """Return clips as a NumPy array, or say what is wrong with them.
 
     Args:
@@ -27,6 +30,7 @@ def check_clips(name, clips, model, smallest=1) -> np.ndarray:
         clips: Array `(clips, frames, height, width, channels)`.
         model: `LatentDynamicsModel` that they are for.
         smallest: Integer, the frames that are needed.
+        following: Integer, the frames that the model is to predict behind them.
 
     Returns:
         NumPy array of the clips, dtype unchanged.
@@ -40,6 +44,14 @@ def check_clips(name, clips, model, smallest=1) -> np.ndarray:
             f"`{name}` must have shape (num_clips, num_frames, height, width, "
             f"channels), with at least one clip of {smallest} frames. Received shape: "
             f"{clips.shape}."
+        )
+    longest = model.num_frames - following
+    if clips.shape[1] > longest:
+        raise ValueError(
+            f"`{name}` must have {longest} frames or fewer: the model goes up to "
+            f"{model.num_frames}, {following} of which are to follow. Received: "
+            f"{clips.shape[1]}. Cut the clips, or make the model with more "
+            "`num_frames`."
         )
     images = clips.reshape(-1, *clips.shape[2:])
     check_images(images, model.image_size, model.value_range, name, model.num_channels)

@@ -38,7 +38,8 @@ class Planner:
 
     Args:
         model: `LatentDynamicsModel` without states.
-        horizon: Positive integer, how many actions lead to the goal.
+        horizon: Positive integer, how many actions lead to the goal: fewer than the
+            model's `num_frames`.
         num_samples: Integer of at least 2, the candidates that are compared at once.
         num_iterations: Positive integer, how often so many are drawn.
         batch_size: Positive integer, the goals that are planned for at once: lower it
@@ -74,7 +75,7 @@ class Planner:
         seed: int = 0,
     ) -> None:
         self.model = check_dynamics("model", model)
-        self.horizon = as_count("horizon", horizon)
+        self.horizon = as_count("horizon", horizon, 1, model.num_frames - 1)
         self.num_samples = as_count("num_samples", num_samples, 2)
         self.num_iterations = as_count("num_iterations", num_iterations)
         self.batch_size = as_count("batch_size", batch_size)
@@ -134,7 +135,7 @@ class Planner:
 
     def _inputs(self, frames, goals, past_actions):
         """What is known, as arrays that fit."""
-        frames = check_clips("frames", frames, self.model)
+        frames = check_clips("frames", frames, self.model, following=self.horizon)
         count, known = frames.shape[:2]
         goals = check_goals(goals, count, self.model)
         shape = (count, known - 1, self.model.action_dim)

@@ -136,7 +136,8 @@ def test_batches_change_nothing(search):
     ("arguments", "message"),
     [
         ({"model": 3}, "`model` must be a LatentDynamicsModel"),
-        ({"horizon": 0}, "`horizon` must be an integer of at least 1"),
+        ({"horizon": 0}, "`horizon` must be an integer from 1 to 7"),
+        ({"horizon": 8}, "`horizon` must be an integer from 1 to 7"),
         ({"num_samples": 1}, "`num_samples` must be an integer of at least 2"),
         ({"num_elites": 9}, "`num_elites` must be an integer from 2 to 8"),
         ({"momentum": 1}, "`momentum` must be a finite number from 0 to below 1"),
@@ -153,6 +154,7 @@ def test_bad_arguments_are_refused(arguments, message):
     ("change", "message"),
     [
         ({"frames": np.zeros((2, 1, 2, 1))}, "`frames` must have shape"),
+        ({"frames": np.zeros((2, 8, 1, 2, 1))}, "`frames` must have 7 frames or few"),
         ({"frames": np.full((2, 2, 1, 2, 1), 9.0)}, "`frames` must lie in the model"),
         ({"goals": np.zeros((3, 1, 2, 1))}, "`goals` must be 2 images"),
         ({"goals": np.zeros((2, 2, 2, 1))}, r"`goals` must be \(1, 2\) pixels"),

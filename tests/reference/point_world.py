@@ -16,6 +16,7 @@ class PointWorld(keras.Model):
     num_channels = 1
     value_range = (-8.0, 8.0)
     action_dim = 2
+    num_frames = 8
     slots = ("down", "right")
 
     def __init__(self, step=1.0, blur=0.0):
