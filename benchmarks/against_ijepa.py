@@ -237,8 +237,7 @@ def work_with_keras(arguments):
         MultiBlockMask(
             encoder.grid_size, num_context=num_context, num_targets=num_targets
         ),
-        shared=(),
-        destructive=(),
+        actions=(),
     )
     model = keras_iwm.models.ImageWorldModel(encoder, predictor, views)
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.

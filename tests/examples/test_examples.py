@@ -361,3 +361,17 @@ def test_the_world_in_motion_is_summed_up_over_seeds(tmp_path):
         "world_in_motion.py", *options[2:], "--seeds", 1, cwd=tmp_path, check=False
     )
     assert "other options" in refused.stderr
+
+
+@once
+def test_images_are_completed_from_their_first_patches(tmp_path):
+    options = ("--limit", 64, "--epochs", 1, "--order", "spiral")
+    printed = run("complete_images.py", *options, cwd=tmp_path).stdout
+    folder = tmp_path / "runs" / "complete_images"
+    for name in ("possible", "likely"):
+        assert f"{name}.png" in printed
+        with Image.open(folder / f"{name}.png") as picture:
+            assert picture.width > picture.height / 2
+    model = keras.models.load_model(folder / "model.keras")
+    assert model.order == "spiral"
+    assert not model.normalize_targets
