@@ -98,6 +98,11 @@ class Worker:
         raise RuntimeError("A worker stopped; its error is above.")
 
 
+def tell(facts):
+    """In a worker: answer with facts, a dictionary."""
+    print("ANSWER", json.dumps(facts), flush=True)
+
+
 def serve(facts, run_block, last=dict):
     """In a worker: say `facts`, then run a block for each line that comes in.
 
@@ -106,10 +111,10 @@ def serve(facts, run_block, last=dict):
         run_block: Function that does the work and returns its seconds.
         last: Function that returns a dictionary to be told at the end.
     """
-    print("ANSWER", json.dumps(facts), flush=True)
+    tell(facts)
     for _ in sys.stdin:
-        print("ANSWER", json.dumps({"seconds": run_block()}), flush=True)
-    print("ANSWER", json.dumps(last()), flush=True)
+        tell({"seconds": run_block()})
+    tell(last())
 
 
 def take_turns(workers, num_blocks):

@@ -51,8 +51,9 @@ class AutoregressiveModel(ImageGeneration, PretrainingModel):
             mode its draws are the same at every call, `causal_encoder` makes features
             in raster order, and `generate` draws an order for each image.
         prefix_attention: Boolean. If `True`, the first patches of each image, from 1 to
-            all but one, attend to each other freely, and the loss is of those behind
-            them. An encoder that has met full attention makes better features with it.
+            all but one, attend to each other freely, and the loss is the mean over
+            those behind them: on several replicas, the mean of their means. An encoder
+            that has met full attention makes better features with it.
         normalize_targets: Boolean, whether each patch is normalised by its own mean and
             deviation before it is predicted, which makes better features. `False`, the
             pixels normalised as the encoder's input is, is for `generate`.
