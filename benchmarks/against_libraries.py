@@ -81,7 +81,7 @@ def work_with_ours(arguments):
 
     run_epoch()
     mask = model.view_generator.mask
-    facts = {"context": mask.num_context, "targets": mask.num_draws * mask.num_targets}
+    facts = {"context": mask.num_context, "targets": mask.num_targets}
     turns.serve({**facts, "images": len(images) * arguments.batch_size}, run_epoch)
 
 
