@@ -42,6 +42,8 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
         check_accumulation_is_refused_before_anything_changes(results)
     else:
         check_processes_log_and_evaluate_the_whole_batch(results)
+        check_accumulated_gradients_are_exchanged_once_an_update(results)
+        check_gradients_travel_in_half_precision(results)
 
 
 def run_worker(folder):
@@ -175,6 +177,25 @@ def check_accumulation_is_refused_before_anything_changes(results):
 def check_processes_log_and_evaluate_the_whole_batch(results):
     np.testing.assert_array_equal(*results["losses_of_ranks"])
     np.testing.assert_allclose(results["evaluated_2"], results["evaluated_1"], 1e-6)
+
+
+def check_accumulated_gradients_are_exchanged_once_an_update(results):
+    np.testing.assert_allclose(
+        results["accumulated_2"], results["accumulated_1"], rtol=1e-6, atol=1e-6
+    )
+    assert results["accumulated_apart_2"] == 0
+    assert results["accumulated_sent_1"].size == 0
+    # Six steps of eight send whether they are finite; metrics are few numbers too.
+    sent = results["accumulated_sent_2"]
+    assert sent[sent > 10].sum() == 2 * results["accumulated_size"]
+    assert (sent > 10).sum() > 4
+
+
+def check_gradients_travel_in_half_precision(results):
+    # Rounded to eight bits, and the same in all copies.
+    difference = np.abs(results["weights_half"] - results["weights_1"]).max()
+    assert 1e-6 < difference < 1e-3
+    assert results["apart_half"] == 0
 
 
 def test_shares_of_a_batch_make_up_the_batch():

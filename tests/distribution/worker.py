@@ -150,6 +150,8 @@ def train(count, results):
     views = make_views(BATCH * STEPS)
     with on_devices(count):
         model = make_model()
+    if BACKEND == "torch":
+        model.replicas.bucket_size = 1000  # so that there are several
     rank, _ = processes()
     if rank:  # a process that starts otherwise, and must be put right
         model.encoder.set_weights([w + 1 for w in model.encoder.get_weights()])
@@ -182,6 +184,43 @@ class Batches(keras.utils.PyDataset):
         rank, count = processes()
         views = part(self.views, index * BATCH, (index + 1) * BATCH)
         return ({key: rows[rank::count] for key, rows in views.items()},)
+
+
+def accumulate(count, results):
+    """Two updates of four batches each, and what was sent for them."""
+    views = make_views(4 * BATCH * 2)
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    model.replicas.bucket_size = 1000  # so that there are several
+    sent, send = [], torch.distributed.all_reduce
+
+    def note(tensor, *arguments, **options):
+        sent.append(tensor.numel())
+        return send(tensor, *arguments, **options)
+
+    torch.distributed.all_reduce = note
+    model.fit(Batches(views), shuffle=False, verbose=0)
+    torch.distributed.all_reduce = send
+    results[f"accumulated_{count}"] = flat_weights(model)
+    results[f"accumulated_sent_{count}"] = sent
+    results["accumulated_size"] = sum(
+        np.prod(variable.shape) for variable in model.trainable_variables
+    )
+    results[f"accumulated_apart_{count}"] = max(
+        np.ptp(copies(v), axis=0).max() if count > 1 else 0
+        for v in (*model.variables, *model.optimizer.variables)
+    )
+
+
+def exchange_in_half(results):
+    """Five steps whose gradients travel as bfloat16."""
+    model = make_model()
+    keras_iwm.distribution.set_exchange_dtype(model, "bfloat16")
+    run(model.fit, make_views(BATCH * STEPS))
+    results["weights_half"] = flat_weights(model)
+    results["apart_half"] = max(
+        np.ptp(copies(variable), axis=0).max() for variable in model.variables
+    )
 
 
 def skip(count, results):
@@ -402,6 +441,7 @@ def main():
             seeded(tune, 1, results)
             seeded(contrast, 1, results)
             seeded(regularize, 1, results)
+            seeded(accumulate, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
         seeded(train, last, results)
@@ -411,6 +451,8 @@ def main():
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, last, results)
+        seeded(accumulate, last, results)
+        seeded(exchange_in_half, results)
         results["losses_of_ranks"] = [None] * last
         torch.distributed.all_gather_object(
             results["losses_of_ranks"], results[f"loss_{last}"]
