@@ -7,10 +7,14 @@ import torch.distributed
 from keras import ops
 from torch.nn.functional import pad
 
-from keras_iwm.backend.faults import skips_itself
 from keras_iwm.backend.own_draws import own_draws
 from keras_iwm.backend.replicas import Replicas
 from keras_iwm.backend.torch_exchange import BUCKET_SIZE, GradientExchange
+from keras_iwm.backend.torch_processes import (
+    accumulated,
+    count_processes,
+    process_index,
+)
 from keras_iwm.seeds import hash_seed
 
 
@@ -52,18 +56,17 @@ class TorchReplicas(Replicas):
         """A number hashed from the process's rank; the first one's is 0."""
         if count_processes() == 1:
             return None
-        rank = torch.distributed.get_rank()
+        rank = process_index()
         return hash_seed(rank, 2) if rank else 0
 
     @contextlib.contextmanager
     def step(self, model):
         """One train step, whose gradients are averaged over the processes."""
-        self.sums, self.sends = {}, self.exchange is not None
-        if self.sends and accumulates(model.optimizer):
+        self.sends = self.exchange is not None
+        self.sums = accumulated(model) if self.sends else {}
+        if self.sums:
             count = int(model.optimizer._iterations.value) + 1
             self.sends = count % model.optimizer.gradient_accumulation_steps == 0
-            if self.sends:
-                self.sums = accumulated(model)
         if self.sends:
             self.exchange.begin(self.sums)
         with own_draws(model):
@@ -93,33 +96,6 @@ class TorchReplicas(Replicas):
         values = ops.stack([ops.cast(value, "float32") for value in results.values()])
         torch.distributed.all_reduce(values)
         return dict(zip(results, values / count_processes(), strict=True))
-
-
-def count_processes():
-    """Processes that train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
-
-
-def accumulates(optimizer):
-    """Whether an optimizer adds up gradients of several steps for an update.
-
-    One that scales the loss may change the scale in between: its gradients are
-    exchanged in every step.
-    """
-    return not skips_itself(optimizer) and optimizer.gradient_accumulation_steps
-
-
-def accumulated(model):
-    """What an optimizer has added up, by the ids of the parameters."""
-    optimizer = model.optimizer
-    return {
-        id(variable.value): optimizer._accumulated_gradients[
-            optimizer._get_variable_index(variable)
-        ].value
-        for variable in model.trainable_variables
-    }
 
 
 def gather_batch(rows):

@@ -104,7 +104,7 @@ def run(method, data, writers=()):
     arguments = {"batch_size": BATCH // count, "verbose": 0}
     if method.__name__ == "evaluate":
         return method(data, **arguments)
-    arguments["callbacks"] = [] if rank else list(writers)
+    arguments["callbacks"] = list(writers)
     return method(data, shuffle=False, **arguments).history["loss"][0]
 
 
