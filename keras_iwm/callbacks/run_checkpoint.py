@@ -274,7 +274,9 @@ class RunCheckpoint(keras.callbacks.Callback):
         run = {"best": self._best, "record": self._record}
         callbacks = list(zip(self.callbacks, self._starts, strict=True))
         with alone(model):
-            if process_index() > 0 or not save_run(path, model, run, callbacks, self.keep):
+            if process_index() > 0 or not save_run(
+                path, model, run, callbacks, self.keep
+            ):
                 path = None
         self._saved_at = time.monotonic()
         if self._signals.agreed:

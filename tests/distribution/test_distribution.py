@@ -132,7 +132,7 @@ def check_all_devices_skip_what_one_of_them_cannot_take(results):
 
 
 def check_split_models_train_alike_and_are_split(results):
-    for name in ("split", "of_shards"):
+    for name in ("split", "of_shards", "of_parts"):
         np.testing.assert_allclose(
             results[f"weights_{name}"], results["weights_1"], atol=1e-6
         )
@@ -151,6 +151,8 @@ def check_split_models_train_alike_and_are_split(results):
         )
     }
     assert weights <= split
+    # Of blocks an eighth, and of what is small in this model all.
+    assert results["held_of_parts"] < 0.35
     assert {path.split("/", 1)[1] for path in split - weights} == {
         path.replace("/", "_") + "_momentum"
         for path in weights
@@ -163,6 +165,8 @@ def check_what_cannot_be_split_is_refused_in_words(results):
         ("heads", "`num_heads` must be a multiple of the 2 devices.*num_heads=3"),
         ("mlp", "`mlp_dim` must be a multiple of the 2 devices.*mlp_dim=7"),
         ("mesh", '`device_mesh` must have an axis "model".*batch'),
+        ("width", "`hidden_dim` must be a multiple of the 8 devices.*hidden_dim=20"),
+        ("axis", '`device_mesh` must have an axis "batch".*model'),
     ):
         assert re.match(words, str(results[f"refused_{refused}"]))
 

@@ -404,6 +404,31 @@ def split_model(results):
         results["refused_mesh"] = str(error)
 
 
+def shard_state(results):
+    """The same five steps with every device holding a part of all blocks."""
+    devices = keras.distribution.list_devices()
+    mesh = keras.distribution.DeviceMesh((8,), ("batch",), devices)
+    layout_map = keras_iwm.distribution.sharded_state_layout(mesh)
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(layout_map=layout_map, batch_dim_name="batch")
+    )
+    model = make_model()
+    run(model.fit, make_views(BATCH * STEPS))
+    results["weights_of_parts"] = flat_weights(model)
+    variables = (*model.variables, *model.optimizer.variables)
+    held = sum(variable.value.addressable_data(0).size for variable in variables)
+    results["held_of_parts"] = held / sum(np.prod(v.shape) for v in variables)
+    try:
+        ViTEncoder(16, 4, 20, 1, 2, name="encoder")
+    except ValueError as error:
+        results["refused_width"] = str(error)
+    mesh = keras.distribution.DeviceMesh((8,), ("model",), devices)
+    try:
+        keras_iwm.distribution.sharded_state_layout(mesh)
+    except ValueError as error:
+        results["refused_axis"] = str(error)
+
+
 def refuse_accumulation(results):
     """What `fit` says, and what it has changed by then."""
     with on_devices(2):
@@ -473,6 +498,7 @@ def main():
     seeded(move, last, 1, results)
     if BACKEND == "jax":
         seeded(split_model, results)
+        seeded(shard_state, results)
     if BACKEND == "tensorflow":
         seeded(refuse_accumulation, results)
     np.savez(FOLDER / "results.npz", **results)
