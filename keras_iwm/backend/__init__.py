@@ -19,6 +19,10 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
+    from keras_iwm.backend.jax_processes import alone as alone
+    from keras_iwm.backend.jax_processes import ask_all as ask_all
+    from keras_iwm.backend.jax_processes import count_processes as count_processes
+    from keras_iwm.backend.jax_processes import process_index as process_index
     from keras_iwm.backend.jax_step import peek as peek
     from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
@@ -32,6 +36,10 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
+    from keras_iwm.backend.torch_processes import alone as alone
+    from keras_iwm.backend.torch_processes import ask_all as ask_all
+    from keras_iwm.backend.torch_processes import count_processes as count_processes
+    from keras_iwm.backend.torch_processes import process_index as process_index
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
     from keras_iwm.backend.torch_step import sound_step as sound_step
@@ -44,6 +52,10 @@ else:
 
 if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.operations import layer_norm as layer_norm
+    from keras_iwm.backend.processes import alone as alone
+    from keras_iwm.backend.processes import ask_all as ask_all
+    from keras_iwm.backend.processes import count_processes as count_processes
+    from keras_iwm.backend.processes import process_index as process_index
     from keras_iwm.backend.tensorflow_operations import gelu as gelu
     from keras_iwm.backend.tensorflow_operations import (
         traces_any_size as traces_any_size,

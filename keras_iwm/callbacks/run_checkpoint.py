@@ -19,18 +19,20 @@ from keras_iwm.arguments import (
     as_positive,
     shown,
 )
+from keras_iwm.backend import alone, ask_all, process_index
 from keras_iwm.callbacks.run_file import (
+    check_same_place,
     find_runs,
     is_better,
     mend_history,
-    not_finite,
     plain_values,
     read_newest_run,
+    refuse_further_run,
     restore_averages,
     restore_callbacks,
     restore_variables,
     run_path,
-    write_run,
+    save_run,
 )
 from keras_iwm.callbacks.stop_signals import StopSignals
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
@@ -55,9 +57,11 @@ class RunCheckpoint(keras.callbacks.Callback):
       that is well: a warning names the weights.
     - SIGTERM and Ctrl-C finish the step, save and end the process, with exit codes 143
       and 130. A second signal acts at once.
+    - Of several processes, on one host or many, the first one writes. A signal to any
+      of them stops all behind the same step, which is the one after.
 
-    Put it last among the callbacks, so that it saves what the others have done. In a
-    run of several processes give it to the first one only.
+    Put it last among the callbacks, so that it saves what the others have done. Give
+    it to every process; all need to see the folder.
 
     Args:
         folder: Path of the folder, made if missing. One folder per run.
@@ -159,8 +163,8 @@ class RunCheckpoint(keras.callbacks.Callback):
             state, and the number of whole epochs it has behind it, for `fit`.
 
         Raises:
-            ValueError: If `dataset` is not one of this library's, or every checkpoint
-                in the folder is damaged.
+            ValueError: If `dataset` is not one of this library's, every checkpoint in
+                the folder is damaged, or another process has found a newer one.
         """
         if not isinstance(dataset, EpochOrderedDataset):
             raise ValueError(
@@ -169,6 +173,8 @@ class RunCheckpoint(keras.callbacks.Callback):
                 "an `ImageArray`."
             )
         found = read_newest_run(self.folder)
+        place = (0, 0) if found is None else found[1:3]
+        check_same_place(self.folder, place)
         if found is None:
             model, epoch, step, record = make_model(), 0, 0, []
         else:
@@ -226,13 +232,7 @@ class RunCheckpoint(keras.callbacks.Callback):
                     "`initial_epoch` of `fit` must be what `resume` has returned, "
                     f"{self._dataset.epoch}. Received: {epoch}."
                 )
-            found = self.latest(self.folder)
-            if found and found[1:] > (epoch, self._offset):
-                raise ValueError(
-                    "`folder` holds the checkpoint of a run that has come further: "
-                    f"{found[0]}, while this run starts at epoch {epoch}. Go on with "
-                    "that run by `resume`, or use another folder."
-                )
+            refuse_further_run(self.folder, epoch, self._offset)
             # What `fit` has made of them, before this run changes it.
             self._starts = [plain_values(callback) for callback in self.callbacks]
             if self._resumed is not None:
@@ -242,12 +242,12 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Saves the run within an epoch, if it is time or a signal has come."""
         step = self._offset + batch + 1
-        if step >= (self.params.get("steps") or sys.maxsize):
-            return  # The end of the epoch saves it.
-        due = self.every_steps is not None and step % self.every_steps == 0
-        if self.every_seconds is not None:
-            due |= time.monotonic() - self._saved_at >= self.every_seconds
-        if due or self._signals.received:
+        late = self.every_seconds is not None
+        late = late and time.monotonic() - self._saved_at >= self.every_seconds
+        due = self._signals.ask(late)
+        due |= self.every_steps is not None and step % self.every_steps == 0
+        # The end of the epoch saves its last step.
+        if due and step < (self.params.get("steps") or sys.maxsize):
             self._save(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -259,31 +259,31 @@ class RunCheckpoint(keras.callbacks.Callback):
         better = is_better(value, self._best, self.mode)
         if better:
             self._best = value
+        self._signals.ask(wait=True)
         saved = self._save(epoch + 1, 0)
         if better and saved:
             with whole_file(self.folder / "best.keras") as unfinished:
                 shutil.copyfile(saved, unfinished)
 
     def _save(self, epoch, step):
-        """Writes a checkpoint, if the model is well, and stops if a signal has come."""
+        """Saves the run, and stops if a signal has come; returns the file's path.
+
+        Processes behind the first one get `None`, and wait for it if they stop.
+        """
         path, model = run_path(self.folder, epoch, step), self.model
-        if names := not_finite(model):
-            warnings.warn(
-                f"{path} is not written: {len(names)} values of the run are not finite "
-                f"any more, such as {names[0]!r}. The checkpoints before stay.",
-                stacklevel=2,
-            )
-            path = None
-        else:
-            run = {"best": self._best, "record": self._record}
-            callbacks = list(zip(self.callbacks, self._starts, strict=True))
-            write_run(path, model, run, callbacks)
-            for _, _, old in find_runs(self.folder)[: -self.keep]:
-                old.unlink()
+        run = {"best": self._best, "record": self._record}
+        callbacks = list(zip(self.callbacks, self._starts, strict=True))
+        with alone(model):
+            if process_index() > 0 or not save_run(
+                path, model, run, callbacks, self.keep
+            ):
+                path = None
         self._saved_at = time.monotonic()
-        if self._signals.received:
-            place = f"the run is saved as {path}" if path else "the run was not saved"
-            print(f"Stopped by a signal; {place}.", file=sys.stderr)
+        if self._signals.agreed:
+            ask_all(0)()
+            if process_index() == 0:
+                place = f"is saved as {path}" if path else "was not saved"
+                print(f"Stopped by a signal; the run {place}.", file=sys.stderr)
             self._signals.stop()
         return path
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backend import seed_states
+from keras_iwm.backend import ask_all, process_index, seed_states
 from keras_iwm.whole_file import whole_file
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?\.keras")
@@ -32,6 +32,56 @@ def find_runs(folder):
         return []
     matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted((int(m[1]), int(m[2] or 0), path) for m, path in matches if m)
+
+
+def save_run(path, model, run, callbacks, keep):
+    """Writes a run if it is well, and removes the oldest; returns whether it was well.
+
+    Args:
+        path: Path of the file.
+        model: The compiled `keras.Model`.
+        run: Dictionary for JSON: what the caller keeps.
+        callbacks: Pairs of a callback and its attributes when the run began.
+        keep: Positive integer, how many of the newest files to keep.
+    """
+    if names := not_finite(model):
+        warnings.warn(
+            f"{path} is not written: {len(names)} values of the run are not finite "
+            f"any more, such as {names[0]!r}. The checkpoints before stay.",
+            stacklevel=3,
+        )
+        return False
+    write_run(path, model, run, callbacks)
+    for _, _, old in find_runs(path.parent)[:-keep]:
+        old.unlink()
+    return True
+
+
+def refuse_further_run(folder, epoch, step):
+    """Raises a ValueError if a folder holds a run that has come further."""
+    runs = find_runs(folder)
+    if runs and runs[-1][:2] > (epoch, step):
+        raise ValueError(
+            "`folder` holds the checkpoint of a run that has come further: "
+            f"{runs[-1][2]}, while this run starts at epoch {epoch}. Go on with "
+            "that run by `resume`, or use another folder."
+        )
+
+
+def check_same_place(folder, place):
+    """Raises a ValueError if another process has found a newer file.
+
+    Args:
+        folder: Path of the folder.
+        place: Pair of integers, epoch and step of the file that this one has found.
+    """
+    newest = tuple(ask_all(number)() for number in place)
+    if place != newest:
+        raise ValueError(
+            "`folder` must be one that all processes see. Received: "
+            f"{str(folder)!r}, where process {process_index()} finds (epoch, step) "
+            f"{place} and another one {newest}. Use a shared folder."
+        )
 
 
 def write_run(path, model, run, callbacks):
