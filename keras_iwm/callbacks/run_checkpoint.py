@@ -1,4 +1,4 @@
-"""A whole run in one file, after every epoch and within."""
+"""A whole run in one file or folder, after every epoch and within."""
 
 import pathlib
 import shutil
@@ -11,6 +11,7 @@ from typing import Literal
 import keras
 
 from keras_iwm.arguments import (
+    as_boolean,
     as_choice,
     as_count,
     as_name,
@@ -19,18 +20,22 @@ from keras_iwm.arguments import (
     as_positive,
     shown,
 )
+from keras_iwm.backend import gather_numbers
 from keras_iwm.callbacks.run_file import (
     find_runs,
+    read_newest_run,
+    refuse_further_run,
+    run_path,
+    save_run,
+)
+from keras_iwm.callbacks.run_state import (
     is_better,
     mend_history,
-    not_finite,
     plain_values,
-    read_newest_run,
     restore_averages,
     restore_callbacks,
+    restore_history,
     restore_variables,
-    run_path,
-    write_run,
 )
 from keras_iwm.callbacks.stop_signals import StopSignals
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
@@ -48,16 +53,22 @@ class RunCheckpoint(keras.callbacks.Callback):
     uninterrupted one, bit for bit on one device, if the data come from this library's
     datasets, whose order is a function of the epoch.
 
-    - Files are written under another name, brought to the disk and only then renamed:
-      a crash at any moment leaves whole ones behind. A file that is damaged later is
-      set aside with a warning, and the one before it is used.
+    In a run of several processes give it to the first one only; or to all, with
+    `sharded=True`. Then `epoch_0012` is a folder of which each process writes its
+    part. It goes on with another number of processes and devices, and `keras-iwm
+    merge` makes a Keras file of it. After each step processes tell each other whether
+    one of them is to save or has received a signal.
+
+    - Files are written under another name, brought to the disk and only then renamed,
+      folders count once their index is written: a crash at any moment leaves whole
+      ones behind. What is damaged later is set aside with a warning, and the one
+      before it is used.
     - A run with a weight that is not finite is never saved, so it cannot replace one
       that is well: a warning names the weights.
     - SIGTERM and Ctrl-C finish the step, save and end the process, with exit codes 143
       and 130. A second signal acts at once.
 
-    Put it last among the callbacks, so that it saves what the others have done. In a
-    run of several processes give it to the first one only.
+    Put it last among the callbacks, so that it saves what the others have done.
 
     Args:
         folder: Path of the folder, made if missing. One folder per run.
@@ -71,6 +82,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         mode: `"min"` or `"max"`, which values of `monitor` are better.
         callbacks: Other callbacks of the run whose state goes on, such as
             `EarlyStopping`; they must be given to `fit` too.
+        sharded: Boolean, whether each process writes its part of a folder.
 
     Raises:
         ValueError: If an argument is out of its range; when an epoch begins, if the
@@ -97,12 +109,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         dataset = ImageArray(images, labels=np.zeros(8), batch_size=4)
         checkpoint = RunCheckpoint(folder, every_seconds=600)
         model, initial_epoch = checkpoint.resume(dataset, make_model)
-        model.fit(
-            dataset,
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            callbacks=[checkpoint],
-        )
+        arguments = {"epochs": epochs, "callbacks": [checkpoint]}
+        model.fit(dataset, initial_epoch=initial_epoch, **arguments)
     sorted(os.listdir(folder))  # ["epoch_0002.keras", "epoch_0003.keras"]
     ```
     """
@@ -116,6 +124,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self.folder = as_path("folder", folder)
@@ -132,6 +141,12 @@ class RunCheckpoint(keras.callbacks.Callback):
                 f"callbacks={shown(callbacks)}."
             )
         self.callbacks = list(callbacks)
+        self.sharded = as_boolean("sharded", sharded)
+        if self.sharded and monitor is not None:
+            raise ValueError(
+                "`monitor` must be None with `sharded=True`, which keeps the newest "
+                f"checkpoints only. Received: monitor={monitor!r}."
+            )
         self._signals = StopSignals()
         self._best = self._dataset = self._resumed = None  # resumed: what the file held
         self._record = []  # Pairs of an epoch and its log.
@@ -165,15 +180,14 @@ class RunCheckpoint(keras.callbacks.Callback):
         if not isinstance(dataset, EpochOrderedDataset):
             raise ValueError(
                 "`dataset` must be one of keras_iwm.datasets, whose order can go on "
-                f"where it stopped. Received: {type(dataset).__name__}. Wrap arrays in "
-                "an `ImageArray`."
+                f"where it stopped. Received: {type(dataset).__name__}."
             )
-        found = read_newest_run(self.folder)
+        found = read_newest_run(self.folder, self.sharded)
         if found is None:
             model, epoch, step, record = make_model(), 0, 0, []
         else:
-            path, epoch, step, run, arrays = found
-            model, record = keras.models.load_model(path), run["record"]
+            epoch, step, load, run, arrays = found
+            model, record = load(), run["record"]
             restore_variables(model, arrays, "seeds")
             self._resumed = run, arrays
         self._dataset, self._offset = dataset, step
@@ -190,7 +204,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             folder: Path of the run's folder, which need not exist.
 
         Returns:
-            Tuple `(path, epoch, step)`: the file's path, the number of whole epochs
+            Tuple `(path, epoch, step)`: its path, the number of whole epochs
             it has behind it, and of steps of the next one. `None` if there is none.
         """
         runs = find_runs(pathlib.Path(folder))
@@ -213,8 +227,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self.monitor is not None and self._best is None:
             seen = sorted(self._record[-1][1]) if self._record else []
             warnings.warn(
-                f"No `best.keras` was kept: the log never had a number for "
-                f"`monitor`, {self.monitor!r}. The last epoch's had {seen}.",
+                "No `best.keras` was kept: the log never had a number for `monitor`, "
+                f"{self.monitor!r}. The last epoch's had {seen}.",
                 stacklevel=2,
             )
 
@@ -226,13 +240,7 @@ class RunCheckpoint(keras.callbacks.Callback):
                     "`initial_epoch` of `fit` must be what `resume` has returned, "
                     f"{self._dataset.epoch}. Received: {epoch}."
                 )
-            found = self.latest(self.folder)
-            if found and found[1:] > (epoch, self._offset):
-                raise ValueError(
-                    "`folder` holds the checkpoint of a run that has come further: "
-                    f"{found[0]}, while this run starts at epoch {epoch}. Go on with "
-                    "that run by `resume`, or use another folder."
-                )
+            refuse_further_run(self.folder, epoch, self._offset)
             # What `fit` has made of them, before this run changes it.
             self._starts = [plain_values(callback) for callback in self.callbacks]
             if self._resumed is not None:
@@ -247,7 +255,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         due = self.every_steps is not None and step % self.every_steps == 0
         if self.every_seconds is not None:
             due |= time.monotonic() - self._saved_at >= self.every_seconds
-        if due or self._signals.received:
+        due |= self._signals.received is not None
+        if any(gather_numbers(int(due))) if self.sharded else due:
             self._save(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -266,21 +275,15 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def _save(self, epoch, step):
         """Writes a checkpoint, if the model is well, and stops if a signal has come."""
-        path, model = run_path(self.folder, epoch, step), self.model
-        if names := not_finite(model):
-            warnings.warn(
-                f"{path} is not written: {len(names)} values of the run are not finite "
-                f"any more, such as {names[0]!r}. The checkpoints before stay.",
-                stacklevel=2,
-            )
+        path, model = run_path(self.folder, epoch, step, self.sharded), self.model
+        run = {"best": self._best, "record": self._record}
+        callbacks = list(zip(self.callbacks, self._starts, strict=True))
+        if not save_run(path, model, run, callbacks, self.keep):
             path = None
-        else:
-            run = {"best": self._best, "record": self._record}
-            callbacks = list(zip(self.callbacks, self._starts, strict=True))
-            write_run(path, model, run, callbacks)
-            for _, _, old in find_runs(self.folder)[: -self.keep]:
-                old.unlink()
         self._saved_at = time.monotonic()
+        if self.sharded:  # a signal that one process has received stops all
+            received = gather_numbers(self._signals.received or 0)
+            self._signals.received = max(received) or None
         if self._signals.received:
             place = f"the run is saved as {path}" if path else "the run was not saved"
             print(f"Stopped by a signal; {place}.", file=sys.stderr)
@@ -292,9 +295,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         (run, arrays), self._resumed = self._resumed, None
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
-        self.model.history.epoch = [epoch for epoch, _ in self._record]
-        for name in dict.fromkeys(name for _, logs in self._record for name in logs):
-            values = [logs.get(name, float("nan")) for _, logs in self._record]
-            self.model.history.history[name] = values
+        restore_history(self.model, self._record)
         if self._offset:
             restore_averages(self.model, arrays, self._dataset)
