@@ -201,7 +201,7 @@ LEGAL = {
     "{'a': None}": {"facts", "summary"},
     "'a'": {
         *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
-        *("history_csv", "control", "name"),
+        *("history_csv", "control"),
     },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
@@ -722,7 +722,7 @@ def _calls_of_functions():
             **{"num_on_host": 8, "cores_per_device": 8},
         },
         sizing.estimate_run: {
-            **{"model": make_world_model(), "num_images": 9.0, "epochs": 1.0},
+            **{"model": make_world_model(), "num_images": 9, "epochs": 1},
             **{"batch_size": 8, "device": "h100", "num_devices": 2},
             **{"utilisation": 0.4, "overlap": True, "exchange_dtype": "float32"},
             **{"sharded_state": "nothing", "accumulation_steps": 2},

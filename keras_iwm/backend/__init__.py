@@ -20,10 +20,11 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
     from keras_iwm.backend.jax_pieces import assign_pieces as assign_pieces
-    from keras_iwm.backend.jax_pieces import gather_numbers as gather_numbers
     from keras_iwm.backend.jax_pieces import pieces_of as pieces_of
-    from keras_iwm.backend.jax_pieces import process_place as process_place
     from keras_iwm.backend.jax_pieces import read_piece as read_piece
+    from keras_iwm.backend.jax_processes import ask_all as ask_all
+    from keras_iwm.backend.jax_processes import count_processes as count_processes
+    from keras_iwm.backend.jax_processes import process_index as process_index
     from keras_iwm.backend.jax_step import peek as peek
     from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
@@ -39,9 +40,10 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
-    from keras_iwm.backend.torch_pieces import gather_numbers as gather_numbers
     from keras_iwm.backend.torch_pieces import pieces_of as pieces_of
-    from keras_iwm.backend.torch_pieces import process_place as process_place
+    from keras_iwm.backend.torch_processes import ask_all as ask_all
+    from keras_iwm.backend.torch_processes import count_processes as count_processes
+    from keras_iwm.backend.torch_processes import process_index as process_index
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
     from keras_iwm.backend.torch_step import sound_step as sound_step
@@ -53,10 +55,11 @@ else:
     from keras_iwm.backend.operations import move_towards as move_towards
 
 if keras.backend.backend() == "tensorflow":
-    from keras_iwm.backend.operations import gather_numbers as gather_numbers
     from keras_iwm.backend.operations import layer_norm as layer_norm
     from keras_iwm.backend.operations import pieces_of as pieces_of
-    from keras_iwm.backend.operations import process_place as process_place
+    from keras_iwm.backend.processes import ask_all as ask_all
+    from keras_iwm.backend.processes import count_processes as count_processes
+    from keras_iwm.backend.processes import process_index as process_index
     from keras_iwm.backend.tensorflow_operations import gelu as gelu
     from keras_iwm.backend.tensorflow_operations import (
         traces_any_size as traces_any_size,

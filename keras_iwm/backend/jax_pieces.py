@@ -2,22 +2,8 @@
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from keras_iwm.backend import operations
-
-
-def process_place():
-    """See `operations.process_place`."""
-    return jax.process_index(), jax.process_count()
-
-
-def gather_numbers(number):
-    """See `operations.gather_numbers`."""
-    if jax.process_count() == 1:
-        return [number]
-    gathered = multihost_utils.process_allgather(np.asarray([number], "int32"))
-    return gathered.reshape(-1).tolist()
 
 
 def pieces_of(variable):

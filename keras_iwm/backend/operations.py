@@ -156,29 +156,6 @@ def peek(model, variable):
     return ops.convert_to_tensor(variable) + 0
 
 
-def process_place():
-    """Return which of the processes that train together this is, and their number.
-
-    Returns:
-        Tuple `(rank, count)` of integers.
-    """
-    return 0, 1
-
-
-def gather_numbers(number):
-    """Return a number of each process, in their order; all of them must ask.
-
-    None goes on before all have come.
-
-    Args:
-        number: Integer of 32 bits.
-
-    Returns:
-        List of integers.
-    """
-    return [number]
-
-
 def pieces_of(variable):
     """Return the pieces of which a variable consists, and which processes hold them.
 

@@ -20,7 +20,7 @@ from keras_iwm.arguments import (
     as_positive,
     shown,
 )
-from keras_iwm.backend import gather_numbers
+from keras_iwm.backend import ask_all
 from keras_iwm.callbacks.run_file import (
     find_runs,
     read_newest_run,
@@ -256,7 +256,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self.every_seconds is not None:
             due |= time.monotonic() - self._saved_at >= self.every_seconds
         due |= self._signals.received is not None
-        if any(gather_numbers(int(due))) if self.sharded else due:
+        if ask_all(int(due))() if self.sharded else due:
             self._save(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -282,8 +282,8 @@ class RunCheckpoint(keras.callbacks.Callback):
             path = None
         self._saved_at = time.monotonic()
         if self.sharded:  # a signal that one process has received stops all
-            received = gather_numbers(self._signals.received or 0)
-            self._signals.received = max(received) or None
+            received = ask_all(self._signals.received or 0)()
+            self._signals.received = received or None
         if self._signals.received:
             place = f"the run is saved as {path}" if path else "the run was not saved"
             print(f"Stopped by a signal; {place}.", file=sys.stderr)

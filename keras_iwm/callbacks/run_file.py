@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backend import gather_numbers, process_place
+from keras_iwm.backend import ask_all, count_processes, process_index
 from keras_iwm.callbacks.run_state import loose_variables, not_finite, plain_values
 from keras_iwm.saving.load_shards import load_shards
 from keras_iwm.saving.shard_folder import ShardFolder
@@ -58,7 +58,7 @@ def save_run(path, model, run, callbacks, keep):
     """
     sharded = not path.suffix
     names = not_finite(model, sharded)
-    if any(gather_numbers(len(names)) if sharded else names):
+    if ask_all(len(names))() if sharded else names:
         warnings.warn(
             f"{path} is not written: {len(names)} values of the run are not finite any "
             f"more, such as {names[:1]}. The checkpoints before stay.",
@@ -66,7 +66,7 @@ def save_run(path, model, run, callbacks, keep):
         )
         return False
     write_run(path, model, run, callbacks)
-    if not sharded or process_place()[0] == 0:
+    if not sharded or process_index() == 0:
         _remove_old_runs(path.parent, keep)
     return True
 
@@ -151,7 +151,7 @@ def read_run(path):
     """
     if not path.suffix:
         shards = ShardFolder(path)
-        shards.check_bytes(*process_place())
+        shards.check_bytes(process_index(), count_processes())
         arrays = {name: np.array(values) for name, values in shards.arrays.items()}
         return lambda: load_shards(shards), shards.facts, arrays
     try:
@@ -183,9 +183,9 @@ def read_newest_run(folder, agree):
             not find the same.
     """
     damaged = []
-    for epoch, step, path in [*reversed(find_runs(folder)), (-1, -1, None)]:
+    for epoch, step, path in [*reversed(find_runs(folder)), (0, 0, None)]:
         if agree:
-            _check_same(folder, epoch, step)
+            _check_same(folder, (epoch, step))
         if path is None:
             break
         found = error = None
@@ -193,7 +193,7 @@ def read_newest_run(folder, agree):
             found = (epoch, step, *read_run(path))
         except ValueError as damage:
             error = damage
-        if agree and any(gather_numbers(int(error is not None))):
+        if agree and ask_all(int(error is not None))():
             error = error or ValueError(f"{path} is damaged, as another process found")
         if error is not None:
             damaged.append((path, error))
@@ -216,12 +216,13 @@ def read_newest_run(folder, agree):
     return None
 
 
-def _check_same(folder, epoch, step):
-    """Refuse that processes go on from different places."""
-    places = set(zip(gather_numbers(epoch), gather_numbers(step), strict=True))
-    if len(places) > 1:
+def _check_same(folder, place):
+    """Refuse that processes go on from different places, pairs of epoch and step."""
+    newest = tuple(ask_all(number)() for number in place)
+    # All of them stop, also those that have found the newest.
+    if ask_all(int(place != newest))():
         raise ValueError(
-            f"{folder} must be the same for all processes. They found checkpoints of "
-            f"different (epoch, step), -1 for none: {sorted(places)}. Put it on a file "
-            "system that all hosts share."
+            "`folder` must be one that all processes see. Received: "
+            f"{str(folder)!r}, where process {process_index()} finds (epoch, step) "
+            f"{place} and another one {newest}. Use a shared folder."
         )

@@ -9,7 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backend import process_place, read_piece, seed_states
+from keras_iwm.backend import (
+    count_processes,
+    process_index,
+    read_piece,
+    seed_states,
+)
 from keras_iwm.saving.write_shards import own_pieces
 from keras_iwm.whole_file import whole_file
 
@@ -125,7 +130,7 @@ def not_finite(model, sharded):
         if keras.backend.is_float_dtype(variable.dtype)
     ]
     if sharded:
-        pieces = own_pieces(variables, *process_place())
+        pieces = own_pieces(variables, process_index(), count_processes())
         values = ((variables[i], read_piece(variables[i], at)) for i, at in pieces)
     else:
         values = ((v, ops.convert_to_numpy(v)) for v in variables)

@@ -35,7 +35,7 @@ def parse_arguments(options):
     add = parser.add_argument
     add("preset", help="name of a size, such as iwm_base_224_equivariant")
     add("--images", type=float, required=True, help="of an epoch")
-    add("--epochs", type=float, default=1)
+    add("--epochs", type=int, default=1)
     add("--batch-size", type=int, default=2048, help="of all devices together")
     add("--device", choices=DEVICES, default="h100")
     add("--devices", type=int, default=8, help="how many")
@@ -50,7 +50,7 @@ def parse_arguments(options):
         help="what is spread over the devices",
     )
     add("--accumulation-steps", type=int, default=1)
-    add("--decode-rate", type=float, default=250.0, help="images a second, a core")
+    add("--decode-rate", type=float, default=300.0, help="images a second, a core")
     add("--image-bytes", type=float, default=110e3, help="of a file")
     add("--read-rate", type=float, default=1e9, help="bytes a second, a host")
     add("--sharded-checkpoints", action="store_true", help="written by all hosts")

@@ -10,7 +10,13 @@ import keras
 import ml_dtypes  # noqa: F401  NumPy knows its names by it
 import numpy as np
 
-from keras_iwm.backend import gather_numbers, pieces_of, process_place, read_piece
+from keras_iwm.backend import (
+    ask_all,
+    count_processes,
+    pieces_of,
+    process_index,
+    read_piece,
+)
 from keras_iwm.saving.write_safetensors import stream_safetensors
 from keras_iwm.version import __version__
 from keras_iwm.whole_file import whole_file
@@ -31,7 +37,7 @@ def write_shards(model, folder, facts=None, arrays=None):
     Raises:
         OSError: If a file cannot be written. All processes raise.
     """
-    rank, count = process_place()
+    rank, count = process_index(), count_processes()
     index = {
         "config": keras.saving.serialize_keras_object(model),
         "facts": facts or {},
@@ -107,11 +113,11 @@ def together(action):
         action()
     except Exception as error:
         failed = error
-    failures = gather_numbers(int(failed is not None))
+    number = ask_all(0 if failed is None else process_index() + 1)()
     if failed is not None:
         raise failed
-    if any(failures):
-        raise OSError(f"Process {failures.index(1)} could not write its part.")
+    if number:
+        raise OSError(f"Process {number - 1} could not write its part.")
 
 
 def shard_path(folder, rank):

@@ -24,8 +24,8 @@ USABLE = 0.9
 
 def estimate_run(
     model: PretrainingModel,
-    num_images: float,
-    epochs: float = 1,
+    num_images: int,
+    epochs: int = 1,
     batch_size: int = 2048,
     device: str | Device = "h100",
     num_devices: int = 8,
@@ -34,7 +34,7 @@ def estimate_run(
     exchange_dtype: Literal["float32", "bfloat16"] = "float32",
     sharded_state: Literal["nothing", "optimizer", "everything"] = "nothing",
     accumulation_steps: int = 1,
-    decode_rate: float = 250.0,
+    decode_rate: float = 300.0,
     image_bytes: float = 110e3,
     read_rate: float = 1e9,
     sharded_checkpoints: bool = False,
@@ -51,8 +51,8 @@ def estimate_run(
     Args:
         model: Pretraining model of any method. Of blocks made with `remat` it reckons
             with what is computed again. Compiled or not.
-        num_images: Positive number, images (or clips) of an epoch.
-        epochs: Positive number.
+        num_images: Positive integer, images (or clips) of an epoch.
+        epochs: Positive integer.
         batch_size: Positive integer, of all devices together.
         device: Name in `DEVICES`, or a `Device`.
         num_devices: Positive integer, which divides `batch_size`.
@@ -96,8 +96,8 @@ def estimate_run(
     as_object("model", model, ("forward_passes", "probe"), "a pretraining model")
     if not isinstance(device, Device):
         device = DEVICES[as_choice("device", device, tuple(DEVICES))]
-    num_images = as_positive("num_images", num_images)
-    epochs = as_positive("epochs", epochs)
+    num_images = as_count("num_images", num_images)
+    epochs = as_count("epochs", epochs)
     batch_size = as_count("batch_size", batch_size)
     num_devices = as_count("num_devices", num_devices)
     accumulation_steps = as_count("accumulation_steps", accumulation_steps)

@@ -8,7 +8,7 @@ from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 
 VALUE = 4  # bytes of a weight, gradient or moment, float32
 KEPT = 2  # bytes of what is kept for the backward pass, bfloat16
-BUCKET = 100e6  # bytes of gradients that are sent at once
+BUCKET = 26e6  # bytes of gradients that are sent at once
 
 
 def count_weights(model):

@@ -132,12 +132,12 @@ def test_pieces_of_several_processes_are_put_together(model, tmp_path, monkeypat
 
     monkeypatch.setattr(write_shards, "pieces_of", pieces_of)
     monkeypatch.setattr(write_shards, "read_piece", read_piece)
+    monkeypatch.setattr(write_shards, "_clear", lambda folder: None)
+    monkeypatch.setattr(write_shards, "count_processes", lambda: 3)
     folder = tmp_path / "of_three"
+    folder.mkdir()
     for rank in (1, 2, 0):  # the first one's index comes last
-        monkeypatch.setattr(write_shards, "process_place", lambda r=rank: (r, 3))
-        monkeypatch.setattr(
-            write_shards, "_clear", lambda folder: folder.mkdir(exist_ok=True)
-        )
+        monkeypatch.setattr(write_shards, "process_index", lambda r=rank: r)
         write_shards.write_shards(model, folder, {"a": 1}, {"b": np.arange(3.0)})
     shards = ShardFolder(folder)
     assert shards.num_shards == 3

@@ -101,8 +101,9 @@ def test_exchanges_by_hand():
 
 
 def test_what_overlap_leaves_by_hand():
-    # Of 400 MB of gradients the last 100 MB leave when all is computed.
-    learned, exchanged = 10**8, {"forward": 2.0, "backward": 4.0, "after": 1.0}
+    # Of four buckets of gradients the last one leaves when all is computed.
+    learned = int(terms.BUCKET)
+    exchanged = {"forward": 2.0, "backward": 4.0, "after": 1.0}
     for forward, backward, left in ((0, 0, 7), (5, 9, 2), (1, 9, 3), (5, 2, 3)):
         found = terms.exposed_seconds(exchanged, forward, backward, learned, 4)
         assert found == pytest.approx(left)
