@@ -34,8 +34,8 @@ def load_shards(shards, compile=True):
         stored = shards.group(group)
         if group == "optimizer" and not (compile and stored):
             continue  # it had no state yet, or nobody wants it
-        own = [(_plain(v.path), tuple(v.shape)) for v in variables]
-        found = [(_plain(path), shape) for path, shape in stored]
+        own = [(_kind(v.path), tuple(v.shape)) for v in variables]
+        found = [(_kind(path), shape) for path, shape in stored]
         if own != found:
             differing = [pair for pair in found if pair not in own]
             raise ValueError(
@@ -70,6 +70,6 @@ def check_shards(shards):
     check_config(shards.config, shards.count_values())
 
 
-def _plain(path):
-    """A path without the numbers that Keras counts over all models of a process."""
-    return re.sub(r"_\d+", "", path)
+def _kind(path):
+    """What a variable is for; Keras may make up the names of layers anew."""
+    return re.split("[/_]", path)[-1]

@@ -1,6 +1,6 @@
 """Two processes that save in shards; one of them is killed in the midst of a save.
 
-python -m torch.distributed.run --nproc-per-node 2 killed_worker.py FOLDER
+RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 python killed_worker.py FOLDER
 """
 
 import os
