@@ -2,10 +2,10 @@
 
     keras-iwm merge runs/pretrain/checkpoints/epoch_0012 --output model.keras
 
-The folder is one that `pretrain --sharded`, `RunCheckpoint(sharded=True)` or
-`keras_iwm.saving.save_shards` has written, on any backend and number of devices. It is
-looked at as a file from a stranger is. The model has to fit the memory of this machine,
-with its optimizer; --weights-only leaves the optimizer out, which is two thirds.
+The folder is one that `pretrain --sharded-checkpoints`, a `RunCheckpoint` with
+`sharded=True`, or `keras_iwm.saving.save_shards` has written, on any backend and number
+of devices. It is looked at as a file from a stranger is. The model has to fit the
+memory of this machine; --weights-only leaves out the optimizer, which is the half.
 """
 
 import pathlib

@@ -155,7 +155,10 @@ def main(options=None):
         num_neighbors=min(10, len(held_out[0]) - 1),
     )
     checkpoint = callbacks.RunCheckpoint(
-        checkpoints, every_seconds=arguments.save_every, callbacks=[quality]
+        checkpoints,
+        every_seconds=arguments.save_every,
+        callbacks=[quality],
+        sharded=arguments.sharded_checkpoints,
     )
     with scope:
         model, epoch = checkpoint.resume(
@@ -170,9 +173,10 @@ def main(options=None):
         writers.append(callbacks.HistoryFile(history))
         if arguments.tensorboard:
             writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
-        writers.append(checkpoint)
         if epoch == 0:
             draw_views(model, held_out[0], output)
+    if rank == 0 or checkpoint.sharded:
+        writers.append(checkpoint)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
     stop = callbacks.StopOnNonFinite(dataset=dataset)

@@ -67,6 +67,7 @@ def parse_arguments(options, text):
     add("--devices", type=int, default=1, help="train on so many; not with torchrun")
     add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
     add("--save-every", type=float, default=600, help="seconds, within an epoch")
+    add("--sharded-checkpoints", action="store_true", help="all processes write them")
     add("--seed", type=int, default=0)
     add("--output", default="runs/pretrain")
     add("--tensorboard", action="store_true", help="write TensorBoard events")

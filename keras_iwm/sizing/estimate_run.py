@@ -140,9 +140,7 @@ def estimate_run(
     if overlap:
         # Of accumulated gradients, those of the last part leave.
         window = (total - forward) / accumulation_steps
-        exposed = terms.exposed_seconds(
-            exchanged, forward, window, learned, gradient_bytes
-        )
+        exposed = terms.exposed_seconds(exchanged, forward, window, learned)
     # Reading, while the step before is computed.
     cores = device.cores_per_device * min(num_devices, device.num_on_host) * hosts
     reading = batch_size * max(

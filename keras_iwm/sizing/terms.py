@@ -8,7 +8,7 @@ from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 
 VALUE = 4  # bytes of a weight, gradient or moment, float32
 KEPT = 2  # bytes of what is kept for the backward pass, bfloat16
-BUCKET = 26e6  # bytes of gradients that are sent at once
+BUCKET = 6_500_000  # gradients that are sent at once
 
 
 def count_weights(model):
@@ -128,13 +128,13 @@ def exchanges(learned, fixed, num_devices, device, sharded, gradient_bytes):
     return {"forward": forward, "backward": weights + gradients, "after": 0.0}
 
 
-def exposed_seconds(exchanged, forward, backward, learned, gradient_bytes):
+def exposed_seconds(exchanged, forward, backward, learned):
     """Return the seconds of exchanges that overlapping them leaves.
 
     What is exchanged in a pass is hidden behind it, but for the last bucket of
     gradients, which waits for the end of the backward pass.
     """
-    last = min(1.0, BUCKET / (gradient_bytes * learned))
+    last = min(1.0, BUCKET / learned)
     hidden = min(exchanged["forward"], forward)
     hidden += min(exchanged["backward"] * (1 - last), backward)
     return sum(exchanged.values()) - hidden

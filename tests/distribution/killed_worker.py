@@ -1,6 +1,6 @@
 """Two processes that save in shards; one of them is killed in the midst of a save.
 
-RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 python killed_worker.py FOLDER
+python killed_worker.py FOLDER     # each with RANK, WORLD_SIZE, MASTER_ADDR and so on
 """
 
 import os

@@ -102,13 +102,13 @@ def test_exchanges_by_hand():
 
 def test_what_overlap_leaves_by_hand():
     # Of four buckets of gradients the last one leaves when all is computed.
-    learned = int(terms.BUCKET)
+    learned = 4 * terms.BUCKET
     exchanged = {"forward": 2.0, "backward": 4.0, "after": 1.0}
     for forward, backward, left in ((0, 0, 7), (5, 9, 2), (1, 9, 3), (5, 2, 3)):
-        found = terms.exposed_seconds(exchanged, forward, backward, learned, 4)
+        found = terms.exposed_seconds(exchanged, forward, backward, learned)
         assert found == pytest.approx(left)
     # What is smaller than a bucket leaves all at once.
-    assert terms.exposed_seconds(exchanged, 0, 9, 10**6, 4) == 7
+    assert terms.exposed_seconds(exchanged, 0, 9, 10**6) == 7
 
 
 def test_a_run_by_hand(model):
