@@ -85,7 +85,7 @@ def main():
 
     rank, count = process_index(), count_processes()
     model = make_model(arguments.preset)
-    size = 4 * sum(v.value.nbytes // 4 for g in groups_of(model).values() for v in g)
+    size = sum(v.value.nbytes for g in groups_of(model).values() for v in g)
     place = arguments.folder or os.path.join(tempfile.gettempdir(), "checkpoints")
     place = pathlib.Path(place)
     place.mkdir(exist_ok=True)
