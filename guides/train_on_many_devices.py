@@ -286,8 +286,8 @@ figure
 ## Go on with other devices
 
 A checkpoint holds one state for all devices. Save with `model.save`, or after every epoch
-with `keras_iwm.callbacks.RunCheckpoint` (on PyTorch, in the first process only), and load
-under any of the settings above, or none.
+with `keras_iwm.callbacks.RunCheckpoint` (given to every process, of which the first one
+writes), and load under any of the settings above, or none.
 """
 
 model.save("world_model.keras")
@@ -299,6 +299,7 @@ model.fit(dataset, epochs=1, verbose=2)
 
 - `examples/pretrain.py` has all of this behind `--devices` and `--model-parallel`, or under
   `torchrun`, with `--resume` on any number of devices.
+- Several hosts, under SLURM or Kubernetes: `docs/hosts.md`.
 - Batches are split evenly: their size must be a multiple of the number of devices.
 - With more devices comes a larger batch. `pretraining_recipe` raises the learning rate with
   the square root of its size.

@@ -539,6 +539,12 @@ def _calls_of_functions():
             **{"half": None, "min_deviation": 1.0},
         },
         distribution.own_draws: {"model": MODEL},
+        distribution.set_exchange_dtype: {"model": MODEL, "dtype": "float32"},
+        distribution.sharded_state_layout: {
+            "device_mesh": keras.distribution.DeviceMesh(
+                (1,), ("batch",), keras.distribution.list_devices()[:1]
+            )
+        },
         distribution.tensor_parallel_layout: {
             "device_mesh": keras.distribution.DeviceMesh(
                 (1, 1), ("batch", "model"), ["cpu:0"]

@@ -12,7 +12,7 @@ from keras_iwm.backbones.dynamics_steps import (
     block_causal_mask,
     step_positions,
 )
-from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.distribution.check_splits import check_splits
 from keras_iwm.layers.composed_model import ComposedModel
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.normalize_latents import normalize_latents
@@ -130,7 +130,8 @@ class DynamicsPredictor(ComposedModel):
         self.remat = as_boolean("remat", remat)
         self.initializer_stddev = as_stddev(initializer_stddev)
         sincos_positions((1, 1, 1), predictor_dim)  # refuses a wrong width early
-        check_splits(self.name, num_heads, self.mlp_dim)
+        width = "predictor_dim", predictor_dim
+        check_splits(self.name, width, num_heads, self.mlp_dim)
         self.input_projection = self._dense(predictor_dim, "input_projection")
         self.action_projection = self._dense(predictor_dim, "action_projection")
         if self.state_dim:

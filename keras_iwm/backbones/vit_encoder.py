@@ -20,7 +20,7 @@ from keras_iwm.arguments import (
 from keras_iwm.array_arguments import check_batch_of_images
 from keras_iwm.backbones.patch_encoder import PatchEncoder
 from keras_iwm.backbones.presets import encoder_arguments, is_size
-from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.distribution.check_splits import check_splits
 from keras_iwm.layers.kernel_initializer import as_stddev
 from keras_iwm.layers.patch_embedding import PatchEmbedding, grid_of_images
 from keras_iwm.layers.pixel_statistics import as_statistics, normalize_pixels
@@ -166,7 +166,8 @@ class ViTEncoder(PatchEncoder):
         self.num_prefix_tokens = as_count("num_prefix_tokens", num_prefix_tokens, 0)
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
-        check_splits(self.name, num_heads, self.mlp_dim)
+        width = "hidden_dim", hidden_dim
+        check_splits(self.name, width, num_heads, self.mlp_dim)
         policy = self.dtype_policy
         self.patch_embedding = self.make_patch_embedding()
         self.position_embedding = PositionEmbedding(

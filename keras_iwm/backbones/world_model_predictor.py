@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_boolean, as_choice, as_count, as_grid, as_number
 from keras_iwm.backbones.check_action import check_action
-from keras_iwm.distribution.tensor_parallel_layout import check_splits
+from keras_iwm.distribution.check_splits import check_splits
 from keras_iwm.layers.action_features import ActionFeatures
 from keras_iwm.layers.action_tokens import ActionTokens
 from keras_iwm.layers.composed_model import ComposedModel
@@ -149,7 +149,8 @@ class WorldModelPredictor(ComposedModel):
         output_dim = self.hidden_dim if output_dim is None else output_dim
         self.output_dim = as_count("output_dim", output_dim)
         self.num_mask_tokens = as_count("num_mask_tokens", num_mask_tokens)
-        check_splits(self.name, num_heads, self.mlp_dim)
+        width = "predictor_dim", predictor_dim
+        check_splits(self.name, width, num_heads, self.mlp_dim)
 
         policy = self.dtype_policy
         self.input_projection = TokenDense(

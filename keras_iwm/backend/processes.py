@@ -1,5 +1,7 @@
 """What processes that train one model ask each other, where there is only one."""
 
+import contextlib
+
 
 def count_processes():
     """Processes that train together."""
@@ -21,3 +23,23 @@ def ask_all(number):
         Function without arguments that waits for the answer, an integer.
     """
     return lambda: number
+
+
+def settle(model):
+    """Make what processes hold of a model the same; all must ask.
+
+    Args:
+        model: `keras.Model`.
+    """
+
+
+@contextlib.contextmanager
+def alone(model):
+    """Context in which a process needs no other one to use or save a model.
+
+    All processes enter it together. What the model learns inside is lost.
+
+    Args:
+        model: `keras.Model`.
+    """
+    yield

@@ -18,6 +18,15 @@ class Replicas:
         """Whether XLA, which Keras leaves off here, makes long runs faster."""
         return False
 
+    def set_exchange_dtype(self, dtype):
+        """Refuse to let gradients travel in another precision than their own."""
+        if dtype != "float32":
+            raise ValueError(
+                '`dtype` must be "float32" on JAX and TensorFlow, which exchange '
+                f"gradients by themselves. Received: dtype={dtype!r}. Leave it out, or "
+                "train in processes of Torch."
+            )
+
     def draw_offset(self):
         """What the copy that asks adds to its seeds; `None` if there is one copy."""
 

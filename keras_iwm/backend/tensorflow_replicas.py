@@ -13,6 +13,16 @@ class TensorFlowReplicas(Replicas):
     and its metrics are kept for all. What is left are draws of their own.
     """
 
+    def __init__(self):
+        """Refuse a strategy of several workers, in whose scope a model is made."""
+        workers = tf.distribute.MultiWorkerMirroredStrategy
+        if isinstance(tf.distribute.get_strategy(), workers):
+            raise ValueError(
+                "`MultiWorkerMirroredStrategy` cannot be used: Keras 3 does not fit "
+                "models under it. Use MirroredStrategy on one host, or several hosts "
+                "on JAX or Torch, where files of this model go on too."
+            )
+
     def prepare(self, model):
         """Refuse gradient accumulation, then make the optimizer's variables."""
         count = model.distribute_strategy.num_replicas_in_sync

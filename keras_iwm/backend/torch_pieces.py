@@ -1,7 +1,7 @@
 """Variables of Torch in the pieces that processes hold."""
 
 from keras_iwm.backend import operations
-from keras_iwm.backend.torch_replicas import count_processes
+from keras_iwm.backend.torch_processes import count_processes
 
 
 def pieces_of(variable):

@@ -9,61 +9,85 @@ from torch.nn.functional import pad
 
 from keras_iwm.backend.own_draws import own_draws
 from keras_iwm.backend.replicas import Replicas
+from keras_iwm.backend.torch_exchange import BUCKET_SIZE, GradientExchange
+from keras_iwm.backend.torch_processes import (
+    accumulated,
+    count_processes,
+    process_index,
+)
 from keras_iwm.seeds import hash_seed
-
-BUCKET_SIZE = 25_000_000  # gradients that are sent at once
 
 
 class TorchReplicas(Replicas):
     """The processes of `torch.distributed`, one copy of the model in each.
 
     `fit` calls the model itself, so `DistributedDataParallel` around it would never
-    see a batch. Instead, hooks on the parameters note when a backward pass has made
-    the last gradient, and average them all before the optimizer reads them.
+    see a batch. Instead, hooks on the parameters send gradients as the backward pass
+    makes them, and the step waits for the averages before the optimizer reads them.
+
+    Where gradients are accumulated, each copy adds up its own, and only the backward
+    pass that completes an update sends the sums.
     """
 
     def __init__(self):
+        self.exchange = None
+        self.dtype, self.bucket_size = None, BUCKET_SIZE
         self.parameters = []
-        self.hooks = []
-        self.awaited = set()  # ids of parameters without their gradient of this step
 
     def prepare(self, model):
         """Start all processes from the first one's state, and hook the gradients."""
         parameters = [variable.value for variable in model.trainable_variables]
-        known = [id(parameter) for parameter in self.parameters]
-        if count_processes() == 1 or [id(p) for p in parameters] == known:
+        if self.exchange is not None:
+            self.exchange.remove()
+            self.exchange = None
+        if count_processes() == 1:
             return
-        for variable in (*model.variables, *model.optimizer.variables):
-            torch.distributed.broadcast(variable.value.data, src=0)
-        for hook in self.hooks:
-            hook.remove()
+        if [id(p) for p in parameters] != [id(p) for p in self.parameters]:
+            for variable in (*model.variables, *model.optimizer.variables):
+                torch.distributed.broadcast(variable.value.data, src=0)
         self.parameters = parameters
-        self.hooks = [
-            parameter.register_post_accumulate_grad_hook(self._receive)
-            for parameter in parameters
-        ]
+        self.exchange = GradientExchange(parameters, self.dtype, self.bucket_size)
+
+    def set_exchange_dtype(self, dtype):
+        """Let gradients travel in a dtype, from the next call of `fit` on."""
+        self.dtype = None if dtype == "float32" else getattr(torch, dtype)
 
     def draw_offset(self):
         """A number hashed from the process's rank; the first one's is 0."""
         if count_processes() == 1:
             return None
-        rank = torch.distributed.get_rank()
+        rank = process_index()
         return hash_seed(rank, 2) if rank else 0
 
     @contextlib.contextmanager
     def step(self, model):
         """One train step, whose gradients are averaged over the processes."""
-        if count_processes() > 1:
-            self.awaited = {id(parameter) for parameter in self.parameters}
+        self.sends = self.exchange is not None
+        self.sums = accumulated(model) if self.sends else {}
+        if self.sums:
+            count = int(model.optimizer._iterations.value) + 1
+            self.sends = count % model.optimizer.gradient_accumulation_steps == 0
+        if self.sends:
+            self.exchange.begin(self.sums)
         with own_draws(model):
             yield
-        if self.awaited:
-            raise ValueError(
-                "Every trainable weight must have a part in the loss when several "
-                "processes train: their gradients are averaged once all are there. "
-                f"{len(self.awaited)} of {len(self.parameters)} had no gradient. "
-                "Freeze them with `trainable = False` and compile again."
-            )
+
+    def receive(self):
+        """Wait until gradients are those of all copies, if they are exchanged."""
+        if self.sends:
+            self.exchange.finish()
+
+    def agree(self, finite):
+        """Whether all copies have found their gradients finite."""
+        if self.exchange is not None and not self.sends:
+            device = self.parameters[0].device
+            flag = torch.tensor(finite, dtype=torch.uint8, device=device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MIN)
+            return bool(flag)
+        if finite:
+            for total in self.sums.values():
+                total.zero_()  # It is in the gradients that were exchanged.
+        return finite
 
     def average(self, results):
         """Average metric results over the processes; all of them must ask."""
@@ -72,42 +96,6 @@ class TorchReplicas(Replicas):
         values = ops.stack([ops.cast(value, "float32") for value in results.values()])
         torch.distributed.all_reduce(values)
         return dict(zip(results, values / count_processes(), strict=True))
-
-    def _receive(self, parameter):
-        """Note a parameter's gradient; average all behind the last one."""
-        if id(parameter) not in self.awaited:
-            return  # of a backward pass outside of the train step
-        self.awaited.remove(id(parameter))
-        if not self.awaited:
-            average_gradients(self.parameters)
-
-
-def count_processes():
-    """Processes that train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1
-
-
-def average_gradients(parameters):
-    """Average the parameters' gradients over the processes, in large buckets."""
-    buckets, size = [[]], 0
-    for parameter in parameters:
-        size += parameter.numel()
-        if size > BUCKET_SIZE and buckets[-1]:
-            buckets.append([])
-            size = parameter.numel()
-        buckets[-1].append(parameter.grad)
-    sent = []
-    for bucket in buckets:
-        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
-        sent.append((flat, torch.distributed.all_reduce(flat, async_op=True)))
-    for bucket, (flat, work) in zip(buckets, sent, strict=True):
-        work.wait()
-        flat /= count_processes()
-        pieces = flat.split([gradient.numel() for gradient in bucket])
-        for gradient, piece in zip(bucket, pieces, strict=True):
-            gradient.copy_(piece.view_as(gradient))
 
 
 def gather_batch(rows):

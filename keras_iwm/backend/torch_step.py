@@ -16,7 +16,8 @@ from keras_iwm.backend.faults import (
 def sound_step(model, data):
     """Take a train step as Keras does, or leave no trace where something is not finite.
 
-    Copies of a model agree, because their gradients are averaged before.
+    Copies of a model agree, because their gradients are averaged before, or they ask
+    each other.
 
     Args:
         model: `TrainedModel`, compiled.
@@ -32,10 +33,12 @@ def sound_step(model, data):
     model.zero_grad()
     loss = model.compute_loss(x, y, outputs, sample_weight, training=True)
     model.optimizer.scale_loss(poison(loss)).backward()
+    model.replicas.receive()
     weights = model.trainable_weights
     gradients = [weight.value.grad for weight in weights]
     with torch.no_grad():
         finite = all_finite(gradients, model.optimizer.learning_rate)
+        finite = model.replicas.agree(finite)
         if not finite and skips_itself(model.optimizer):
             gradients = [g if g is None else g * float("nan") for g in gradients]
         if finite or skips_itself(model.optimizer):

@@ -15,7 +15,7 @@ class NonFiniteError(FloatingPointError):
         step: Integer, the last skipped step in it, from 0.
         skipped_steps: Integer, how many in a row were skipped.
         learning_rate: Float, the learning rate of that step.
-        last_loss: Float, the last finite loss of a step, or NaN if there was none.
+        last_loss: Float, the last finite loss of a step, infinite if there was none.
         images: List of the names of the images in that step's batch, or of their
             indices in the dataset; `None` if they are not known.
 

@@ -20,7 +20,7 @@ from keras_iwm.arguments import (
     as_positive,
     shown,
 )
-from keras_iwm.backend import ask_all
+from keras_iwm.backend import ask_all, process_index
 from keras_iwm.callbacks.run_file import (
     find_runs,
     read_newest_run,
@@ -53,22 +53,20 @@ class RunCheckpoint(keras.callbacks.Callback):
     uninterrupted one, bit for bit on one device, if the data come from this library's
     datasets, whose order is a function of the epoch.
 
-    In a run of several processes give it to the first one only; or to all, with
-    `sharded=True`. Then `epoch_0012` is a folder of which each process writes its
-    part. It goes on with another number of processes and devices, and `keras-iwm
-    merge` makes a Keras file of it. After each step processes tell each other whether
-    one of them is to save or has received a signal.
+    With `sharded=True` `epoch_0012` is a folder, each process writes its part of it,
+    another number of them can go on, and `keras-iwm merge` makes a Keras file of it.
 
     - Files are written under another name, brought to the disk and only then renamed,
-      folders count once their index is written: a crash at any moment leaves whole
-      ones behind. What is damaged later is set aside with a warning, and the one
-      before it is used.
-    - A run with a weight that is not finite is never saved, so it cannot replace one
-      that is well: a warning names the weights.
+      folders count once their index is: a crash at any moment leaves whole ones behind.
+      What is damaged later is set aside with a warning, and the one before is used.
+    - A run with a weight that is not finite is never saved; a warning names some.
     - SIGTERM and Ctrl-C finish the step, save and end the process, with exit codes 143
       and 130. A second signal acts at once.
+    - Of several processes, on one host or many, the first one writes a file. A signal
+      to any of them stops all behind the same step, which is the one after.
 
-    Put it last among the callbacks, so that it saves what the others have done.
+    Put it last among the callbacks, so that it saves what the others have done. Give
+    it to every process; all need to see the folder.
 
     Args:
         folder: Path of the folder, made if missing. One folder per run.
@@ -174,15 +172,15 @@ class RunCheckpoint(keras.callbacks.Callback):
             state, and the number of whole epochs it has behind it, for `fit`.
 
         Raises:
-            ValueError: If `dataset` is not one of this library's, or every checkpoint
-                in the folder is damaged.
+            ValueError: If `dataset` is not one of this library's, every checkpoint in
+                the folder is damaged, or another process has found a newer one.
         """
         if not isinstance(dataset, EpochOrderedDataset):
             raise ValueError(
                 "`dataset` must be one of keras_iwm.datasets, whose order can go on "
                 f"where it stopped. Received: {type(dataset).__name__}."
             )
-        found = read_newest_run(self.folder, self.sharded)
+        found = read_newest_run(self.folder)
         if found is None:
             model, epoch, step, record = make_model(), 0, 0, []
         else:
@@ -250,13 +248,12 @@ class RunCheckpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Saves the run within an epoch, if it is time or a signal has come."""
         step = self._offset + batch + 1
-        if step >= (self.params.get("steps") or sys.maxsize):
-            return  # The end of the epoch saves it.
-        due = self.every_steps is not None and step % self.every_steps == 0
-        if self.every_seconds is not None:
-            due |= time.monotonic() - self._saved_at >= self.every_seconds
-        due |= self._signals.received is not None
-        if ask_all(int(due))() if self.sharded else due:
+        late = self.every_seconds is not None
+        late = late and time.monotonic() - self._saved_at >= self.every_seconds
+        due = self._signals.ask(late)
+        due |= self.every_steps is not None and step % self.every_steps == 0
+        # The end of the epoch saves its last step.
+        if due and step < (self.params.get("steps") or sys.maxsize):
             self._save(self._epoch, step)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -268,25 +265,28 @@ class RunCheckpoint(keras.callbacks.Callback):
         better = is_better(value, self._best, self.mode)
         if better:
             self._best = value
+        self._signals.ask(wait=True)
         saved = self._save(epoch + 1, 0)
         if better and saved:
             with whole_file(self.folder / "best.keras") as unfinished:
                 shutil.copyfile(saved, unfinished)
 
     def _save(self, epoch, step):
-        """Writes a checkpoint, if the model is well, and stops if a signal has come."""
+        """Saves the run, and stops if a signal has come; returns its path.
+
+        Where the first process writes alone, the others get `None`.
+        """
         path, model = run_path(self.folder, epoch, step, self.sharded), self.model
         run = {"best": self._best, "record": self._record}
         callbacks = list(zip(self.callbacks, self._starts, strict=True))
         if not save_run(path, model, run, callbacks, self.keep):
             path = None
         self._saved_at = time.monotonic()
-        if self.sharded:  # a signal that one process has received stops all
-            received = ask_all(self._signals.received or 0)()
-            self._signals.received = received or None
-        if self._signals.received:
-            place = f"the run is saved as {path}" if path else "the run was not saved"
-            print(f"Stopped by a signal; {place}.", file=sys.stderr)
+        if self._signals.agreed:
+            ask_all(0)()
+            if process_index() == 0:
+                place = f"is saved as {path}" if path else "was not saved"
+                print(f"Stopped by a signal; the run {place}.", file=sys.stderr)
             self._signals.stop()
         return path
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backend import ask_all, count_processes, process_index
+from keras_iwm.backend import alone, ask_all, count_processes, process_index
 from keras_iwm.callbacks.run_state import loose_variables, not_finite, plain_values
 from keras_iwm.saving.load_shards import load_shards
 from keras_iwm.saving.shard_folder import ShardFolder
@@ -46,28 +46,33 @@ def refuse_further_run(folder, epoch, step):
 def save_run(path, model, run, callbacks, keep):
     """Writes a run, if it is finite, and removes all but the newest.
 
+    All processes must ask. The first one alone writes a file.
+
     Args:
         path: Path, of a folder if it has no suffix.
         model: The compiled `keras.Model`.
         run: Dictionary for JSON: what the caller keeps.
         callbacks: Pairs of a callback and its attributes when the run began.
-        keep: Integer, how many runs stay.
+        keep: Positive integer, how many runs stay.
 
     Returns:
-        Whether it was written.
+        Whether this process has written.
     """
     sharded = not path.suffix
-    names = not_finite(model, sharded)
-    if ask_all(len(names))() if sharded else names:
-        warnings.warn(
-            f"{path} is not written: {len(names)} values of the run are not finite any "
-            f"more, such as {names[:1]}. The checkpoints before stay.",
-            stacklevel=3,
-        )
-        return False
-    write_run(path, model, run, callbacks)
-    if not sharded or process_index() == 0:
-        _remove_old_runs(path.parent, keep)
+    with contextlib.nullcontext() if sharded else alone(model):
+        if not sharded and process_index() > 0:
+            return False
+        names = not_finite(model, sharded)
+        if ask_all(len(names))() if sharded else names:
+            warnings.warn(
+                f"{path} is not written: {len(names)} values of the run are not finite "
+                f"any more, such as {names[:1]}. The checkpoints before stay.",
+                stacklevel=3,
+            )
+            return False
+        write_run(path, model, run, callbacks)
+        if process_index() == 0:
+            _remove_old_runs(path.parent, keep)
     return True
 
 
@@ -167,12 +172,10 @@ def read_run(path):
     return lambda: keras.models.load_model(path), run, arrays
 
 
-def read_newest_run(folder, agree):
+def read_newest_run(folder):
     """Reads the newest run in a folder that is whole; sets damaged ones aside.
 
-    Args:
-        folder: `pathlib.Path`.
-        agree: Boolean, whether all processes ask, and must find the same.
+    All processes must ask, and find the same.
 
     Returns:
         Tuple `(epoch, step, load, run, arrays)`, of which `load` makes the model, or
@@ -184,8 +187,7 @@ def read_newest_run(folder, agree):
     """
     damaged = []
     for epoch, step, path in [*reversed(find_runs(folder)), (0, 0, None)]:
-        if agree:
-            _check_same(folder, (epoch, step))
+        _check_same(folder, (epoch, step))
         if path is None:
             break
         found = error = None
@@ -193,7 +195,7 @@ def read_newest_run(folder, agree):
             found = (epoch, step, *read_run(path))
         except ValueError as damage:
             error = damage
-        if agree and ask_all(int(error is not None))():
+        if ask_all(int(error is not None))():
             error = error or ValueError(f"{path} is damaged, as another process found")
         if error is not None:
             damaged.append((path, error))

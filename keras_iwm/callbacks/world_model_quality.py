@@ -5,6 +5,7 @@ import numpy as np
 
 from keras_iwm.arguments import as_boolean, as_count, as_optional
 from keras_iwm.array_arguments import check_image_array, check_labels
+from keras_iwm.backend import alone
 from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.evaluation.extract_features import extract_features
@@ -37,7 +38,8 @@ class WorldModelQuality(keras.callbacks.Callback):
     the epochs between lack these values; in what `fit` returns they are NaN, so that
     all lists have one entry for each epoch. Put it before loggers such as `HistoryFile`
     in the list of callbacks: they write what they find. (`keras.callbacks.CSVLogger`
-    fixes its columns at the first epoch that it sees.)
+    fixes its columns at the first epoch that it sees.) Of several processes give it to
+    every one: each measures the same, on a device of its own.
 
     Sources: image world models, arXiv 2403.00504; RankMe, arXiv 2210.02885.
 
@@ -146,19 +148,22 @@ class WorldModelQuality(keras.callbacks.Callback):
         if not predicts_actions(self.model):
             self._evaluator = None
         elif self._evaluator is None or self._evaluator.model is not self.model:
-            self._evaluator = WorldModelEvaluator(
-                self.model,
-                self.retrieval_images,
-                self.bank,
-                self.batch_size,
-                self.swapped_image,
-            )
+            with alone(self.model):
+                self._evaluator = WorldModelEvaluator(
+                    self.model,
+                    self.retrieval_images,
+                    self.bank,
+                    self.batch_size,
+                    self.swapped_image,
+                )
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Add the measured values to the logs, at the epochs for that."""
         is_last = epoch + 1 == self.params.get("epochs")
         if epoch % self.every == 0 or is_last:
-            values = {name: float(value) for name, value in self._measure().items()}
+            with alone(self.model):
+                measured = self._measure()
+            values = {name: float(value) for name, value in measured.items()}
             self._names = tuple(values)
             self._fill_history()
             if logs is not None:

@@ -24,11 +24,19 @@ steps are not finite any more ends with code 3.
 
 train on several devices: JAX (both), TensorFlow (the first), Torch (the last). The
 batch is split among them. A run may be resumed on another number of devices.
+
+    srun keras-iwm pretrain --data photos/
+    torchrun --nnodes 2 --nproc-per-node 8 ... -m keras_iwm pretrain --data photos/
+    keras-iwm pretrain --data photos/ --coordinator node1:1234 \\
+        --num-processes 2 --process-index 0
+
+train on several hosts, on JAX or Torch, in one process for each GPU (of JAX also for
+each host) that sees --data and --output. Process 0 writes, all of them read a share of
+each batch, and a signal to any stops all. See docs/hosts.md.
 """
 
 import inspect
 import json
-import os
 import pathlib
 import sys
 import time
@@ -38,12 +46,14 @@ import keras
 from keras_iwm import (
     backbones,
     callbacks,
+    distribution,
     evaluation,
     models,
     optimizers,
     visualization,
 )
-from keras_iwm.commands.devices import use_devices
+from keras_iwm.backend import alone, ask_all
+from keras_iwm.commands.devices import leave, use_devices
 from keras_iwm.commands.pretraining_data import load_data
 from keras_iwm.commands.pretraining_options import model_settings, parse_arguments
 from keras_iwm.commands.program import is_whole, progress, save_picture, write_json
@@ -129,23 +139,27 @@ def main(options=None):
         sys.exit(
             f"{output} holds a finished run of {found[1]} epochs: see summary.json"
         )
-    rank = int(os.environ.get("RANK", 0))  # of the processes that torchrun started
-    if rank == 0 and not arguments.resume:
-        write_json(config, vars(arguments))
     size = backbones.PRESETS[arguments.preset]["image_size"]
     side = model_settings(arguments).get("image_size", size)
-    scope, replicas = use_devices(arguments, side)
+    devices = use_devices(arguments, side)
+    rank, num_processes = devices.process
+    if rank == 0 and not arguments.resume:
+        write_json(config, vars(arguments))
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
 
-    dataset, train, held_out = load_data(arguments, (side, side))
+    if rank:  # for what the first one leaves beside the run
+        ask_all(0)()
+    dataset, train, held_out = load_data(arguments, (side, side), rank)
+    if rank == 0:
+        ask_all(0)()
     if arguments.steps:  # in epochs of one length
         arguments.epochs = -(-arguments.steps // len(dataset))
         dataset.batches_per_epoch = round(arguments.steps / arguments.epochs)
-    if keras.backend.backend() == "torch":
-        dataset.share = (rank, replicas)
-    elif keras.backend.backend() == "jax":  # splits evenly whatever it is given
-        count = len(held_out[0]) // replicas * replicas
+    dataset.share = devices.share
+    if keras.backend.backend() == "jax" and num_processes == 1:
+        # It splits evenly whatever it is given.
+        count = len(held_out[0]) // devices.replicas * devices.replicas
         held_out = tuple(None if part is None else part[:count] for part in held_out)
     history = output / "history.csv"
     quality = callbacks.WorldModelQuality(
@@ -160,23 +174,25 @@ def main(options=None):
         callbacks=[quality],
         sharded=arguments.sharded_checkpoints,
     )
-    with scope:
+    with devices.scope:
         model, epoch = checkpoint.resume(
             dataset,
             lambda: make_model(arguments, arguments.epochs * len(dataset)),
             history if rank == 0 else None,
         )
-    if found:
+    distribution.set_exchange_dtype(model, arguments.exchange_dtype)
+    if found and rank == 0:
         print(f"Resuming after epoch {epoch}, step {dataset.position}")
     verbose, writers = progress(is_first=rank == 0)
     if rank == 0:
         writers.append(callbacks.HistoryFile(history))
         if arguments.tensorboard:
             writers.append(callbacks.TensorBoardScalars(output / "tensorboard"))
-        if epoch == 0:
-            draw_views(model, held_out[0], output)
-    if rank == 0 or checkpoint.sharded:
-        writers.append(checkpoint)
+    writers.append(checkpoint)
+    if epoch == 0:
+        with alone(model):
+            if rank == 0:
+                draw_views(model, held_out[0], output)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
     start = time.perf_counter()
     stop = callbacks.StopOnNonFinite(dataset=dataset)
@@ -192,6 +208,10 @@ def main(options=None):
         print(error, file=sys.stderr)
         sys.exit(3)
     seconds = time.perf_counter() - start
+    with alone(model):
+        if rank == 0 and last == arguments.epochs:
+            model.save(output / "model.keras")
+    leave()  # before what takes the first one long
     if rank:
         return
     caption = f"{arguments.preset} on {arguments.data}, seed {arguments.seed}"
@@ -200,15 +220,14 @@ def main(options=None):
     if last < arguments.epochs:
         print(f"Stopped after epoch {last}; --resume {output} runs the others")
         return
-    model.save(output / "model.keras")
-    if replicas > 1:  # measured on one device, which takes batches of any size
+    if devices.replicas > 1:  # measured on one device, which takes batches of any size
         keras.distribution.set_distribution(None)
         model = keras.models.load_model(output / "model.keras")
     steps = (last - epoch) * len(dataset)
     kind = "clips" if model.takes_clips else "images"
     summary = {
         "backend": keras.backend.backend(),
-        "devices": replicas * arguments.model_parallel,
+        "devices": devices.replicas * arguments.model_parallel,
         "seconds": seconds,
         "steps": steps,
         f"{kind}_per_second": steps * arguments.batch_size / seconds,

@@ -12,13 +12,19 @@ MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
 NUM_PROBED = 10_000  # images of a folder on which probes are fitted
 
 
-def load_data(arguments, image_size):
-    """Return the dataset, images of it for probes, and held-out images, with labels."""
+def load_data(arguments, image_size, process=0):
+    """Return the dataset, images of it for probes, and held-out images, with labels.
+
+    Args:
+        arguments: Namespace of the program's options.
+        image_size: Pair of integers.
+        process: Integer, which of several processes asks.
+    """
     data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
     if models.method_of(arguments.preset).takes_clips:
-        return load_clips(arguments, image_size)
+        return load_clips(arguments, image_size, process)
     if pathlib.Path(data).is_dir() and not arguments.limit:
-        return load_folder(arguments, image_size)
+        return load_folder(arguments, image_size, process)
     if data == "cifar10":
         (images, labels), held_out = keras.datasets.cifar10.load_data()
         labels, held_out = labels[:, 0], (held_out[0], held_out[1][:, 0])
@@ -47,13 +53,13 @@ def load_held_out(arguments, image_size):
     )
 
 
-def load_folder(arguments, image_size):
+def load_folder(arguments, image_size, process):
     """Read a folder: at once, or while training, with a sample of it for probes.
 
     Its list is kept beside the run, and names decide who is held out: what comes or
     goes in the folder takes no held-out image into training.
     """
-    draws, options = np.random.default_rng, folder_options(arguments)
+    draws, options = np.random.default_rng, folder_options(arguments, process)
     folder = datasets.ImageFolder(arguments.data, image_size, **options)
     if arguments.eval_data:
         held_out = load_held_out(arguments, image_size)
@@ -71,7 +77,7 @@ def load_folder(arguments, image_size):
     return dataset, (images, labels), held_out
 
 
-def load_clips(arguments, image_size):
+def load_clips(arguments, image_size, process):
     """Read a folder of clips while training, with a sample of it for probes.
 
     Its list is kept, and videos are held out, as `load_folder` does.
@@ -91,7 +97,7 @@ def load_clips(arguments, image_size):
     folder = open_folder(
         arguments.data,
         clips_per_video=arguments.clips_per_video,
-        **folder_options(arguments),
+        **folder_options(arguments, process),
     )
     if arguments.eval_data:
         held_out = open_folder(arguments.eval_data, batch_size=1)
@@ -104,7 +110,7 @@ def load_clips(arguments, image_size):
     )
 
 
-def folder_options(arguments):
+def folder_options(arguments, process):
     """Return how a run reads its folder, and what it keeps beside its files."""
     output = pathlib.Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -112,6 +118,6 @@ def folder_options(arguments):
         "batch_size": arguments.batch_size,
         "seed": arguments.seed,
         "num_processes": arguments.reader_processes,
-        "skipped_csv": output / "skipped.csv",
+        "skipped_csv": output / f"skipped{f'_{process}' * bool(process)}.csv",
         "index": output / "files.index",
     }

@@ -64,8 +64,14 @@ def parse_arguments(options, text):
     add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
     add("--no-measurements", action="store_true", help="of the finished model")
     add("--reader-processes", type=int, default=0, help="read files in so many")
-    add("--devices", type=int, default=1, help="train on so many; not with torchrun")
+    add("--devices", type=int, default=1, help="train on so many; of one process")
     add("--model-parallel", type=int, default=1, help="of them, hold one model (JAX)")
+    add("--shard-state", action="store_true", help="over all devices (JAX)")
+    add("--exchange-dtype", choices=("float32", "bfloat16"), default="float32",
+        help="of gradients on their way (Torch)")  # fmt: skip
+    add("--coordinator", metavar="HOST:PORT", help="where process 0 is; or auto")
+    add("--num-processes", type=int, help="that train together, on all hosts")
+    add("--process-index", type=int, help="which of them this one is, from 0")
     add("--save-every", type=float, default=600, help="seconds, within an epoch")
     add("--sharded-checkpoints", action="store_true", help="all processes write them")
     add("--seed", type=int, default=0)
@@ -91,6 +97,11 @@ def parse_arguments(options, text):
             stop_after=arguments.stop_after,
             devices=arguments.devices,
             model_parallel=arguments.model_parallel,
+            shard_state=arguments.shard_state,
+            exchange_dtype=arguments.exchange_dtype,
+            coordinator=arguments.coordinator,
+            num_processes=arguments.num_processes,
+            process_index=arguments.process_index,
             tensorboard=saved["tensorboard"] or arguments.tensorboard,
         )
         return argparse.Namespace(**saved)

@@ -183,9 +183,10 @@ class EpochOrderedDataset(keras.utils.PyDataset):
         The batch is number `index` of the current epoch, or of `epoch`.
         """
         order = self._order if epoch in (None, self.epoch) else self.order(epoch)
-        start = index * self.batch_size
         rank, num_processes = self.share
-        return order[start : start + self.batch_size][rank::num_processes]
+        batch = order[index * self.batch_size : (index + 1) * self.batch_size]
+        # In one piece, as JAX puts a batch together of what its processes have.
+        return np.array_split(batch, num_processes)[rank]
 
     def load_batch(self, index: int) -> tuple[Any, ...]:
         """Returns batch `index` of the current epoch: `(images,)` or with labels."""

@@ -58,32 +58,3 @@ def tensor_parallel_layout(
     for path, axes in _LAYOUTS.items():
         layout_map[path] = axes
     return layout_map
-
-
-def check_splits(name, num_heads, mlp_dim):
-    """Refuse a stack of blocks that the current distribution cannot split.
-
-    Args:
-        name: String, the name of the model, with which its weights' paths begin.
-        num_heads: Integer, attention heads of each block.
-        mlp_dim: Integer, hidden features of each block's MLP.
-    """
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return
-    sizes = (
-        ("num_heads", num_heads, "attention/query_key_value/kernel"),
-        ("mlp_dim", mlp_dim, "mlp_hidden/kernel"),
-    )
-    for argument, size, path in sizes:
-        layout = distribution.get_tensor_layout(f"{name}/block_00/{path}")
-        if layout is None or layout.axes[1] is None:
-            continue
-        mesh = layout.device_mesh
-        count = mesh.shape[mesh.axis_names.index(layout.axes[1])]
-        if size % count:
-            raise ValueError(
-                f"`{argument}` must be a multiple of the {count} devices of the axis "
-                f"{layout.axes[1]!r} that split it. Received: {argument}={size} in "
-                f"{name!r}. Use a mesh whose axis divides it, or another size."
-            )

@@ -18,7 +18,8 @@ class FaultCounter(keras.metrics.Metric):
         self.in_a_row = self.add_variable(
             initializer="zeros", name="in_a_row", **arguments
         )
-        nothing = keras.initializers.Constant(float("nan"))
+        # Not NaN: JAX compares what several hosts begin with.
+        nothing = keras.initializers.Constant(float("inf"))
         self.last_loss = self.add_variable(
             initializer=nothing, name="last_loss", **arguments
         )

@@ -16,6 +16,7 @@ from keras_iwm.backend import (
     pieces_of,
     process_index,
     read_piece,
+    settle,
 )
 from keras_iwm.saving.write_safetensors import stream_safetensors
 from keras_iwm.version import __version__
@@ -37,6 +38,7 @@ def write_shards(model, folder, facts=None, arrays=None):
     Raises:
         OSError: If a file cannot be written. All processes raise.
     """
+    settle(model)
     rank, count = process_index(), count_processes()
     index = {
         "config": keras.saving.serialize_keras_object(model),

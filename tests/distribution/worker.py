@@ -104,7 +104,7 @@ def run(method, data, writers=()):
     arguments = {"batch_size": BATCH // count, "verbose": 0}
     if method.__name__ == "evaluate":
         return method(data, **arguments)
-    arguments["callbacks"] = [w for w in writers if w.sharded or rank == 0]
+    arguments["callbacks"] = list(writers)
     return method(data, shuffle=False, **arguments).history["loss"][0]
 
 
@@ -153,6 +153,8 @@ def train(count, results):
     views = make_views(BATCH * STEPS)
     with on_devices(count):
         model = make_model()
+    if BACKEND == "torch":
+        model.replicas.bucket_size = 1000  # so that there are several
     rank, _ = processes()
     if rank:  # a process that starts otherwise, and must be put right
         model.encoder.set_weights([w + 1 for w in model.encoder.get_weights()])
@@ -187,6 +189,43 @@ class Batches(keras.utils.PyDataset):
         rank, count = processes()
         views = part(self.views, index * BATCH, (index + 1) * BATCH)
         return ({key: rows[rank::count] for key, rows in views.items()},)
+
+
+def accumulate(count, results):
+    """Two updates of four batches each, and what was sent for them."""
+    views = make_views(4 * BATCH * 2)
+    model = make_model()
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    model.replicas.bucket_size = 1000  # so that there are several
+    sent, send = [], torch.distributed.all_reduce
+
+    def note(tensor, *arguments, **options):
+        sent.append(tensor.numel())
+        return send(tensor, *arguments, **options)
+
+    torch.distributed.all_reduce = note
+    model.fit(Batches(views), shuffle=False, verbose=0)
+    torch.distributed.all_reduce = send
+    results[f"accumulated_{count}"] = flat_weights(model)
+    results[f"accumulated_sent_{count}"] = sent
+    results["accumulated_size"] = sum(
+        np.prod(variable.shape) for variable in model.trainable_variables
+    )
+    results[f"accumulated_apart_{count}"] = max(
+        np.ptp(copies(v), axis=0).max() if count > 1 else 0
+        for v in (*model.variables, *model.optimizer.variables)
+    )
+
+
+def exchange_in_half(results):
+    """Five steps whose gradients travel as bfloat16."""
+    model = make_model()
+    keras_iwm.distribution.set_exchange_dtype(model, "bfloat16")
+    run(model.fit, make_views(BATCH * STEPS))
+    results["weights_half"] = flat_weights(model)
+    results["apart_half"] = max(
+        np.ptp(copies(variable), axis=0).max() for variable in model.variables
+    )
 
 
 def skip(count, results):
@@ -373,6 +412,31 @@ def split_model(results):
         results["refused_mesh"] = str(error)
 
 
+def shard_state(results):
+    """The same five steps with every device holding a part of all blocks."""
+    devices = keras.distribution.list_devices()
+    mesh = keras.distribution.DeviceMesh((8,), ("batch",), devices)
+    layout_map = keras_iwm.distribution.sharded_state_layout(mesh)
+    keras.distribution.set_distribution(
+        keras.distribution.ModelParallel(layout_map=layout_map, batch_dim_name="batch")
+    )
+    model = make_model()
+    run(model.fit, make_views(BATCH * STEPS))
+    results["weights_of_parts"] = flat_weights(model)
+    variables = (*model.variables, *model.optimizer.variables)
+    held = sum(variable.value.addressable_data(0).size for variable in variables)
+    results["held_of_parts"] = held / sum(np.prod(v.shape) for v in variables)
+    try:
+        ViTEncoder(16, 4, 20, 1, 2, name="encoder")
+    except ValueError as error:
+        results["refused_width"] = str(error)
+    mesh = keras.distribution.DeviceMesh((8,), ("model",), devices)
+    try:
+        keras_iwm.distribution.sharded_state_layout(mesh)
+    except ValueError as error:
+        results["refused_axis"] = str(error)
+
+
 def refuse_accumulation(results):
     """What `fit` says, and what it has changed by then."""
     with on_devices(2):
@@ -410,6 +474,7 @@ def main():
             seeded(tune, 1, results)
             seeded(contrast, 1, results)
             seeded(regularize, 1, results)
+            seeded(accumulate, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
         seeded(train, last, results)
@@ -419,6 +484,8 @@ def main():
         seeded(move, 1, last, results)
         seeded(draw, last, results)
         seeded(skip, last, results)
+        seeded(accumulate, last, results)
+        seeded(exchange_in_half, results)
         results["losses_of_ranks"] = [None] * last
         torch.distributed.all_gather_object(
             results["losses_of_ranks"], results[f"loss_{last}"]
@@ -439,6 +506,7 @@ def main():
     seeded(move, last, 1, results)
     if BACKEND == "jax":
         seeded(split_model, results)
+        seeded(shard_state, results)
     if BACKEND == "tensorflow":
         seeded(refuse_accumulation, results)
     np.savez(FOLDER / "results.npz", **results)

@@ -1,0 +1,49 @@
+"""Processes of JAX train what one device trains, as they do on several hosts."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from together import start_together, wait_for
+
+from keras_iwm.callbacks import RunCheckpoint
+
+WORKER = pathlib.Path(__file__).with_name("hosts_worker.py")
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "jax",
+    reason="processes of Torch are in test_distribution.py; TensorFlow has none",
+)
+
+
+def test_processes_train_what_one_device_trains(tmp_path):
+    processes = start_together([str(WORKER), str(tmp_path)], num_devices=2)
+    for code, printed in wait_for(processes):
+        assert code == 0, printed[-3000:]
+    results = []
+    for rank in range(2):
+        with np.load(tmp_path / f"process_{rank}.npz") as arrays:
+            results.append(dict(arrays))
+    for one in results:
+        assert (one["devices"], one["own_devices"], one["largest"]) == (4, 2, 7)
+        for name in ("copies", "parts"):
+            # The same images give the same views, so numbers are those of one device.
+            for what in ("log", "values"):
+                np.testing.assert_allclose(
+                    one[f"{what}_{name}"], one[f"{what}_alone"], rtol=1e-6, atol=1e-6
+                )
+            np.testing.assert_array_equal(
+                one[f"values_{name}"], results[0][f"values_{name}"]
+            )
+        assert one["held_copies"] == 1
+        assert one["held_parts"] < 0.5
+    for name in ("copies", "parts"):  # the first process has written it, whole
+        path, epoch, _ = RunCheckpoint.latest(tmp_path / name)
+        assert epoch == 1
+        model = keras.models.load_model(path)
+        values = [np.ravel(weight) for weight in model.encoder.get_weights()]
+        saved = np.concatenate(values)
+        np.testing.assert_allclose(
+            saved, results[0]["values_alone"][: len(saved)], rtol=1e-6, atol=1e-6
+        )
