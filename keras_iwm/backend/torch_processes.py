@@ -48,7 +48,7 @@ def settle(model):
 
     Only gradients that are being accumulated differ: their average serves all alike.
     """
-    if count_processes() > 1:
+    if count_processes() > 1 and getattr(model, "optimizer", None) is not None:
         for total in accumulated(model).values():
             torch.distributed.all_reduce(total)
             total /= count_processes()
