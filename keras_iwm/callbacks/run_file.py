@@ -155,8 +155,11 @@ def read_run(path):
         ValueError: If any byte is damaged.
     """
     if not path.suffix:
-        shards = ShardFolder(path)
-        shards.check_bytes(process_index(), count_processes())
+        try:
+            shards = ShardFolder(path)
+            shards.check_bytes(process_index(), count_processes())
+        except OSError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
         arrays = {name: np.array(values) for name, values in shards.arrays.items()}
         return lambda: load_shards(shards), shards.facts, arrays
     try:

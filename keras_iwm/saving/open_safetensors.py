@@ -51,7 +51,7 @@ def open_safetensors(path, codes=tuple(DTYPES)):
             raise ValueError(f"its header has {start - 8} bytes, it {len(content)}")
         text = content[8:start].tobytes()
         header = json.loads(text, object_pairs_hook=_unique)
-        facts = header.pop("__metadata__", {})
+        facts = dict(header.pop("__metadata__", {}))
         places = {name: _place(name, entry, codes) for name, entry in header.items()}
         end = 0
         for name in sorted(places, key=lambda name: places[name][2:]):
