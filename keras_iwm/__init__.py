@@ -19,6 +19,7 @@ from keras_iwm import models as models
 from keras_iwm import optimizers as optimizers
 from keras_iwm import planning as planning
 from keras_iwm import saving as saving
+from keras_iwm import sizing as sizing
 from keras_iwm import views as views
 from keras_iwm import visualization as visualization
 from keras_iwm.version import __version__ as __version__

@@ -9,10 +9,12 @@ import keras
 COMMANDS = {
     "check": "read all headers of a folder of images, and report",
     "pretrain": "pretrain a world model on your own images",
+    "estimate": "say how long a run takes, how much memory, and what bounds it",
     "compare": "compare methods of pretraining at equal compute",
     "evaluate": "measure what a world model knows of actions",
     "intervene": "see whether a world model uses what probes find in its latents",
     "finetune-predictor": "compare the ways from a world model to a classifier",
+    "merge": "make one Keras file of a checkpoint in shards",
     "embed": "write the features of a folder's images into one file",
     "search": "find the images of such a file that are most like one",
 }

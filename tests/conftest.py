@@ -55,6 +55,7 @@ ON_ONE_BACKEND = (
     "heads/test_heads_learn.py",
     "models/test_autoregressive_presets.py",
     "saving/test_check_file.py",
+    "sizing/",
     "test_arguments.py",
     "test_docstring_examples.py",
     "test_sizes.py",

@@ -41,6 +41,7 @@ from keras_iwm import (
     optimizers,
     planning,
     saving,
+    sizing,
     views,
     visualization,
 )
@@ -49,7 +50,8 @@ from keras_iwm.evaluation.report_table import SECTIONS
 ROOMS = (
     *(actions, backbones, callbacks, datasets, distribution, downstream),
     *(embeddings, evaluation, heads),
-    *(layers, metrics, models, optimizers, planning, saving, views, visualization),
+    *(layers, metrics, models, optimizers, planning, saving, sizing, views),
+    visualization,
 )
 HOSTILE = {
     "nan": float("nan"),
@@ -156,6 +158,11 @@ POSITIVE = {
     *("std", "delta", "t", "every_seconds", "min_deviation", "layer_scale"),
     *("ratio", "temperature", "noise"),
 }
+# What a run is reckoned with; any positive number will do.
+FIGURES = {
+    *("peak_flops", "memory_bytes", "fast_link", "slow_link", "cores_per_device"),
+    *("decode_rate", "image_bytes", "read_rate", "write_rate", "save_every"),
+}
 MOTIONS = {"max_pan", "max_log_zoom", "max_turn", "max_speed"}
 # Lists that may be empty: without operations views do not differ, and so on.
 NONE_OF = {
@@ -172,7 +179,10 @@ LEGAL = {
         *("num_first", "temperature", *MOTIONS, "num_sprites"),
         *("state_dim", "rollout_steps"),
     },
-    "0.5": {*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, "mean", "temperature"},
+    "0.5": {
+        *(*FRACTIONS, *RATES, *POSITIVE, *MOTIONS, *FIGURES, "mean", "temperature"),
+        "utilisation",
+    },
     # A pixel can be below zero, and so can the class that is left out.
     "-1": {"mean", "ignore_label"},
     # More than there is means all, and rates have no upper limit.
@@ -181,7 +191,8 @@ LEGAL = {
         *("keep", "every_steps", "every_seconds", "limit", "max_pixels"),
         *("every", "batch_size", "block_index", "k", "steps", "num_values"),
         *("num_context", "num_targets", "ignore_label", "layer_scale"),
-        *("temperature", "noise", "bank_size", "num_clips"),
+        *("temperature", "noise", "bank_size", "num_clips", *FIGURES),
+        *("num_linked", "num_on_host"),
     },
     "[]": {*NONE_OF},
     "()": {*NONE_OF},
@@ -326,7 +337,7 @@ def _calls_of_classes():
         actions.Transform: {"probability": 0.5},
         callbacks.RunCheckpoint: {
             **{"folder": "runs", "keep": 2, "every_steps": 9, "every_seconds": 9.0},
-            **{"monitor": "val_loss", "mode": "min", "callbacks": ()},
+            **{"monitor": None, "mode": "min", "callbacks": (), "sharded": False},
         },
         callbacks.HistoryFile: {"history_csv": "history.csv"},
         callbacks.RemainingTime: {"every_seconds": 9.0},
@@ -710,6 +721,20 @@ def _calls_of_functions():
         saving.check_file: {"path": _model_file()},
         saving.load_encoder: {"path": _model_file()},
         saving.load_model: {"path": _model_file(), "compile": True},
+        saving.save_shards: {"model": make_encoder(), "folder": tempfile.mkdtemp()},
+        sizing.Device: {
+            **{"name": "one", "peak_flops": 1e12, "memory_bytes": 1e9},
+            **{"fast_link": 1e9, "slow_link": 1e8, "num_linked": 8},
+            **{"num_on_host": 8, "cores_per_device": 8},
+        },
+        sizing.estimate_run: {
+            **{"model": make_world_model(), "num_images": 9, "epochs": 1},
+            **{"batch_size": 8, "device": "h100", "num_devices": 2},
+            **{"utilisation": 0.4, "overlap": True, "exchange_dtype": "float32"},
+            **{"sharded_state": "nothing", "accumulation_steps": 2},
+            **{"decode_rate": 9.0, "image_bytes": 9.0, "read_rate": 9.0},
+            **{"sharded_checkpoints": True, "write_rate": 9.0, "save_every": 9.0},
+        },
         views.mean_jump_length: {"order": "raster", "grid_size": (2, 2)},
         views.patch_order: {"grid_size": (2, 2), "order": "random", "seed": 3},
         visualization.plot_action_sweep: {

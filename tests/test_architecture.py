@@ -32,7 +32,7 @@ FLOORS = (
     ("models",),
     ("planning",),
     ("evaluation",),
-    ("callbacks", "downstream", "embeddings", "kerashub", "visualization"),
+    ("callbacks", "downstream", "embeddings", "kerashub", "sizing", "visualization"),
     ("commands",),
     ("command_line",),
     ("__main__",),

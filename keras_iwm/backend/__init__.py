@@ -19,6 +19,9 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
+    from keras_iwm.backend.jax_pieces import assign_pieces as assign_pieces
+    from keras_iwm.backend.jax_pieces import pieces_of as pieces_of
+    from keras_iwm.backend.jax_pieces import read_piece as read_piece
     from keras_iwm.backend.jax_processes import alone as alone
     from keras_iwm.backend.jax_processes import ask_all as ask_all
     from keras_iwm.backend.jax_processes import count_processes as count_processes
@@ -28,18 +31,22 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_step import take_step as take_step
 else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
+    from keras_iwm.backend.operations import assign_pieces as assign_pieces
     from keras_iwm.backend.operations import attend as attend
     from keras_iwm.backend.operations import peek as peek
+    from keras_iwm.backend.operations import read_piece as read_piece
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
+    from keras_iwm.backend.torch_pieces import pieces_of as pieces_of
     from keras_iwm.backend.torch_processes import alone as alone
     from keras_iwm.backend.torch_processes import ask_all as ask_all
     from keras_iwm.backend.torch_processes import count_processes as count_processes
     from keras_iwm.backend.torch_processes import process_index as process_index
+    from keras_iwm.backend.torch_processes import settle as settle
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
     from keras_iwm.backend.torch_step import sound_step as sound_step
@@ -49,9 +56,11 @@ else:
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import fused_update as fused_update
     from keras_iwm.backend.operations import move_towards as move_towards
+    from keras_iwm.backend.processes import settle as settle
 
 if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.operations import layer_norm as layer_norm
+    from keras_iwm.backend.operations import pieces_of as pieces_of
     from keras_iwm.backend.processes import alone as alone
     from keras_iwm.backend.processes import ask_all as ask_all
     from keras_iwm.backend.processes import count_processes as count_processes

@@ -154,3 +154,37 @@ def peek(model, variable):
         Tensor of its own, without waiting for it.
     """
     return ops.convert_to_tensor(variable) + 0
+
+
+def pieces_of(variable):
+    """Return the pieces of which a variable consists, and which processes hold them.
+
+    Args:
+        variable: `keras.Variable`.
+
+    Returns:
+        List of pairs, the same on all processes: where the piece lies, pairs of begin
+        and end for each axis, and a list of the ranks of those that hold it.
+    """
+    return [(tuple((0, side) for side in variable.shape), [0])]
+
+
+def read_piece(variable, index):
+    """Return a piece that this process holds, as a NumPy array.
+
+    Args:
+        variable: `keras.Variable`.
+        index: Where it lies, one of `pieces_of(variable)`.
+    """
+    return ops.convert_to_numpy(variable)
+
+
+def assign_pieces(variable, read):
+    """Give a variable a value, of which each process reads what its devices hold.
+
+    Args:
+        variable: `keras.Variable`.
+        read: Function from where a piece lies to its values, a NumPy array.
+    """
+    index = tuple((0, side) for side in variable.shape)
+    variable.assign(read(index).astype(variable.dtype))

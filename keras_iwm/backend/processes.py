@@ -25,6 +25,14 @@ def ask_all(number):
     return lambda: number
 
 
+def settle(model):
+    """Make what processes hold of a model the same; all must ask.
+
+    Args:
+        model: `keras.Model`.
+    """
+
+
 @contextlib.contextmanager
 def alone(model):
     """Context in which a process needs no other one to use or save a model.

@@ -38,16 +38,20 @@ def ask_all(number):
 
 @contextlib.contextmanager
 def alone(model):
-    """See `processes.alone`.
+    """See `processes.alone`. Each process has a model of its own."""
+    settle(model)
+    yield
 
-    Each process has a model of its own. Only gradients that are being accumulated
-    differ: their average serves all of them alike.
+
+def settle(model):
+    """See `processes.settle`.
+
+    Only gradients that are being accumulated differ: their average serves all alike.
     """
-    if count_processes() > 1:
+    if count_processes() > 1 and getattr(model, "optimizer", None) is not None:
         for total in accumulated(model).values():
             torch.distributed.all_reduce(total)
             total /= count_processes()
-    yield
 
 
 def accumulated(model):

@@ -1,4 +1,4 @@
-"""A whole run in one file, after every epoch and within."""
+"""A whole run in one file or folder, after every epoch and within."""
 
 import pathlib
 import shutil
@@ -11,6 +11,7 @@ from typing import Literal
 import keras
 
 from keras_iwm.arguments import (
+    as_boolean,
     as_choice,
     as_count,
     as_name,
@@ -19,20 +20,22 @@ from keras_iwm.arguments import (
     as_positive,
     shown,
 )
-from keras_iwm.backend import alone, ask_all, process_index
+from keras_iwm.backend import ask_all, process_index
 from keras_iwm.callbacks.run_file import (
-    check_same_place,
     find_runs,
+    read_newest_run,
+    refuse_further_run,
+    run_path,
+    save_run,
+)
+from keras_iwm.callbacks.run_state import (
     is_better,
     mend_history,
     plain_values,
-    read_newest_run,
-    refuse_further_run,
     restore_averages,
     restore_callbacks,
+    restore_history,
     restore_variables,
-    run_path,
-    save_run,
 )
 from keras_iwm.callbacks.stop_signals import StopSignals
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
@@ -50,15 +53,17 @@ class RunCheckpoint(keras.callbacks.Callback):
     uninterrupted one, bit for bit on one device, if the data come from this library's
     datasets, whose order is a function of the epoch.
 
-    - Files are written under another name, brought to the disk and only then renamed:
-      a crash at any moment leaves whole ones behind. A file that is damaged later is
-      set aside with a warning, and the one before it is used.
-    - A run with a weight that is not finite is never saved, so it cannot replace one
-      that is well: a warning names the weights.
+    With `sharded=True` `epoch_0012` is a folder, each process writes its part of it,
+    another number of them can go on, and `keras-iwm merge` makes a Keras file of it.
+
+    - Files are written under another name, brought to the disk and only then renamed,
+      folders count once their index is: a crash at any moment leaves whole ones behind.
+      What is damaged later is set aside with a warning, and the one before is used.
+    - A run with a weight that is not finite is never saved; a warning names some.
     - SIGTERM and Ctrl-C finish the step, save and end the process, with exit codes 143
       and 130. A second signal acts at once.
-    - Of several processes, on one host or many, the first one writes. A signal to any
-      of them stops all behind the same step, which is the one after.
+    - Of several processes, on one host or many, the first one writes a file. A signal
+      to any of them stops all behind the same step, which is the one after.
 
     Put it last among the callbacks, so that it saves what the others have done. Give
     it to every process; all need to see the folder.
@@ -75,6 +80,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         mode: `"min"` or `"max"`, which values of `monitor` are better.
         callbacks: Other callbacks of the run whose state goes on, such as
             `EarlyStopping`; they must be given to `fit` too.
+        sharded: Boolean, whether each process writes its part of a folder.
 
     Raises:
         ValueError: If an argument is out of its range; when an epoch begins, if the
@@ -101,12 +107,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         dataset = ImageArray(images, labels=np.zeros(8), batch_size=4)
         checkpoint = RunCheckpoint(folder, every_seconds=600)
         model, initial_epoch = checkpoint.resume(dataset, make_model)
-        model.fit(
-            dataset,
-            initial_epoch=initial_epoch,
-            epochs=epochs,
-            callbacks=[checkpoint],
-        )
+        arguments = {"epochs": epochs, "callbacks": [checkpoint]}
+        model.fit(dataset, initial_epoch=initial_epoch, **arguments)
     sorted(os.listdir(folder))  # ["epoch_0002.keras", "epoch_0003.keras"]
     ```
     """
@@ -120,6 +122,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        sharded: bool = False,
     ) -> None:
         super().__init__()
         self.folder = as_path("folder", folder)
@@ -136,6 +139,12 @@ class RunCheckpoint(keras.callbacks.Callback):
                 f"callbacks={shown(callbacks)}."
             )
         self.callbacks = list(callbacks)
+        self.sharded = as_boolean("sharded", sharded)
+        if self.sharded and monitor is not None:
+            raise ValueError(
+                "`monitor` must be None with `sharded=True`, which keeps the newest "
+                f"checkpoints only. Received: monitor={monitor!r}."
+            )
         self._signals = StopSignals()
         self._best = self._dataset = self._resumed = None  # resumed: what the file held
         self._record = []  # Pairs of an epoch and its log.
@@ -169,17 +178,14 @@ class RunCheckpoint(keras.callbacks.Callback):
         if not isinstance(dataset, EpochOrderedDataset):
             raise ValueError(
                 "`dataset` must be one of keras_iwm.datasets, whose order can go on "
-                f"where it stopped. Received: {type(dataset).__name__}. Wrap arrays in "
-                "an `ImageArray`."
+                f"where it stopped. Received: {type(dataset).__name__}."
             )
         found = read_newest_run(self.folder)
-        place = (0, 0) if found is None else found[1:3]
-        check_same_place(self.folder, place)
         if found is None:
             model, epoch, step, record = make_model(), 0, 0, []
         else:
-            path, epoch, step, run, arrays = found
-            model, record = keras.models.load_model(path), run["record"]
+            epoch, step, load, run, arrays = found
+            model, record = load(), run["record"]
             restore_variables(model, arrays, "seeds")
             self._resumed = run, arrays
         self._dataset, self._offset = dataset, step
@@ -196,7 +202,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             folder: Path of the run's folder, which need not exist.
 
         Returns:
-            Tuple `(path, epoch, step)`: the file's path, the number of whole epochs
+            Tuple `(path, epoch, step)`: its path, the number of whole epochs
             it has behind it, and of steps of the next one. `None` if there is none.
         """
         runs = find_runs(pathlib.Path(folder))
@@ -219,8 +225,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self.monitor is not None and self._best is None:
             seen = sorted(self._record[-1][1]) if self._record else []
             warnings.warn(
-                f"No `best.keras` was kept: the log never had a number for "
-                f"`monitor`, {self.monitor!r}. The last epoch's had {seen}.",
+                "No `best.keras` was kept: the log never had a number for `monitor`, "
+                f"{self.monitor!r}. The last epoch's had {seen}.",
                 stacklevel=2,
             )
 
@@ -266,18 +272,15 @@ class RunCheckpoint(keras.callbacks.Callback):
                 shutil.copyfile(saved, unfinished)
 
     def _save(self, epoch, step):
-        """Saves the run, and stops if a signal has come; returns the file's path.
+        """Saves the run, and stops if a signal has come; returns its path.
 
-        Processes behind the first one get `None`, and wait for it if they stop.
+        Where the first process writes alone, the others get `None`.
         """
-        path, model = run_path(self.folder, epoch, step), self.model
+        path, model = run_path(self.folder, epoch, step, self.sharded), self.model
         run = {"best": self._best, "record": self._record}
         callbacks = list(zip(self.callbacks, self._starts, strict=True))
-        with alone(model):
-            if process_index() > 0 or not save_run(
-                path, model, run, callbacks, self.keep
-            ):
-                path = None
+        if not save_run(path, model, run, callbacks, self.keep):
+            path = None
         self._saved_at = time.monotonic()
         if self._signals.agreed:
             ask_all(0)()
@@ -292,9 +295,6 @@ class RunCheckpoint(keras.callbacks.Callback):
         (run, arrays), self._resumed = self._resumed, None
         self._best, self._record = run["best"], run["record"]
         restore_callbacks(self.callbacks, run, arrays)
-        self.model.history.epoch = [epoch for epoch, _ in self._record]
-        for name in dict.fromkeys(name for _, logs in self._record for name in logs):
-            values = [logs.get(name, float("nan")) for _, logs in self._record]
-            self.model.history.history[name] = values
+        restore_history(self.model, self._record)
         if self._offset:
             restore_averages(self.model, arrays, self._dataset)

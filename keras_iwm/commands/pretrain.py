@@ -169,7 +169,10 @@ def main(options=None):
         num_neighbors=min(10, len(held_out[0]) - 1),
     )
     checkpoint = callbacks.RunCheckpoint(
-        checkpoints, every_seconds=arguments.save_every, callbacks=[quality]
+        checkpoints,
+        every_seconds=arguments.save_every,
+        callbacks=[quality],
+        sharded=arguments.sharded_checkpoints,
     )
     with devices.scope:
         model, epoch = checkpoint.resume(

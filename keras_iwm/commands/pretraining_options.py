@@ -73,6 +73,7 @@ def parse_arguments(options, text):
     add("--num-processes", type=int, help="that train together, on all hosts")
     add("--process-index", type=int, help="which of them this one is, from 0")
     add("--save-every", type=float, default=600, help="seconds, within an epoch")
+    add("--sharded-checkpoints", action="store_true", help="all processes write them")
     add("--seed", type=int, default=0)
     add("--output", default="runs/pretrain")
     add("--tensorboard", action="store_true", help="write TensorBoard events")

@@ -9,6 +9,8 @@ from keras_iwm.arguments import as_path
 from keras_iwm.saving.check_config import check_config
 from keras_iwm.saving.check_weights import check_weights
 from keras_iwm.saving.file_window import archive_member
+from keras_iwm.saving.load_shards import check_shards
+from keras_iwm.saving.shard_folder import ShardFolder
 from keras_iwm.type_aliases import Path
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -35,12 +37,14 @@ def check_file(path: Path) -> None:
     - weights that refer to other files or places, are compressed, are no numbers or
       not finite.
 
+    A folder of shards is looked at in the same way: checksums, config, values.
+
     Files that `model.save` and `model.save_weights` write pass. Classes of one's own
     must be imported before, and registered with
     `keras.saving.register_keras_serializable`.
 
     Args:
-        path: Path of a `.keras` or a `.weights.h5` file.
+        path: Path of a `.keras` or a `.weights.h5` file, or of a folder of shards.
 
     Raises:
         ValueError: If the file is refused. The message names the file, and why.
@@ -59,14 +63,17 @@ def check_file(path: Path) -> None:
     ```
     """
     path = as_path("path", path)
-    if not path.is_file():
+    if not path.exists():
         raise ValueError(f"`path` must be a file. Received: {str(path)!r}.")
-    if not path.name.endswith((".keras", ".weights.h5")):
+    if path.is_file() and not path.name.endswith((".keras", ".weights.h5")):
         raise ValueError(
             "`path` must end in .keras or .weights.h5, as Keras writes models and "
             f"weights. Received: {str(path)!r}."
         )
     try:
+        if path.is_dir():
+            check_shards(ShardFolder(path))
+            return
         with open(path, "rb") as file:
             if path.suffix == ".keras":
                 _check_archive(file)

@@ -11,6 +11,7 @@ import pytest
 
 from keras_iwm.callbacks import RunCheckpoint
 from keras_iwm.datasets import ImageArray
+from keras_iwm.saving import write_shards
 
 STEPS = 5  # of an epoch
 once = pytest.mark.skipif(
@@ -118,6 +119,60 @@ def test_a_run_killed_at_any_step_equals_the_uninterrupted_one(tmp_path, whole):
         with pytest.raises(RuntimeError, match="killed"):
             run(tmp_path, kill=kill, every_steps=2)
     assert_equal_runs(tmp_path, run(tmp_path, every_steps=2), whole)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_run_in_shards_goes_on_too(tmp_path, whole):
+    for kill in (Kill(3), Kill(4), Kill(epoch=2)):
+        with pytest.raises(RuntimeError, match="killed"):
+            run(tmp_path, kill=kill, every_steps=2, sharded=True)
+    # It may go on in one file, and back.
+    with pytest.raises(RuntimeError, match="killed"):
+        run(tmp_path, kill=Kill(3), every_steps=2)
+    assert names_in(tmp_path) == ["epoch_0002_step_000004", "epoch_0003.keras"]
+    result = run(tmp_path, every_steps=2, sharded=True)
+    assert_equal_runs(tmp_path, result, whole)
+    assert names_in(tmp_path) == ["epoch_0003_step_000004", "epoch_0004"]
+
+
+@once
+def test_shards_that_a_crash_left_behind_count_for_nothing(
+    tmp_path, monkeypatch, whole
+):
+    run(tmp_path, epochs=2, sharded=True, keep=1)
+    stream = write_shards.stream_safetensors
+
+    def half_a_shard(path, *arguments):
+        stream(path, *arguments)
+        os.truncate(path, path.stat().st_size // 2)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(write_shards, "stream_safetensors", half_a_shard)
+    with pytest.raises(OSError, match="No space left"):
+        run(tmp_path, sharded=True, keep=1)
+    assert names_in(tmp_path) == ["epoch_0002", "epoch_0003"]  # the last one in part
+    assert RunCheckpoint.latest(tmp_path)[1:] == (2, 0)
+    monkeypatch.undo()
+    # What lies there of another run's shards is gone with the next save.
+    (tmp_path / "epoch_0003" / "shard_00007.safetensors").touch()
+    (tmp_path / "epoch_0002_step_000003").mkdir()
+    result = run(tmp_path, sharded=True, keep=2)
+    assert_equal_runs(tmp_path, result, whole)
+    assert names_in(tmp_path) == ["epoch_0003", "epoch_0004"]
+    assert names_in(tmp_path / "epoch_0004") == [
+        "index.json",
+        "shard_00000.safetensors",
+    ]
+
+
+@once
+def test_the_one_before_damaged_shards_is_used(tmp_path, whole):
+    run(tmp_path, epochs=3, sharded=True)
+    damage(tmp_path / "epoch_0003" / "shard_00000.safetensors")
+    with pytest.warns(UserWarning, match=r"shard_00000.*damaged.*set aside"):
+        result = run(tmp_path, sharded=True)
+    assert_equal_runs(tmp_path, result, whole)
+    assert "epoch_0003.damaged" in names_in(tmp_path)
 
 
 def test_a_run_killed_behind_its_last_checkpoint_ends_as_the_whole_one(tmp_path, whole):
@@ -301,6 +356,7 @@ def test_bad_arguments_are_refused(tmp_path):
         ({"every_seconds": -1}, "every_seconds"),
         ({"every_seconds": float("nan")}, "every_seconds"),
         ({"mode": "best"}, "mode"),
+        ({"sharded": True, "monitor": "val_loss"}, "monitor"),
     ):
         with pytest.raises(ValueError, match=f"`{name}`"):
             RunCheckpoint(**{"folder": tmp_path, **arguments})

@@ -120,6 +120,7 @@ def save(folder):
     model.fit(random_images(8), batch_size=BATCH, verbose=0)
     name = keras.backend.backend()
     model.save(folder / f"{name}.keras")
+    keras_iwm.saving.save_shards(model, folder / name)
     views = {
         k: ops.convert_to_numpy(v)
         for k, v in model.view_generator(random_images(4)).items()
@@ -147,6 +148,15 @@ def load(folder):
             np.testing.assert_allclose(prediction, saved["prediction"], atol=1e-5)
             iterations = int(saved["iterations"])
         assert int(ops.convert_to_numpy(model.optimizer.iterations)) == iterations
+        of_shards = keras_iwm.saving.load_model(path.with_suffix(""))
+        for one, two in zip(
+            [*model.variables, *model.optimizer.variables],
+            [*of_shards.variables, *of_shards.optimizer.variables],
+            strict=True,
+        ):
+            np.testing.assert_array_equal(
+                ops.convert_to_numpy(one), ops.convert_to_numpy(two)
+            )
         fresh = make_model()
         fresh.compile(keras_iwm.optimizers.AdamW())
         assert model.jit_compile == fresh.jit_compile

@@ -42,7 +42,8 @@ def train(distribution, share, folder):
     keras.distribution.set_distribution(distribution)
     dataset = ImageArray(IMAGES, batch_size=BATCH, seed=1)
     dataset.share = share
-    checkpoint = RunCheckpoint(folder)
+    in_parts = isinstance(distribution, keras.distribution.ModelParallel)
+    checkpoint = RunCheckpoint(folder, sharded=in_parts)
     model, _ = checkpoint.resume(dataset, make_model)
     bank = keras_iwm.evaluation.RetrievalBank(4)
     quality = WorldModelQuality(IMAGES[:4], bank=bank)

@@ -4,10 +4,13 @@ They are virtual devices of the CPU, or processes, in a worker of its own. It ta
 long to start, so it does everything at once, and one test looks at all its numbers.
 """
 
+import importlib.util
 import itertools
 import os
 import pathlib
 import re
+import signal
+import socket
 import subprocess
 import sys
 
@@ -15,6 +18,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_iwm.callbacks import RunCheckpoint
 from keras_iwm.datasets import ImageArray
 from keras_iwm.seeds import hash_seed
 
@@ -33,6 +37,7 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
     check_images_are_compared_over_all_devices(results)
     check_variances_are_of_the_images_of_all_devices(results)
     check_a_run_goes_on_with_more_or_fewer_devices(results)
+    check_every_process_has_written_a_part(tmp_path)
     check_every_device_draws_its_own_views_masks_and_paths(results)
     check_all_devices_skip_what_one_of_them_cannot_take(results)
     if BACKEND == "jax":
@@ -113,6 +118,14 @@ def check_a_run_goes_on_with_more_or_fewer_devices(results):
         )
 
 
+def check_every_process_has_written_a_part(folder):
+    # Of one program for all devices that is all.
+    shards = sorted(folder.glob("after_2/epoch_0001/shard_*"))
+    assert len(shards) == (2 if BACKEND == "torch" else 1)
+    sizes = [shard.stat().st_size for shard in shards]
+    assert max(sizes) < 1.1 * min(sizes)
+
+
 def check_every_device_draws_its_own_views_masks_and_paths(results):
     for name in ("actions", "target_ids", "dropped"):
         for one, other in itertools.combinations(results[name], 2):
@@ -136,6 +149,7 @@ def check_split_models_train_alike_and_are_split(results):
         np.testing.assert_allclose(
             results[f"weights_{name}"], results["weights_1"], atol=1e-6
         )
+    assert results["most_pieces"] == 2  # of two copies of each half, one is written
     shares = dict(zip(results["split_paths"], results["split_shares"], strict=True))
     assert set(shares.values()) == {0.5, 1.0}
     split = {str(path) for path, share in shares.items() if share == 0.5}
@@ -215,3 +229,48 @@ def test_shares_of_a_batch_make_up_the_batch():
     for share in ((2, 2), (0, 3)):
         with pytest.raises(ValueError, match="`share`"):
             dataset.share = share
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="only Torch has several processes here")
+def test_a_process_killed_while_it_saves_costs_no_more_than_that_save(tmp_path):
+    worker = WORKER.with_name("killed_worker.py")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, worker, tmp_path],
+            env={
+                **os.environ,
+                "KERAS_BACKEND": BACKEND,
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(WORKER.parents[2]),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "WORLD_SIZE": "2",
+                "RANK": str(rank),
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    codes = [process.returncode for process in processes]
+    # The other one does not wait for it for ever.
+    assert codes[0], errors
+    assert codes[1] == -signal.SIGKILL, errors
+    # What was being written is there in part, and does not count.
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "epoch_0001",
+        "epoch_0002",
+    ]
+    path, *place = RunCheckpoint.latest(tmp_path)
+    assert (pathlib.Path(path).name, place) == ("epoch_0001", [1, 0])
+    # One process goes on where two were.
+    spec = importlib.util.spec_from_file_location("killed_worker", worker)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model, epoch = module.run(tmp_path, 2)
+    assert (epoch, int(model.optimizer.iterations)) == (1, 2 * module.STEPS)
+    assert len(list((tmp_path / "epoch_0002").iterdir())) == 2  # index, one shard

@@ -8,6 +8,7 @@ import pytest
 from together import start_together, wait_for
 
 from keras_iwm.callbacks import RunCheckpoint
+from keras_iwm.saving import load_model
 
 WORKER = pathlib.Path(__file__).with_name("hosts_worker.py")
 
@@ -38,10 +39,14 @@ def test_processes_train_what_one_device_trains(tmp_path):
             )
         assert one["held_copies"] == 1
         assert one["held_parts"] < 0.5
-    for name in ("copies", "parts"):  # the first process has written it, whole
+    # The first process has written the one whole, both their parts of the other.
+    shards = sorted((tmp_path / "parts" / "epoch_0001").glob("shard_*"))
+    assert len(shards) == 2
+    assert shards[0].stat().st_size < 1.2 * shards[1].stat().st_size
+    for name in ("copies", "parts"):
         path, epoch, _ = RunCheckpoint.latest(tmp_path / name)
         assert epoch == 1
-        model = keras.models.load_model(path)
+        model = load_model(path)
         values = [np.ravel(weight) for weight in model.encoder.get_weights()]
         saved = np.concatenate(values)
         np.testing.assert_allclose(

@@ -30,6 +30,7 @@ from keras_iwm.models import (
     ImageWorldModel,
     TeacherFreeWorldModel,
 )
+from keras_iwm.saving.shard_folder import ShardFolder
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
@@ -67,8 +68,7 @@ def make_model(drop_path_rate=0.0, record=None):
         model.record = model.add_weight(
             shape=(record, 7 + 4 + 16), trainable=False, name="record"
         )
-    # A name, for Orbax's checkpoints are read by the names of variables.
-    model.compile(keras.optimizers.SGD(0.1, momentum=0.9, name="sgd"))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
     return model
 
 
@@ -146,7 +146,10 @@ def on_devices(count):
 
 
 def train(count, results):
-    """Five steps on the same views, with a checkpoint on the way."""
+    """Five steps on the same views, with a checkpoint on the way.
+
+    On several devices it is in shards.
+    """
     views = make_views(BATCH * STEPS)
     with on_devices(count):
         model = make_model()
@@ -155,7 +158,9 @@ def train(count, results):
     rank, _ = processes()
     if rank:  # a process that starts otherwise, and must be put right
         model.encoder.set_weights([w + 1 for w in model.encoder.get_weights()])
-    checkpoint = keras_iwm.callbacks.RunCheckpoint(FOLDER / f"after_{count}")
+    checkpoint = keras_iwm.callbacks.RunCheckpoint(
+        FOLDER / f"after_{count}", sharded=count > 1
+    )
     losses = [
         run(model.fit, part(views, 0, BATCH * STEPS_BEFORE), [checkpoint]),
         run(model.fit, part(views, BATCH * STEPS_BEFORE, None)),
@@ -248,7 +253,7 @@ def move(count, destination, results):
     """The last three steps, from a checkpoint, on other devices."""
     with on_devices(destination):
         path, *_ = keras_iwm.callbacks.RunCheckpoint.latest(FOLDER / f"after_{count}")
-        model = keras.models.load_model(path)
+        model = keras_iwm.saving.load_model(path)
     run(model.fit, part(make_views(BATCH * STEPS), BATCH * STEPS_BEFORE, None))
     results[f"weights_moved_to_{destination}"] = flat_weights(model)
 
@@ -370,14 +375,16 @@ def split_over(shape):
 def split_model(results):
     """The same five steps with every model split over two of four devices.
 
-    A checkpoint in shards is written on the way, and goes on with half the devices.
+    It goes on with half the devices from a checkpoint, whose pieces are those that
+    devices hold.
     """
-    views, folder = make_views(BATCH * STEPS), str(FOLDER / "shards")
+    views, folder = make_views(BATCH * STEPS), FOLDER / "split"
     before = part(views, 0, BATCH * STEPS_BEFORE)
     after = part(views, BATCH * STEPS_BEFORE, None)
     mesh = split_over((2, 2))
     model = make_model()
-    run(model.fit, before, [keras.callbacks.OrbaxCheckpoint(folder)])
+    checkpoint = keras_iwm.callbacks.RunCheckpoint(folder, sharded=True)
+    run(model.fit, before, [checkpoint])
     run(model.fit, after)
     results["weights_split"] = flat_weights(model)
     variables = (*model.variables, *model.optimizer.variables)
@@ -387,9 +394,10 @@ def split_model(results):
         for v in variables
     ]
     split_over((1, 2))
-    moved = make_model()
-    moved.optimizer.build(moved.trainable_variables)
-    moved.load_weights(folder)
+    path, *_ = keras_iwm.callbacks.RunCheckpoint.latest(folder)
+    pieces = ShardFolder(path).pieces.values()
+    results["most_pieces"] = max(map(len, pieces))
+    moved = keras_iwm.saving.load_model(path)
     run(moved.fit, after)
     results["weights_of_shards"] = flat_weights(moved)
     for name, sizes in (("heads", (24, 1, 3)), ("mlp", (24, 1, 2, 7))):
