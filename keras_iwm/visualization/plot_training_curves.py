@@ -143,7 +143,7 @@ def plot_training_curves(
         axis.remove()
     if len(runs) > 1:
         words = f"means of {len(runs)} runs, and their 95 % intervals"
-        figure.supxlabel(words, fontsize=TEXT_SIZE, color="0.35")
+        figure.suptitle(words, fontsize=TEXT_SIZE, color="0.35")
     return figure
 
 

@@ -22,6 +22,10 @@ _PLACES = (
     (6, -3, "left", "top"),
     (0, 8, "center", "bottom"),
     (0, -8, "center", "top"),
+    (-9, 15, "right", "bottom"),
+    (9, -15, "left", "top"),
+    (9, 15, "left", "bottom"),
+    (-9, -15, "right", "top"),
 )
 _UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -89,8 +93,8 @@ def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> F
         )  # fmt: skip
         for text, *dot in zip(texts, numbers, 100 * accuracies, strict=True):
             axis.annotate(
-                text, dot, textcoords="offset points", color=PALETTE[color],
-                fontsize=TEXT_SIZE,
+                text, dot, xytext=(0, 0), textcoords="offset points",
+                color=PALETTE[color], fontsize=TEXT_SIZE, in_layout=False,
             )  # fmt: skip
     axis.set_xlabel("tuned parameters", fontsize=TITLE_SIZE)
     axis.set_ylabel("accuracy, %", fontsize=TITLE_SIZE)

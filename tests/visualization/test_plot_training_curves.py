@@ -102,14 +102,14 @@ def test_of_several_runs_the_mean_and_its_interval_are_drawn(tmp_path):
         assert panels["mean reciprocal rank"]["world model"][0] == [2]
         (band,) = figure.axes[0].collections
         corners = band.get_paths()[0].vertices
-        # Student's t of two degrees of freedom, standard errors 0.2 and 0.1 over root 3.
+        # Student's t of two degrees of freedom; deviations 0.2, 0.1 and 0.
         for epoch, mean, error in ((1, 0.7, 0.2), (2, 0.4, 0.1), (3, 0.4, 0)):
             values = corners[corners[:, 0] == epoch, 1]
             margin = 4.303 * error / np.sqrt(3)
             np.testing.assert_allclose(
                 [values.min(), values.max()], [mean - margin, mean + margin], atol=1e-9
             )
-        assert "3 runs" in figure.get_supxlabel()
+        assert "3 runs" in figure.get_suptitle()
     (alone,) = drawn(plot_training_curves([runs[0]]))["loss"].values()
     assert alone == ([1, 2, 3], [0.9, 0.5, 0.4])
     assert not plot_training_curves([runs[0]]).axes[0].collections
