@@ -5,13 +5,14 @@
 For each backend, one process makes models of transformers and timm, whichever are
 installed, with random weights, saves them, reads them with `read_published`, and
 compares the latents of random images: at the models' own image size, and at a larger
-one, where positions are resampled. The way back is compared too. Of V-JEPA 2 clips
-are compared, also longer ones, and what the predictor says of patches that it does not
-see. Largest absolute differences are printed, of latents whose largest value stands in
-the last column.
+one, where positions are resampled. Of I-JEPA the way back is compared too. Of V-JEPA 2
+clips are compared, also longer ones, and what the predictor says of patches that it
+does not see. Largest absolute differences are printed, of latents whose largest value
+stands in the last column.
 """
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -21,7 +22,6 @@ import sys
 import tempfile
 
 BACKENDS = ("jax", "tensorflow", "torch")
-PACKAGES = ("transformers", "timm")
 SIZES = {"width": 192, "depth": 4, "heads": 3, "image": 112, "patch": 14}
 
 
@@ -37,28 +37,46 @@ def parse_arguments():
 
 def transformers_models():
     """Yield names, models, and functions from pixels to latents."""
+    import torch
     import transformers
 
+    mlp, registers = {"intermediate_size": 768}, {"num_register_tokens": 4}
+    gated = {**registers, **mlp, "use_gated_mlp": True, "hidden_act": "silu"}
+    small = {
+        **{"hidden_size": 64, "num_hidden_layers": 8, "num_attention_heads": 8},
+        **{"intermediate_size": 96, "image_size": 48, "patch_size": 8},
+    }
     for name, sizes in {
-        "IJepaModel": {},
-        "IJepaModel, 8 blocks of 64": {
-            **{"hidden_size": 64, "num_hidden_layers": 8, "num_attention_heads": 8},
-            **{"intermediate_size": 96, "image_size": 48, "patch_size": 8},
-        },
+        "IJepaModel": mlp,
+        "IJepaModel, 8 blocks of 64": small,
+        "ViTModel": mlp,
+        "ViTMAEModel": {**mlp, "mask_ratio": 0.0},
+        "Dinov2Model": {},
+        "Dinov2Model, gated MLP": {"use_swiglu_ffn": True},
+        "Dinov2WithRegistersModel": registers,
+        "DINOv3ViTModel": {**registers, **mlp},
+        "DINOv3ViTModel, gated MLP": gated,
     }.items():
-        config = transformers.IJepaConfig(
+        kind = name.split("Model")[0]
+        config = getattr(transformers, f"{kind}Config")(
             **{
-                **{"hidden_size": SIZES["width"], "intermediate_size": 768},
-                **{"num_hidden_layers": SIZES["depth"], "layer_norm_eps": 1e-6},
+                **{"hidden_size": SIZES["width"], "layer_norm_eps": 1e-6},
+                **{"num_hidden_layers": SIZES["depth"]},
                 **{"num_attention_heads": SIZES["heads"]},
                 **{"image_size": SIZES["image"], "patch_size": SIZES["patch"], **sizes},
             }
         )
-        model = transformers.IJepaModel(config)
+        model = getattr(transformers, f"{kind}Model")(config)
 
-        def encode(pixels, model=model, size=config.image_size):
-            other = pixels.shape[-1] != size
-            return model(pixels, interpolate_pos_encoding=other).last_hidden_state
+        def encode(pixels, model=model, config=config):
+            count = pixels[0, 0].numel() // config.patch_size**2
+            arguments = {}
+            if config.model_type in ("ijepa", "vit", "vit_mae"):
+                other = pixels.shape[-1] != config.image_size
+                arguments["interpolate_pos_encoding"] = other
+            if config.model_type == "vit_mae":  # which shuffles patches, by noise
+                arguments["noise"] = torch.arange(count).float().repeat(2, 1)
+            return model(pixels, **arguments).last_hidden_state[:, -count:]
 
         yield f"transformers {name}", model, encode
 
@@ -118,6 +136,42 @@ def timm_models():
         yield f"timm {name}", model, encode
 
 
+def timm_dinov3_models():
+    """Yield architectures, models, and functions from pixels to latents."""
+    import torch
+    from timm.models.eva import Eva
+
+    for name, arguments in {
+        "dinov3": {"qkv_bias": False},
+        "dinov3_qkvb": {"qkv_bias": True},
+        "plus_dinov3_qkvb": {"swiglu_mlp": True, "swiglu_align_to": 8},
+    }.items():
+        model = Eva(
+            img_size=SIZES["image"],
+            patch_size=SIZES["patch"],
+            embed_dim=SIZES["width"],
+            depth=SIZES["depth"],
+            num_heads=SIZES["heads"],
+            num_classes=0,
+            init_values=1e-5,
+            rope_type="dinov3",
+            rope_temperature=100,
+            rope_rotate_half=True,
+            use_rot_pos_emb=True,
+            use_abs_pos_emb=False,
+            num_reg_tokens=4,
+            use_fc_norm=False,
+            dynamic_img_size=True,
+            norm_layer=functools.partial(torch.nn.LayerNorm, eps=1e-5),
+            **arguments,
+        )
+
+        def encode(pixels, model=model):
+            return model.forward_features(pixels)[:, model.num_prefix_tokens :]
+
+        yield f"vit_small_patch14_{name}", model, encode
+
+
 def work():
     """Compare all models on one backend."""
     import torch  # before TensorFlow
@@ -174,35 +228,47 @@ def work():
         compare(clip.format(2 * frames), encode, ours.encoder, 2 * frames, size, size)
         compare(f"{name}, predictor", predict, predict_ours, frames, size, size)
 
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is None:
-            continue
-        for name, model, encode in globals()[f"{package}_models"]():
-            add_noise(model)
+    def compare_images(name, model, encode, save):
+        add_noise(model)
+        with tempfile.TemporaryDirectory() as folder:
+            save(model, pathlib.Path(folder))
+            encoder = read_published(folder)
+        height = encoder.image_size[0]
+        compare(f"{name}, {height} pixels", encode, encoder, height, height)
+        larger = height + 3 * encoder.patch_size
+        compare(f"{name}, {larger} pixels", encode, encoder, larger, larger)
+        if "IJepaModel" in name:
             with tempfile.TemporaryDirectory() as folder:
-                if package == "transformers":
-                    model.save_pretrained(folder)
-                else:
-                    state = {k: v.numpy() for k, v in model.state_dict().items()}
-                    write_safetensors(pathlib.Path(folder) / "model.safetensors", state)
-                encoder = read_published(folder)
-            height = encoder.image_size[0]
-            compare(f"{name}, {height} pixels", encode, encoder, height, height)
-            larger = height + 3 * encoder.patch_size
-            compare(f"{name}, {larger} pixels", encode, encoder, larger, larger)
-            if package == "transformers":
-                with tempfile.TemporaryDirectory() as folder:
-                    save_transformers(encoder, folder)
-                    back = type(model).from_pretrained(folder).eval()
-                compare(
-                    f"{name}, the way back",
-                    lambda pixels, back=back: back(pixels).last_hidden_state,
-                    *(encoder, height, height),
-                )
-        if package == "transformers":
-            for name, model in video_models():
-                add_noise(model)
-                compare_videos(name, model)
+                save_transformers(encoder, folder)
+                back = type(model).from_pretrained(folder).eval()
+            compare(
+                f"{name}, the way back",
+                lambda pixels: back(pixels).last_hidden_state,
+                *(encoder, height, height),
+            )
+
+    def save_timm(model, folder, config=None):
+        state = {name: value.numpy() for name, value in model.state_dict().items()}
+        write_safetensors(folder / "model.safetensors", state)
+        (folder / "config.json").write_text(json.dumps(config or {}))
+
+    def save_dinov3(model, folder, architecture):
+        size = {"input_size": [3, SIZES["image"], SIZES["image"]]}
+        config = {"architecture": architecture, "pretrained_cfg": size}
+        save_timm(model, folder, config)
+
+    if importlib.util.find_spec("transformers"):
+        for name, model, encode in transformers_models():
+            compare_images(name, model, encode, lambda m, f: m.save_pretrained(f))
+        for name, model in video_models():
+            add_noise(model)
+            compare_videos(name, model)
+    if importlib.util.find_spec("timm"):
+        for name, model, encode in timm_models():
+            compare_images(name, model, encode, save_timm)
+        for name, model, encode in timm_dinov3_models():
+            save = functools.partial(save_dinov3, architecture=name)
+            compare_images(f"timm {name}", model, encode, save)
     print(json.dumps(rows))
 
 

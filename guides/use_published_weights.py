@@ -144,7 +144,7 @@ print(f"largest difference: {np.abs(difference).max():.1e}")
 ## Where to go from here
 
 - `docs/weights.md` has the table of sources, positions and measured differences.
-- Class tokens and registers are no hindrance: MAE, DeiT and DINOv2 encoders of timm load
-  the same way, and give one latent a patch.
+- Class tokens, registers and rotary positions are no hindrance: MAE, DeiT, DINOv2 and
+  DINOv3 encoders of timm and transformers load the same way, and give one latent a patch.
 - `keras_iwm.downstream` puts heads on the encoder, frozen or finetuned.
 """

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 import keras
@@ -29,6 +30,8 @@ def main(arguments=None):
     Returns:
         What the command returns: an integer, or `None` for 0.
     """
+    # Keras imports TensorFlow beside another backend, and it talks of its own matters.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     width = max(map(len, COMMANDS)) + 2
     parser = argparse.ArgumentParser(
         prog="keras-iwm",
@@ -40,6 +43,9 @@ def main(arguments=None):
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...")
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return 2
     chosen = parser.parse_args(arguments)
     if chosen.command != "check":
         print(f"Backend: {keras.backend.backend()}", file=sys.stderr)

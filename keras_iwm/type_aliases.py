@@ -5,6 +5,7 @@ a tensor, or a model of any class, is `Any` under another name.
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
@@ -48,6 +49,9 @@ Names = list[str] | tuple[str, ...]
 
 Path = str | os.PathLike[str]
 """Where a file or a folder is."""
+
+History = keras.callbacks.History | Mapping[str, Sequence[float]] | Path
+"""What a run has logged: what `fit` returns, its dictionary, or a file of it."""
 
 DType = str | keras.DTypePolicy
 """A dtype or a policy of Keras's, by name or as an object."""

@@ -653,7 +653,7 @@ def _calls_of_functions():
         layers.normalize_patches: {"patches": LATENTS},
         layers.patch_pixels: {"images": images(), "patch_size": 4},
         layers.rotary_positions: {
-            **{"grid_size": (4, 4), "head_dim": 8, "tiled": False}
+            **{"grid_size": (4, 4), "head_dim": 8, "positions": "rotary"}
         },
         layers.sincos_positions: {
             **{"grid_size": (4, 4), "hidden_dim": 8, "resampled_size": (5, 5)},

@@ -21,8 +21,9 @@ from keras_iwm.backbones.converters.from_official_video import (
 )
 from keras_iwm.backbones.converters.from_timm import encoder_from_timm
 from keras_iwm.backbones.converters.from_transformers import (
-    PATCHES,
     encoder_from_transformers,
+    is_transformers,
+    learned_positions,
 )
 from keras_iwm.backbones.converters.from_transformers_video import (
     is_transformers_video,
@@ -55,13 +56,14 @@ def read_published(
     Read are
 
     - files of I-JEPA's own code (`.pth.tar`), which Torch must be installed for;
-    - `IJepaModel` of transformers, also inside a classifier, as a folder or
-      `.safetensors` with its `config.json` beside it;
+    - `IJepaModel` of transformers, and its `ViTModel`, `ViTMAEModel`, `Dinov2Model`,
+      `Dinov2WithRegistersModel` and `DINOv3ViTModel`, also inside a classifier, as a
+      folder or `.safetensors` with its `config.json` beside it;
     - files of V-JEPA's and V-JEPA 2's own code (`.pth.tar`, `.pt`), and `VJEPA2Model`
       of transformers, also inside a classifier: encoders of clips;
     - vision transformers of timm with norms before the branches and a final norm:
       I-JEPA, MAE, DeiT, DINOv2 also with registers, as a folder, as `.safetensors`, or
-      a state dictionary that Torch has saved.
+      a state dictionary that Torch has saved; and DINOv3, as a folder.
 
     Args:
         path: Path of the file or folder, or `"hf://organisation/model"`, which is
@@ -78,9 +80,10 @@ def read_published(
         positions: Optional string, see `ViTEncoder`. By default fixed ones, where the
             weights hold these, or else a learned table that is resampled as the source
             does. They differ at other image sizes than the network's: `"learned"` is
-            exactly transformers there, `"learned_antialiased"` timm. Weights of
-            V-JEPA 2 have `"rotary_tiled"` and no others; say so of an encoder's own
-            file that has a table too, as V-JEPA's have.
+            exactly transformers there, `"learned_antialiased"` timm and transformers'
+            DINOv2 with registers. Weights of DINOv3 have `"rotary_scaled"` and those of
+            V-JEPA 2 `"rotary_tiled"` and no others; say so of an encoder's own file of
+            V-JEPA 2 that has a table too, as V-JEPA's have.
         num_frames: Optional integer, of encoders of clips: frames of a clip, where no
             config tells. Defaults to 16, and to 64 for V-JEPA 2.
 
@@ -122,13 +125,13 @@ def read_published(
         )
     elif any(isinstance(arrays.get(network), dict) for network in NETWORKS):
         arguments, values = encoder_from_official(arrays, which, path, **sizes)
-    elif any(name.endswith(f"{PATCHES}.weight") for name in arrays):
-        learned = "learned"
+    elif is_transformers(arrays):
+        learned = learned_positions(config)
         arguments, values = encoder_from_transformers(arrays, config, path, **sizes)
     else:
         arguments, values = encoder_from_timm(arrays, config, path, **sizes)
-    print_licence(f"{source} {config.get('_name_or_path', '')}".strip())
-    settings = {"value_range": value_range, "dtype": dtype}
+    licence = print_licence(f"{source} {config.get('_name_or_path', '')}".strip())
+    settings = {"value_range": value_range, "dtype": dtype, "licence": licence}
     return encoder_from_values(
         arguments, values, positions, learned=learned, **settings
     )

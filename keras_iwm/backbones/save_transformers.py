@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_object, as_path
-from keras_iwm.backbones.converters.from_transformers import NAMES, PATCHES
+from keras_iwm.backbones.converters.joint_blocks import QUERY_KEY_VALUE
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.layers.position_embedding import ROTARY
 from keras_iwm.saving.read_weights import CONFIGS, WEIGHTS
@@ -15,6 +15,7 @@ from keras_iwm.type_aliases import Path
 from keras_iwm.whole_file import whole_file
 
 BLOCKS = "encoder.layer"
+PATCHES = "embeddings.patch_embeddings"
 
 
 def save_transformers(encoder: ViTEncoder, folder: Path) -> None:
@@ -103,13 +104,13 @@ def transformers_arrays(encoder):
     Returns:
         Dictionary from names to float32 arrays.
     """
-    names, width = NAMES[BLOCKS], encoder.hidden_dim
+    width = encoder.hidden_dim
     patch = (encoder.patch_size, encoder.patch_size, encoder.num_channels)
     kernel = _array(encoder.patch_embedding.projection.kernel).reshape(*patch, width)
     positions = encoder.position_embedding.positions_of(encoder.grid_size)
     arrays = {
-        f"{PATCHES}.weight": kernel.transpose(3, 2, 0, 1),
-        f"{PATCHES}.bias": _array(encoder.patch_embedding.projection.bias),
+        f"{PATCHES}.projection.weight": kernel.transpose(3, 2, 0, 1),
+        f"{PATCHES}.projection.bias": _array(encoder.patch_embedding.projection.bias),
         "embeddings.position_embeddings": _array(positions)[None],
         **_norm("layernorm", encoder.norm),
     }
@@ -120,17 +121,17 @@ def transformers_arrays(encoder):
         biases = [_array(attention.query_bias), _array(attention.value_bias)]
         biases.insert(1, np.zeros_like(biases[0]))
         for part, part_kernel, bias in zip(
-            ("query", "key", "value"), kernels, biases, strict=True
+            QUERY_KEY_VALUE, kernels, biases, strict=True
         ):
-            arrays[f"{theirs}.{names[part]}.weight"] = part_kernel.T
-            arrays[f"{theirs}.{names[part]}.bias"] = bias
+            arrays[f"{theirs}.attention.attention.{part}.weight"] = part_kernel.T
+            arrays[f"{theirs}.attention.attention.{part}.bias"] = bias
         for layer, dense in (
-            ("attention/output_projection", attention.output_projection),
-            ("mlp_hidden", block.mlp_hidden),
-            ("mlp_output", block.mlp_output),
+            ("attention.output", attention.output_projection),
+            ("intermediate", block.mlp_hidden),
+            ("output", block.mlp_output),
         ):
-            arrays[f"{theirs}.{names[layer]}.weight"] = _array(dense.kernel).T
-            arrays[f"{theirs}.{names[layer]}.bias"] = _array(dense.bias)
+            arrays[f"{theirs}.{layer}.dense.weight"] = _array(dense.kernel).T
+            arrays[f"{theirs}.{layer}.dense.bias"] = _array(dense.bias)
         arrays |= _norm(f"{theirs}.layernorm_before", block.attention_norm)
         arrays |= _norm(f"{theirs}.layernorm_after", block.mlp_norm)
     return arrays

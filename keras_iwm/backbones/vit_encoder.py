@@ -11,6 +11,7 @@ from keras_iwm.arguments import (
     as_boolean,
     as_choice,
     as_count,
+    as_name,
     as_number,
     as_optional,
     as_positive,
@@ -75,13 +76,16 @@ class ViTEncoder(PatchEncoder):
             resampled bicubically as transformers does, or with antialiasing as timm.
             `"rotary"` for none that are added: attention turns queries and keys by
             where they stand, on other image sizes by their places there; keys have a
-            bias then. `"rotary_tiled"` is what the published V-JEPA 2 does in its
-            place, see `rotary_positions`.
+            bias then. `"rotary_scaled"` spreads the places over the image, as the
+            published DINOv3 does, and `"rotary_tiled"` is what the published V-JEPA 2
+            does, see `rotary_positions`.
         epsilon: Float, added to the variance by all norms.
         num_prefix_tokens: Integer, learned tokens (class token, registers) that see
             the patches and are seen by them, and are not returned.
         layer_scale: Optional positive float, see `TransformerBlock`.
         gated_mlp: Boolean, see `TransformerBlock`.
+        licence: Optional string, the licence of weights that others have published. It
+            goes with the encoder, and into the metadata of presets.
         **kwargs: Passed to `keras.Model`: `name`, `dtype`, `trainable`.
 
     Call arguments:
@@ -138,6 +142,7 @@ class ViTEncoder(PatchEncoder):
         num_prefix_tokens: int = 0,
         layer_scale: float | None = None,
         gated_mlp: bool = False,
+        licence: str | None = None,
         **kwargs: Any,
     ) -> None:
         # Sublayers are built here and frozen last: a flag that is set before the
@@ -166,6 +171,7 @@ class ViTEncoder(PatchEncoder):
         self.num_prefix_tokens = as_count("num_prefix_tokens", num_prefix_tokens, 0)
         self.layer_scale = as_optional(as_positive, "layer_scale", layer_scale)
         self.gated_mlp = as_boolean("gated_mlp", gated_mlp)
+        self.licence = as_optional(as_name, "licence", licence)
         width = "hidden_dim", hidden_dim
         check_splits(self.name, width, num_heads, self.mlp_dim)
         policy = self.dtype_policy
@@ -273,6 +279,6 @@ class ViTEncoder(PatchEncoder):
             *("image_size", "patch_size", "hidden_dim", "num_layers", "num_heads"),
             *("mlp_dim", "drop_path_rate", "value_range", "num_channels", "mean"),
             *("std", "remat", "initializer_stddev", "positions", "epsilon"),
-            *("num_prefix_tokens", "layer_scale", "gated_mlp"),
+            *("num_prefix_tokens", "layer_scale", "gated_mlp", "licence"),
         )
         return super().get_config() | {name: getattr(self, name) for name in names}

@@ -21,7 +21,8 @@ class RemainingTime(keras.callbacks.Callback):
     ```
 
     The time counts steps alone, the first one, which compiles, left out; not what is
-    measured between epochs.
+    measured between epochs. Keras counts that as steps: where it takes longer than they
+    do, and this callback stands behind those that measure, a line tells them apart.
 
     Args:
         every_seconds: Positive number, the least seconds between two lines.
@@ -51,16 +52,28 @@ class RemainingTime(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Begins an epoch."""
         self._epoch, self._first = epoch, None
+        self._began = self._last = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Prints a line, if it is time."""
-        now = time.monotonic()
+        self._last = now = time.monotonic()
         if self._first is None:
             self._first = batch, now
         elif now - self._printed >= self.every_seconds:
             first, start = self._first
             print(self._line(batch + 1, (now - start) / (batch - first)), flush=True)
             self._printed = now
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Prints a line, if others took longer than the steps."""
+        steps, others = self._last - self._began, time.monotonic() - self._last
+        if others > max(1.0, steps):
+            epochs = self.params.get("epochs", 1)
+            print(
+                f"epoch {epoch + 1}/{epochs}: {steps:.3g} s of steps, {others:.3g} s "
+                "of measurements behind them",
+                flush=True,
+            )
 
     def _line(self, done, seconds):
         """What there is to say after some steps of so many seconds."""

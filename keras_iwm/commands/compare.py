@@ -24,7 +24,8 @@ predictor that is told the action, by MRR. Beside them stand untrained encoders 
 pixels.
 
 The output folder gets `comparison.json`, `comparison.md`, a table of means with 95 %
-intervals over seeds (Student's t), and `comparison.png`, abstraction by equivariance.
+intervals over seeds (Student's t), `comparison.png`, abstraction by equivariance, and
+for each method `curves_METHOD.png`, its training over all seeds.
 Whatever ends it, the same command goes on where it was. Methods and seeds may be added.
 """
 
@@ -238,3 +239,12 @@ def main(options=None):
     plot = visualization.plot_method_comparison
     points = picture_points(runs)
     save_picture(output / "comparison.png", plot, points, caption=caption)
+    for method in methods:
+        name = folder_name(method["name"])
+        logs = [f"{name}_seed_{seed}/history.csv" for seed in range(arguments.seeds)]
+        save_picture(
+            output / f"curves_{name}.png",
+            visualization.plot_training_curves,
+            [output / log for log in logs],
+            caption=f"{method['name']}, {caption}",
+        )

@@ -25,7 +25,11 @@ def parse_arguments(options):
     parser = make_parser("embed", __doc__)
     add = parser.add_argument
     add("folder", help="of images, flat or one folder per class")
-    add("--model", required=True, help=".keras file of a world model or an encoder")
+    add(
+        "--model",
+        required=True,
+        help=".keras file of a world model or an encoder, folder of a run, or preset",
+    )
     add("--output", required=True, help="ending in .npz or .parquet")
     add("--per-patch", action="store_true", help="all patches, instead of their mean")
     add("--batch-size", type=int, default=64)

@@ -39,9 +39,9 @@ import inspect
 import json
 import pathlib
 import sys
-import time
 
 import keras
+import numpy as np
 
 from keras_iwm import (
     backbones,
@@ -57,6 +57,7 @@ from keras_iwm.commands.devices import leave, use_devices
 from keras_iwm.commands.pretraining_data import load_data
 from keras_iwm.commands.pretraining_options import model_settings, parse_arguments
 from keras_iwm.commands.program import is_whole, progress, save_picture, write_json
+from keras_iwm.commands.training_time import TrainingTime
 from keras_iwm.evaluation.bank_ranking import predicts_actions
 from keras_iwm.views.two_view_generator import TWO_VIEW_KEYS
 from keras_iwm.views.view_generator import VIEW_KEYS
@@ -101,11 +102,36 @@ def measure(model, arguments, train, held_out):
         )["mrr"]
     if held_out[1] is not None:
         train = [part[:10_000] for part in train]
-        num_neighbors = min(10, len(train[0]))
         results.update(
-            evaluation.compare_features(model, *train, *held_out, num_neighbors)
+            evaluation.compare_features(model, *train, *held_out, neighbors(train[1]))
         )
     return results
+
+
+def neighbors(labels):
+    """Return how many neighbours vote: no more than others of an image's class."""
+    if labels is None:
+        return 1
+    _, counts = np.unique(labels, return_counts=True)
+    return int(np.clip(counts.min() - 1, 1, 10))
+
+
+def print_words(summary, output):
+    """Say in words what a newcomer looks for in the summary."""
+    lines = []
+    if "mrr" in summary:
+        lines.append(
+            "MRR {mrr:.3f}, how high the true target ranks among 256 by the action; "
+            "chance {mrr_chance:.3f}, with shuffled actions {mrr_shuffled_action:.3f}."
+        )
+    if "knn_accuracy" in summary:
+        lines.append(
+            "kNN accuracy {knn_accuracy:.3f}; untrained encoder {knn_untrained:.3f}, "
+            "pixels {knn_pixels:.3f}."
+        )
+    for line in lines:
+        print(line.format(**summary))
+    print(f"The model is {output / 'model.keras'}, these numbers in summary.json.")
 
 
 def draw_views(model, images, output):
@@ -161,12 +187,19 @@ def main(options=None):
         # It splits evenly whatever it is given.
         count = len(held_out[0]) // devices.replicas * devices.replicas
         held_out = tuple(None if part is None else part[:count] for part in held_out)
+    if rank == 0:
+        beside = "" if arguments.eval_data else f" of {arguments.data}"
+        print(
+            f"{len(dataset)} steps an epoch; measurements are of {len(held_out[0])} "
+            f"held out{beside}",
+            flush=True,
+        )
     history = output / "history.csv"
     quality = callbacks.WorldModelQuality(
         *held_out,
         every=arguments.evaluate_every,
         retrieval_images=held_out[0][: arguments.retrieval_images],
-        num_neighbors=min(10, len(held_out[0]) - 1),
+        num_neighbors=neighbors(held_out[1]),
     )
     checkpoint = callbacks.RunCheckpoint(
         checkpoints,
@@ -194,20 +227,19 @@ def main(options=None):
             if rank == 0:
                 draw_views(model, held_out[0], output)
     last = min(arguments.epochs, epoch + (arguments.stop_after or arguments.epochs))
-    start = time.perf_counter()
+    timer = TrainingTime()
     stop = callbacks.StopOnNonFinite(dataset=dataset)
     try:
         model.fit(
             dataset,
             initial_epoch=epoch,
             epochs=last,
-            callbacks=[quality, stop, callbacks.CollapseWarning(), *writers],
+            callbacks=[timer, quality, stop, callbacks.CollapseWarning(), *writers],
             verbose=verbose,
         )
     except callbacks.NonFiniteError as error:
         print(error, file=sys.stderr)
         sys.exit(3)
-    seconds = time.perf_counter() - start
     with alone(model):
         if rank == 0 and last == arguments.epochs:
             model.save(output / "model.keras")
@@ -228,12 +260,13 @@ def main(options=None):
     summary = {
         "backend": keras.backend.backend(),
         "devices": devices.replicas * arguments.model_parallel,
-        "seconds": seconds,
+        "seconds": timer.seconds,
         "steps": steps,
-        f"{kind}_per_second": steps * arguments.batch_size / seconds,
+        f"{kind}_per_second": steps * arguments.batch_size / timer.seconds,
     }
     if not arguments.no_measurements:
         summary |= measure(model, arguments, train, held_out)
     write_json(output / "summary.json", summary)
     save_picture(output / "curves.png", curves, history, summary, caption=caption)
     print(json.dumps(summary, indent=2))
+    print_words(summary, output)

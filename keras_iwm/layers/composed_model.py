@@ -158,7 +158,8 @@ class ComposedModel(KeptState, keras.Model):
             folder: Path of the folder, which is made. A preset in it is replaced.
             facts: Optional dictionary that JSON can hold, to be added to the metadata:
                 what others want to know, such as `"data"`, `"licence"`, `"recipe"` and
-                `"results"`.
+                `"results"`. Where the weights began as those that others have published
+                under a known licence, it is that one.
             weights_dtype: `"float32"`, or `"float16"` for half the size: numbers are
                 rounded to three digits.
 

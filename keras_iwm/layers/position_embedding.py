@@ -4,15 +4,15 @@ import math
 from typing import Literal, get_args
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_iwm.layers.bicubic_matrix import bicubic_matrix
-from keras_iwm.layers.rotary_positions import rotary_positions
+from keras_iwm.layers.rotary_positions import RotaryPositions, rotary_positions
 from keras_iwm.layers.sincos_positions import sincos_positions
 
 FixedPositions = Literal["rows_first", "columns_first", "uniform_power"]
 LearnedPositions = Literal["learned", "learned_antialiased"]
-RotaryPositions = Literal["rotary", "rotary_tiled"]
 AddedPositions = Literal[FixedPositions, LearnedPositions]
 # Of a predictor, which has no table.
 GivenPositions = Literal[FixedPositions, RotaryPositions]
@@ -116,14 +116,16 @@ class PositionEmbedding(keras.layers.Layer):
         """
         if self.positions not in ROTARY:
             return None
-        tiled = self.positions == "rotary_tiled"
-        table = rotary_positions(tuple(grid_size), self.head_dim, tiled)
-        table = ops.convert_to_tensor(table, dtype=self.compute_dtype)
-        rotation = table[None]
+        table = rotary_positions(tuple(grid_size), self.head_dim, self.positions)
+        rotation = ops.convert_to_tensor(table, dtype=self.compute_dtype)[None]
         if patch_ids is not None:
-            rotation = ops.take(table, patch_ids, axis=0)
-        # The first patch is at the origin, where nothing is turned.
-        still = ops.broadcast_to(table[:1], ops.shape(rotation[:, :1]))
+            rotation = ops.take(rotation[0], patch_ids, axis=0)
+        # Cosines of 1 and sines of 0 turn nothing.
+        still = np.repeat([1.0, 0.0], self.head_dim).reshape(1, 1, 2, -1)
+        still = ops.broadcast_to(
+            ops.convert_to_tensor(still, dtype=self.compute_dtype),
+            ops.shape(rotation[:, :1]),
+        )
         parts = [ops.repeat(still, self.num_prefix_tokens, axis=1), rotation]
         parts.append(ops.repeat(still, num_others, axis=1))
         return ops.concatenate(parts, axis=1)

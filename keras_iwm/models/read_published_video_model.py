@@ -77,18 +77,19 @@ def read_published_video_model(
             f"frames. Received: {str(source)!r}. I-JEPA is for "
             "`read_published_world_model`."
         )
+    licence = print_licence(f"{source} {config.get('_name_or_path', '')}".strip())
     encoder, target_encoder = (
         encoder_from_values(
             *video_encoder_from(arrays, config, which, path, None, **sizes),
             learned="learned",
             value_range=value_range,
             dtype=dtype,
+            licence=licence,
             name="encoder",
         )
         for which in sorted(NETWORKS)
     )
     arguments, values = video_predictor(arrays, config, encoder, path)
-    print_licence(f"{source} {config.get('_name_or_path', '')}".strip())
     model = VideoWorldModel.from_encoder(
         encoder,
         predictor_layers=arguments["num_layers"],

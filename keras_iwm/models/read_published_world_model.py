@@ -68,13 +68,14 @@ def read_published_world_model(
     predictor, predictor_values = predictor_from_official(
         arrays, read["encoder"][0], path
     )
-    print_licence(str(path))
+    licence = print_licence(str(path))
     encoder, target_encoder = (
         encoder_from_values(
             *read[which],
             predictor["positions"],
             value_range=value_range,
             dtype=dtype,
+            licence=licence,
             name="encoder",
             initializer_stddev=0.02,
         )

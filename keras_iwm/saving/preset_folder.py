@@ -70,8 +70,12 @@ def save_preset(model, folder, facts=None, weights_dtype="float32"):
             full.unlink(missing_ok=True)
     with whole_file(folder / CONFIG) as path:
         path.write_text(json.dumps(config, indent=2) + "\n")
+    layers = model._flatten_layers()
+    licences = dict.fromkeys(getattr(layer, "licence", None) for layer in layers)
+    licence = "; ".join(name for name in licences if name)
     metadata = {
         **facts,  # first: what the model itself says is not for them to change
+        **({"licence": licence} if licence else {}),
         "keras_version": keras.__version__,
         "keras_iwm_version": __version__,
         "parameter_count": model.count_params(),

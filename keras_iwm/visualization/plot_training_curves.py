@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_iwm.arguments import as_number, shown
-from keras_iwm.type_aliases import Figure, Path
+from keras_iwm.evaluation.seed_interval import t_quantile
+from keras_iwm.type_aliases import Figure, History
 from keras_iwm.visualization.figure import (
     PALETTE,
     TEXT_SIZE,
@@ -49,10 +49,10 @@ _REFERENCES = {
 
 
 def plot_training_curves(
-    history: keras.callbacks.History | Mapping[str, Sequence[float]] | Path,
+    history: History | Sequence[History],
     summary: Mapping[str, Any] | None = None,
 ) -> Figure:
-    """Draws what a run logged, one panel for each kind of number.
+    """Draws what a run logged, or several runs, one panel for each kind of number.
 
     Panels: loss, mean reciprocal rank with its chance line and the shuffled-action
     control, hit rate at 1, RankMe, feature spread, accuracy. Only what was logged is
@@ -60,9 +60,14 @@ def plot_training_curves(
     noise does not look like a collapse. A loss that falls while RankMe or the feature
     spread falls towards 0 too is collapse, not progress.
 
+    Of several runs, which differ in their seeds, curves are means, in bands that are
+    their 95 % intervals by Student's t: what every run has logged, at the epochs that
+    all have measured.
+
     Args:
         history: What `fit` returned, its `history` dictionary, or the path of a file
             that `keras_iwm.callbacks.HistoryFile` or `keras.callbacks.CSVLogger` wrote.
+            Or a list of these, one for each run.
         summary: Optional dictionary, such as `keras_iwm.evaluation.compare_features`
             returns: its `rankme_untrained`, `knn_untrained` and `knn_pixels` are drawn
             as dotted lines, what the curves must rise above.
@@ -72,7 +77,8 @@ def plot_training_curves(
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If none of these numbers was logged.
+        ValueError: If none of these numbers was logged, or not by every run at the same
+            epochs.
 
     Example:
 
@@ -85,12 +91,13 @@ def plot_training_curves(
         summary={"knn_untrained": 0.45, "knn_pixels": 0.3},
     )
     figure.savefig("curves.png")
+    seeds = [{"loss": [0.9, 0.6]}, {"loss": [0.8, 0.7]}, {"loss": [0.9, 0.5]}]
+    figure = plot_training_curves(seeds)
     ```
     """
-    epochs, columns = _read(history)
+    runs = [_read(run) for run in _as_runs(history)]
     references = _read_references(summary)
-    # `CSVLogger` writes columns of a validation that there was not, full of NA.
-    logged = {name for name, values in columns.items() if np.isfinite(values).any()}
+    logged = {name: found for name in runs[0] if (found := _of_all(runs, name))}
     panels = {
         title: {name: label for name, label in curves.items() if name in logged}
         for title, curves in _PANELS.items()
@@ -100,7 +107,8 @@ def plot_training_curves(
         known = [name for curves in _PANELS.values() for name in curves]
         raise ValueError(
             f"`history` must hold at least one of {', '.join(known)}. Received: "
-            f"{', '.join(columns) or 'nothing'}"
+            f"{', '.join(runs[0]) or 'nothing'}"
+            f"{f' and others, by {len(runs)} runs' if len(runs) > 1 else ''}."
         )
 
     num_columns = min(3, len(panels))
@@ -109,13 +117,16 @@ def plot_training_curves(
     axes = figure.subplots(num_rows, num_columns, squeeze=False).ravel()
     for axis, (title, curves) in zip(axes, panels.items(), strict=False):
         for index, (name, label) in enumerate(curves.items()):
-            measured = np.isfinite(columns[name])
+            epochs, means, margins = logged[name]
             style = {"linewidth": 1.8, "color": PALETTE[index]}
             if name == "mrr_chance":
                 style = {"linewidth": 1.2, "color": "0.35", "linestyle": "--"}
-            elif measured.sum() <= _MOST_MARKED:
+            elif len(epochs) <= _MOST_MARKED:
                 style |= {"marker": _MARKS[index], "markersize": 4}
-            axis.plot(epochs[measured], columns[name][measured], label=label, **style)
+            axis.plot(epochs, means, label=label, **style)
+            if len(runs) > 1:
+                low, high, color = means - margins, means + margins, style["color"]
+                axis.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0)
         lines = references.get(title, {})
         for color, (label, value) in zip(("0.2", "0.55"), lines.items(), strict=False):
             axis.axhline(value, label=label, color=color, linewidth=1.4, linestyle=":")
@@ -130,11 +141,38 @@ def plot_training_curves(
             axis.legend(fontsize=TEXT_SIZE - 1, frameon=False)
     for axis in axes[len(panels) :]:
         axis.remove()
+    if len(runs) > 1:
+        words = f"means of {len(runs)} runs, and their 95 % intervals"
+        figure.suptitle(words, fontsize=TEXT_SIZE, color="0.35")
     return figure
 
 
+def _as_runs(history):
+    """Returns a list of runs, each as it was given."""
+    if not isinstance(history, (list, tuple)):
+        return [history]
+    if not history:
+        raise ValueError(
+            "`history` must hold at least one run. Received: an empty list."
+        )
+    return history
+
+
+def _of_all(runs, name):
+    """Returns epochs that all runs have measured, with mean and margin, or `None`."""
+    epochs = sorted(set.intersection(*(set(run.get(name, ())) for run in runs)))
+    if not epochs:
+        return None
+    values = np.array([[run[name][epoch] for epoch in epochs] for run in runs])
+    margins = np.zeros(len(epochs))
+    if len(runs) > 1:
+        errors = values.std(axis=0, ddof=1) / np.sqrt(len(runs))
+        margins = t_quantile(len(runs) - 1) * errors
+    return np.array(epochs), values.mean(axis=0), margins
+
+
 def _read(history):
-    """Returns the epochs, counted from 1, and `{name: values}` as float arrays."""
+    """Returns `{name: {epoch: value}}` of what was measured, epochs counted from 1."""
     if isinstance(history, (str, pathlib.Path)) and pathlib.Path(history).is_file():
         with open(history, newline="") as file:
             rows = list(csv.DictReader(file))
@@ -150,8 +188,14 @@ def _read(history):
         start = next(iter(getattr(history, "epoch", [])), 0)
         longest = max((len(values) for values in columns.values()), default=0)
         epochs = [start + 1 + epoch for epoch in range(longest)]
-    return np.array(epochs, int), {
-        name: _as_floats(values) for name, values in columns.items()
+    # `CSVLogger` writes columns of a validation that there was not, full of NA.
+    return {
+        name: {
+            epoch: value
+            for epoch, value in zip(epochs, _as_floats(values), strict=False)
+            if np.isfinite(value)
+        }
+        for name, values in columns.items()
     }
 
 
@@ -181,4 +225,4 @@ def _as_floats(values):
             floats.append(float(value))
         except (TypeError, ValueError):
             floats.append(np.nan)
-    return np.array(floats)
+    return floats

@@ -14,6 +14,19 @@ from keras_iwm.visualization.figure import (
 )
 
 _MARKERS = "osD^vP"
+# Where a text may stand: points to the right of its dot and above, and what is there.
+_PLACES = (
+    (-6, 3, "right", "bottom"),
+    (6, 3, "left", "bottom"),
+    (-6, -3, "right", "top"),
+    (6, -3, "left", "top"),
+    (0, 8, "center", "bottom"),
+    (0, -8, "center", "top"),
+    (-9, 15, "right", "bottom"),
+    (9, -15, "left", "top"),
+    (9, 15, "left", "bottom"),
+    (-9, -15, "right", "top"),
+)
 _UNITS = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
@@ -28,7 +41,8 @@ def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> F
             `(number_of_tuned_parameters, accuracy)`: the number at least 1, the
             accuracy from 0 to 1. A third number is half the length of the interval
             around the accuracy, and a string at the end is written beside the dot,
-            such as `"ViT-B"`. The points are drawn in order of their numbers.
+            such as `"ViT-B"`; a curve of one point has its own name there. The points
+            are drawn in order of their numbers.
 
     Returns:
         `matplotlib.figure.Figure`.
@@ -58,6 +72,9 @@ def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> F
             f"least one curve. Received: {results!r}"
         )
     curves = {name: _as_points(name, points) for name, points in results.items()}
+    for name, (texts, *_) in curves.items():
+        if len(texts) == 1:
+            texts[0] = texts[0] or wrapped(name, 26)
 
     names = [wrapped(name, 26) for name in curves]
     legend_height = sum(0.25 + 0.15 * name.count("\n") for name in names)
@@ -76,8 +93,8 @@ def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> F
         )  # fmt: skip
         for text, *dot in zip(texts, numbers, 100 * accuracies, strict=True):
             axis.annotate(
-                text, dot, xytext=(-6, 3), textcoords="offset points", ha="right",
-                color=PALETTE[color], fontsize=TEXT_SIZE,
+                text, dot, xytext=(0, 0), textcoords="offset points",
+                color=PALETTE[color], fontsize=TEXT_SIZE, in_layout=False,
             )  # fmt: skip
     axis.set_xlabel("tuned parameters", fontsize=TITLE_SIZE)
     axis.set_ylabel("accuracy, %", fontsize=TITLE_SIZE)
@@ -87,10 +104,35 @@ def plot_tuned_parameters(results: Mapping[str, Sequence[Sequence[float]]]) -> F
     axis.tick_params(labelsize=TEXT_SIZE)
     axis.grid(alpha=0.25, linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(
-        loc="outside right upper", fontsize=TEXT_SIZE, frameon=False, labelspacing=0.8
-    )
+    if any(len(numbers) > 1 for _, numbers, *_ in curves.values()):
+        figure.legend(
+            loc="outside right upper", fontsize=TEXT_SIZE, frameon=False,
+            labelspacing=0.8,
+        )  # fmt: skip
+    _place_texts(figure, axis)
     return figure
+
+
+def _place_texts(figure, axis):
+    """Moves each text beside its dot, where it covers no dot and no other text."""
+    figure.draw_without_rendering()  # only now it is known how large they are
+    dots = axis.transData.transform([text.xy for text in axis.texts])
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
+    inside = axis.get_window_extent().extents
+    for text in axis.texts:
+        if not text.get_text():
+            continue
+        for place in (*_PLACES, _PLACES[0]):  # the first one again if none is free
+            text.set(position=place[:2], ha=place[2], va=place[3])
+            low_x, low_y, high_x, high_y = text.get_window_extent().extents
+            is_free = low_x >= inside[0] and high_x <= inside[2]
+            is_free &= low_y >= inside[1] and high_y <= inside[3]
+            if is_free and not any(
+                low_x < x1 and high_x > x0 and low_y < y1 and high_y > y0
+                for x0, y0, x1, y1 in taken
+            ):
+                break
+        taken.append((low_x, low_y, high_x, high_y))
 
 
 def _as_points(name, points):

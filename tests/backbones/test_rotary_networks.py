@@ -20,7 +20,7 @@ CLIPS = RNG.integers(0, 256, (2, 4, 8, 12, 3), "uint8")
 on_torch = pytest.mark.skipif(
     keras.backend.backend() != "torch", reason="the same on each backend"
 )
-KINDS = pytest.mark.parametrize("kind", ["rotary", "rotary_tiled"])
+KINDS = pytest.mark.parametrize("kind", ["rotary", "rotary_scaled", "rotary_tiled"])
 
 
 def filled(model):
@@ -48,6 +48,7 @@ def numpy_of(tensor):
     [
         ("rotary", True, 0),
         ("rotary_tiled", True, 2),
+        ("rotary_scaled", False, 2),
         pytest.param("rotary", False, 2, marks=on_torch),
     ],
 )
@@ -71,6 +72,8 @@ def test_places_on_other_grids_count_on(kind):
     clips = RNG.integers(0, 256, (1, 6, 12, 8, 3), "uint8")
     expected = numpy_vit.encode(encoder, clips)["norm"]
     np.testing.assert_allclose(numpy_of(encoder(clips)), expected, atol=5e-5)
+    if kind == "rotary_scaled":
+        return
     # An image stands where the first frames of a clip do.
     ids = np.tile(np.arange(6), (2, 1))
     still = np.repeat(CLIPS[:, :1], 4, axis=1)
@@ -91,7 +94,7 @@ def test_only_rotations_know_distances_alone(kind):
         for ids in (np.arange(12), np.arange(12, 24))
     )
     difference = np.abs(first - second).max()
-    assert difference < 5e-5 if kind == "rotary" else difference > 1e-2
+    assert difference > 1e-2 if kind == "rotary_tiled" else difference < 5e-5
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,7 @@ def test_only_rotations_know_distances_alone(kind):
         pytest.param("rotary", "none", (2, 3), marks=on_torch),
         ("rotary", "sequence", (2, 3, 2)),
         ("rotary_tiled", "feature", (2, 3, 2)),
+        pytest.param("rotary_scaled", "feature", (2, 3), marks=on_torch),
     ],
 )
 def test_a_prediction_equals_the_numpy_forward_pass(kind, conditioning, grid_size):
@@ -148,6 +152,51 @@ def test_a_rotary_model_learns_and_is_saved(tmp_path):
         again.encoder.predict(images, verbose=0),
         model.encoder.predict(images, verbose=0),
         atol=1e-6,
+    )
+
+
+@on_torch
+@KINDS
+@pytest.mark.parametrize("is_video", [True, False])
+def test_a_named_size_can_have_rotary_positions(kind, is_video):
+    made, name = ViTEncoder, "iwm_tiny_32"
+    if is_video:
+        made, name = VideoEncoder, "vjepa_tiny_64"
+    encoder = made.from_preset(name, False, positions=kind, num_layers=1, num_heads=2)
+    assert encoder.positions == kind
+    assert encoder.blocks[0].attention.key_bias is not None
+    again = made.from_config(encoder.get_config())
+    again.set_weights(encoder.get_weights())
+    images = RNG.integers(0, 256, (1, *encoder.images_shape[1:]), "uint8")
+    outputs = numpy_of(encoder(images))
+    np.testing.assert_array_equal(outputs, numpy_of(again(images)))
+    expected = numpy_vit.encode(encoder, images)["norm"]
+    np.testing.assert_allclose(outputs, expected, atol=5e-5)
+
+
+@on_torch
+@KINDS
+def test_what_is_changed_behind_a_block_goes_on(kind):
+    encoder = small_encoder(kind, num_prefix_tokens=1)
+    kept = encoder(CLIPS, return_intermediates=True)
+    seen = []
+
+    def change(name, tokens):
+        seen.append((name, tuple(tokens.shape)))
+        return tokens + 1.0 if name == "block_00" else tokens
+
+    changed = encoder(CLIPS, return_intermediates=True, change=change)
+    assert seen == [(name, (2, 13, 32)) for name in ("stem", "block_00", "block_01")]
+    moved = numpy_of(changed["block_00"]) - numpy_of(kept["block_00"])
+    np.testing.assert_allclose(moved, 1.0, atol=1e-5)
+    # The last block turns what it gets as it always does.
+    patch_ids = np.tile(np.arange(12), (2, 1))
+    rotation = encoder.position_embedding.rotation(patch_ids, encoder.grid_size)
+    tokens = []
+    encoder(CLIPS, change=lambda name, t: tokens.append(t) or t)
+    expected = encoder.norm(encoder.blocks[1](tokens[1] + 1.0, rotation=rotation))
+    np.testing.assert_allclose(
+        numpy_of(changed["norm"]), numpy_of(expected)[:, 1:], atol=1e-5
     )
 
 

@@ -36,6 +36,22 @@ def test_lines_come_now_and_then_and_tell_what_is_left(capsys, monkeypatch):
     ]
 
 
+def test_what_is_measured_is_told_apart_from_steps(capsys, monkeypatch):
+    times = iter([0.0, 10.0, 12.0, 13.0, 100.0])
+    clock = type("Clock", (), {"monotonic": staticmethod(lambda: next(times))})
+    monkeypatch.setattr(sys.modules[RemainingTime.__module__], "time", clock)
+    callback = RemainingTime(every_seconds=1000)
+    callback.set_params({"epochs": 3, "steps": 2})
+    callback.on_train_begin()
+    callback.on_epoch_begin(1)
+    callback.on_train_batch_end(0)
+    callback.on_train_batch_end(1)
+    callback.on_epoch_end(1)
+    assert capsys.readouterr().out == (
+        "epoch 2/3: 3 s of steps, 87 s of measurements behind them\n"
+    )
+
+
 def test_without_a_known_length_only_the_speed_is_told(capsys):
     callback = RemainingTime(every_seconds=1e-9)
     callback.set_params({"epochs": 3, "steps": None})

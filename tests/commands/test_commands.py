@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_iwm.command_line import COMMANDS, main
+from keras_iwm.commands.pretrain import neighbors
 from keras_iwm.embeddings import embed_folder
 from keras_iwm.models import ImageWorldModel
 
@@ -59,6 +60,30 @@ def test_the_nearest_images_are_printed_and_drawn(place, tmp_path, capsys):
     similarities = [float(line[0]) for line in lines]
     assert similarities == sorted(similarities, reverse=True)
     assert picture.stat().st_size > 10_000
+
+
+@once
+def test_the_folder_of_a_run_stands_for_its_model(place, tmp_path):
+    arguments = ["embed", place / "photos", "--output", tmp_path / "out.npz"]
+    assert main([str(part) for part in (*arguments, "--model", place)]) is None
+    embed(place, tmp_path / "other.npz")
+    files = [np.load(tmp_path / name) for name in ("out.npz", "other.npz")]
+    np.testing.assert_array_equal(*(file["embeddings"] for file in files))
+
+
+@once
+def test_without_a_command_all_are_told(capsys):
+    assert main([]) == 2
+    words = capsys.readouterr().err
+    assert all(f"  {name} " in words for name in COMMANDS)
+
+
+@once
+def test_neighbours_that_vote_are_fewer_than_a_class_has():
+    assert neighbors(np.repeat([0, 1], [3, 50])) == 2
+    assert neighbors(np.repeat([0, 1], [1, 50])) == 1
+    assert neighbors(np.repeat([0, 1], [60, 50])) == 10
+    assert neighbors(None) == 1
 
 
 def test_what_does_not_fit_ends_with_a_word(place, tmp_path):

@@ -11,7 +11,7 @@ from keras_iwm.layers import SelfAttention, TransformerBlock, rotary_positions
 RNG = np.random.default_rng(0)
 GRID = (2, 3, 2)
 TOKENS = RNG.normal(size=(2, 12, 40)).astype("float32")  # 20 features a head
-TILED = pytest.mark.parametrize("tiled", [False, True])
+KINDS = pytest.mark.parametrize("kind", ["rotary", "rotary_scaled", "rotary_tiled"])
 
 
 def small_block(**arguments):
@@ -26,22 +26,22 @@ def small_block(**arguments):
     return block
 
 
-@TILED
+@KINDS
 @pytest.mark.parametrize("grid_size", [(5,), (3, 4), (2, 3, 4)])
-def test_the_table_turns_as_complex_numbers_do(grid_size, tiled):
-    table = rotary_positions(grid_size, 22, tiled).astype("float64")
+def test_the_table_turns_as_complex_numbers_do(grid_size, kind):
+    table = rotary_positions(grid_size, 22, kind).astype("float64")
     heads = RNG.normal(size=(1, len(table), 22))
     first, second = np.split(heads, 2, axis=-1)
     turned = heads * table[:, 0] + np.concatenate([second, first], -1) * table[:, 1]
-    expected = numpy_vit.rotate(heads, numpy_vit.places_of(grid_size), tiled)
+    expected = numpy_vit.rotate(heads, numpy_vit.places_of(grid_size), kind, grid_size)
     np.testing.assert_allclose(turned, expected, atol=1e-6)
     kept = 2 * (11 // len(grid_size)) * len(grid_size)
     assert (np.abs(table[-1, 0] - 1) > 0).sum() <= kept
 
 
-@TILED
-def test_only_rotations_depend_on_distance_alone(tiled):
-    table = rotary_positions((9,), 16, tiled)
+@KINDS
+def test_only_rotations_depend_on_distance_alone(kind):
+    table = rotary_positions((9,), 16, kind)
     query, key = RNG.normal(size=(2, 16))
 
     def product(*places):
@@ -52,19 +52,19 @@ def test_only_rotations_depend_on_distance_alone(tiled):
         return turned[0] @ turned[1]
 
     difference = max(abs(product(i, i + 3) - product(0, 3)) for i in range(6))
-    assert difference > 0.1 if tiled else difference < 1e-5
+    assert difference > 0.1 if kind == "rotary_tiled" else difference < 1e-5
 
 
-@TILED
+@KINDS
 @pytest.mark.parametrize(
     "plain", [True, False] if keras.backend.backend() == "torch" else [False]
 )
 @pytest.mark.parametrize("gathered", [True, False])
-def test_a_block_equals_the_numpy_forward_pass(monkeypatch, tiled, plain, gathered):
+def test_a_block_equals_the_numpy_forward_pass(monkeypatch, kind, plain, gathered):
     block = small_block()
     if not plain:
         monkeypatch.setattr(TransformerBlock, "_is_plain", lambda block: False)
-    tokens, table = TOKENS, rotary_positions(GRID, 20, tiled)
+    tokens, table = TOKENS, rotary_positions(GRID, 20, kind)
     patch_ids = None
     if gathered:
         patch_ids = np.array([[7, 0, 11, 3], [2, 9, 4, 10]])
@@ -75,7 +75,8 @@ def test_a_block_equals_the_numpy_forward_pass(monkeypatch, tiled, plain, gather
         f"block/{path}": value for path, value in numpy_vit.weights_of(block).items()
     }
     places = numpy_vit.places_of(GRID, patch_ids)
-    expected = numpy_vit.block(tokens, weights, "block", 2, places=places, tiled=tiled)
+    turn = {"places": places, "kind": kind, "grid_size": GRID}
+    expected = numpy_vit.block(tokens, weights, "block", 2, **turn)
     np.testing.assert_allclose(outputs, expected, atol=2e-5)
     still = numpy_vit.block(tokens, weights, "block", 2)
     assert np.abs(still - expected).max() > 0.1
@@ -131,7 +132,7 @@ def test_the_first_place_turns_nothing(dtype):
         (((2, 3), 7), "head_dim"),
         (((2, 3, 2), 4), "head_dim"),
         (((0, 3), 8), "grid_size"),
-        (((2, 3), 8, "yes"), "tiled"),
+        (((2, 3), 8, "learned"), "positions"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, name):

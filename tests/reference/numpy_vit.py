@@ -61,12 +61,13 @@ def positions_of_clips(grid_size, dim):
     return table
 
 
-def rotate(heads, places, tiled=False):
+def rotate(heads, places, kind="rotary", grid_size=None):
     """Queries or keys (batch, tokens, features) of one head, turned pair by pair.
 
     `places` (batch or 1, tokens, axes) are whole numbers, or NaN for tokens that stand
     nowhere. A pair is a complex number of a feature in the first half and one in the
-    second. `tiled` gives its two parts frequencies of their own.
+    second. `"rotary_tiled"` gives its two parts frequencies of their own, and
+    `"rotary_scaled"` spreads the patches of a grid from -1 to 1.
     """
     half, axes = heads.shape[-1] // 2, places.shape[-1]
     pairs = half // axes
@@ -78,9 +79,12 @@ def rotate(heads, places, tiled=False):
             first, second = axis * pairs + pair, half + axis * pairs + pair
             number = heads[sample, token, first] + 1j * heads[sample, token, second]
             members = [pair, pair]
-            if tiled:
+            if kind == "rotary_tiled":
                 members = [2 * pair % pairs, (2 * pair + 1) % pairs]
             angles = [place / 10000 ** (member / pairs) for member in members]
+            if kind == "rotary_scaled":
+                share = (place + 0.5) / grid_size[axis]
+                angles = [2 * math.pi * (2 * share - 1) / 100 ** (pair / pairs)] * 2
             if not np.isnan(place):
                 first_turned, second_turned = (
                     number * np.exp(1j * angle) for angle in angles
@@ -96,7 +100,7 @@ def places_of(grid_size, patch_ids=None):
     return places[None] if patch_ids is None else places[np.asarray(patch_ids)]
 
 
-def block(x, w, name, heads, mask=True, places=None, tiled=False):
+def block(x, w, name, heads, mask=True, places=None, kind="rotary", grid_size=None):
     """A block; `mask` (..., queries, keys) says which keys each query may see.
 
     With `places` queries and keys are turned, see `rotate`.
@@ -116,7 +120,8 @@ def block(x, w, name, heads, mask=True, places=None, tiled=False):
         part = slice(head * size, (head + 1) * size)
         query, key = q[..., part], k[..., part]
         if places is not None:
-            query, key = rotate(query, places, tiled), rotate(key, places, tiled)
+            query = rotate(query, places, kind, grid_size)
+            key = rotate(key, places, kind, grid_size)
         scores = query @ key.transpose(0, 2, 1) / math.sqrt(size)
         mixed[..., part] = softmax(np.where(mask, scores, -np.inf)) @ v[..., part]
     x = (
@@ -197,7 +202,7 @@ def turned_places(model, grid_size, patch_ids, others=0):
     places = places_of(grid_size, patch_ids)
     nowhere = np.full((len(places), others, len(grid_size)), np.nan)
     places = np.concatenate([places, nowhere], axis=1)
-    return {"places": places, "tiled": model.positions == "rotary_tiled"}
+    return {"places": places, "kind": model.positions, "grid_size": grid_size}
 
 
 def encode_sequence(causal_encoder, images, patch_ids, prefix_lengths=None):

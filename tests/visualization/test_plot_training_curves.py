@@ -83,6 +83,42 @@ def test_curves_have_marks_references_and_axes_from_zero():
         plot_training_curves(history, {"knn_pixels": "low"})
 
 
+def test_of_several_runs_the_mean_and_its_interval_are_drawn(tmp_path):
+    nan = float("nan")
+    runs = [
+        {"loss": [0.9, 0.5, 0.4], "mrr": [nan, 0.1, 0.2], "rankme": [3.0, 4.0, 5.0]},
+        {"loss": [0.7, 0.4, 0.4], "mrr": [0.1, 0.2, 0.3]},
+        {"loss": [0.5, 0.3, 0.4], "mrr": [0.1, 0.3, nan]},
+    ]
+    (tmp_path / "log.csv").write_text("epoch,loss,mrr\n0,0.5,0.1\n1,0.3,0.3\n2,0.4,\n")
+    for third in (runs[2], tmp_path / "log.csv"):
+        figure = plot_training_curves([*runs[:2], third])
+        panels = drawn(figure)
+        # What all have measured: no RankMe, and MRR in one epoch.
+        assert list(panels) == ["loss", "mean reciprocal rank"]
+        epochs, means = panels["loss"]["training"]
+        assert epochs == [1, 2, 3]
+        np.testing.assert_allclose(means, [0.7, 0.4, 0.4])
+        assert panels["mean reciprocal rank"]["world model"][0] == [2]
+        (band,) = figure.axes[0].collections
+        corners = band.get_paths()[0].vertices
+        # Student's t of two degrees of freedom; deviations 0.2, 0.1 and 0.
+        for epoch, mean, error in ((1, 0.7, 0.2), (2, 0.4, 0.1), (3, 0.4, 0)):
+            values = corners[corners[:, 0] == epoch, 1]
+            margin = 4.303 * error / np.sqrt(3)
+            np.testing.assert_allclose(
+                [values.min(), values.max()], [mean - margin, mean + margin], atol=1e-9
+            )
+        assert "3 runs" in figure.get_suptitle()
+    (alone,) = drawn(plot_training_curves([runs[0]]))["loss"].values()
+    assert alone == ([1, 2, 3], [0.9, 0.5, 0.4])
+    assert not plot_training_curves([runs[0]]).axes[0].collections
+    with pytest.raises(ValueError, match="an empty list"):
+        plot_training_curves([])
+    with pytest.raises(ValueError, match="by 2 runs"):
+        plot_training_curves([{"loss": [0.5, nan]}, {"loss": [nan, 0.5]}])
+
+
 def test_nothing_to_draw_is_explained():
     with pytest.raises(ValueError, match="Received: learning_rate"):
         plot_training_curves({"learning_rate": [0.1]})

@@ -78,6 +78,24 @@ def test_names_stand_at_their_dots():
     assert texts == {"small": (5e5, 25), "": (1e6, 50), "large": (2e6, 75)}
 
 
+def test_texts_cover_neither_dots_nor_each_other():
+    results = {"linear probe": [(1e3, 0.40)], "end to end": [(1e6, 0.66)]}
+    for index, name in enumerate(("predictor", "random predictor", "encoder")):
+        results[name] = [(4.1e5, 0.6 + 0.01 * index)]
+    figure = plot_tuned_parameters(results)
+    assert not figure.legends  # all names stand at their dots
+    axis = figure.axes[0]
+    assert [text.get_text() for text in axis.texts] == list(results)
+    boxes = [text.get_window_extent() for text in axis.texts]
+    dots = axis.transData.transform([text.xy for text in axis.texts])
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:index])
+        assert not any(box.contains(*dot) for dot in dots)
+        inside = axis.get_window_extent()
+        assert inside.x0 <= box.x0
+        assert box.x1 <= inside.x1
+
+
 def test_few_curves_differ_in_colour_and_in_marker():
     results = {f"protocol {index}": [(1e6, 0.5)] for index in range(6)}
     lines = plot_tuned_parameters(results).axes[0].lines

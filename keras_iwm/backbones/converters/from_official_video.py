@@ -84,9 +84,8 @@ def video_encoder_from_official(
         arguments["image_size"] = tuple(side * patch_size for side in sides)
         shape = (1, depth * math.prod(sides), width)
         values["position_embedding/table"] = state.take("pos_embed", shape)[0]
-    of_blocks, block_arrays = block_values(
-        state, "blocks", width, rotary_heads=num_heads if is_rotary else None
-    )
+    pairs_of = num_heads if is_rotary else None
+    of_blocks, block_arrays = block_values(state, "blocks", width, is_rotary, pairs_of)
     state.check()
     return {**arguments, **of_blocks}, {**values, **block_arrays}
 

@@ -12,7 +12,6 @@ from keras_iwm.backbones.converters.state_dictionary import StateDictionary
 PATCHES = "encoder.embeddings.patch_embeddings.proj"
 PREFIXES = ("vjepa2.",)
 LEFT_OUT = ("predictor.", "pooler.", "classifier.")  # not of the encoder
-ATTENTION = ("attention", ("query", "key", "value"))
 NEEDED = ("layer_norm_eps", "num_attention_heads", "crop_size", "frames_per_clip")
 
 
@@ -53,7 +52,7 @@ def video_encoder_from_transformers(
     width, num_channels, tubelet_size, patch_size, _ = kernel_shape
     heads = even_heads_of(width, num_heads, config["num_attention_heads"])
     arguments, values = block_values(
-        state, "encoder.layer", width, *ATTENTION, rotary_heads=heads
+        state, "encoder.layer", width, turned=True, pairs_of=heads
     )
     values |= {
         **patch_values(state, PATCHES, kernel_shape),

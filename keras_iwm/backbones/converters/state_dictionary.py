@@ -68,6 +68,18 @@ class StateDictionary:
         pattern = re.compile(re.escape(prefix) + r"\.(\d+)\.")
         return len({match[1] for match in map(pattern.match, self.arrays) if match})
 
+    def names_within(self, prefix):
+        """Return the names of a stack's arrays, as `norm.bias` of `blocks.0.norm.bias`.
+
+        Args:
+            prefix: String, the stack's name: `"blocks"`.
+
+        Returns:
+            Set of strings.
+        """
+        pattern = re.compile(re.escape(prefix) + r"\.\d+\.(.+)")
+        return {match[1] for match in map(pattern.match, self.arrays) if match}
+
     def take(self, name, shape):
         """Return an array as float32, or zeros if it is missing or of another shape.
 

@@ -28,14 +28,12 @@ OFFICIAL = {
     "norm": "predictor_norm",
     "output_projection": "predictor_proj",
     "blocks": "predictor_blocks",
-    "attention": ("attn", ("qkv",)),
 }
 TRANSFORMERS = {
     "input_projection": "predictor.embeddings.predictor_embeddings",
     "norm": "predictor.layernorm",
     "output_projection": "predictor.proj",
     "blocks": "predictor.layer",
-    "attention": from_transformers_video.ATTENTION,
 }
 
 
@@ -71,8 +69,7 @@ def video_predictor(arrays, config, encoder, source):
     heads = width // HEAD_DIM if is_rotary else encoder.num_heads
     heads = even_heads_of(width, config.get("pred_num_attention_heads", heads))
     arguments, values = block_values(
-        *(state, names["blocks"], width, *names["attention"]),
-        rotary_heads=heads if is_rotary else None,
+        state, names["blocks"], width, is_rotary, heads if is_rotary else None
     )
     masks = _mask_tokens(state, width)
     values |= {
