@@ -7,7 +7,8 @@ import sys
 import keras
 
 COMMANDS = {
-    "check": "read all headers of a folder of images, and report",
+    "check": "read all headers of a folder of images, or of shards, and report",
+    "pack": "pack a folder of images into tar shards",
     "pretrain": "pretrain a world model on your own images",
     "compare": "compare methods of pretraining at equal compute",
     "evaluate": "measure what a world model knows of actions",
@@ -39,7 +40,7 @@ def main(arguments=None):
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...")
     chosen = parser.parse_args(arguments)
-    if chosen.command != "check":
+    if chosen.command not in ("check", "pack"):
         print(f"Backend: {keras.backend.backend()}", file=sys.stderr)
     name = chosen.command.replace("-", "_")
     return importlib.import_module(f"keras_iwm.commands.{name}").main(chosen.options)
