@@ -14,7 +14,7 @@ def shard_order(shards, num_streams, shuffle_buffer, seed):
 
     Args:
         shards: Integers `(num_images,)`, the shard of each image.
-        num_streams: Positive integer.
+        num_streams: Positive integer; there are no more than shards.
         shuffle_buffer: Positive integer.
         seed: What `numpy.random.default_rng` takes.
 
@@ -24,7 +24,9 @@ def shard_order(shards, num_streams, shuffle_buffer, seed):
     draws, count = np.random.default_rng(seed), len(shards)
     if count == 0:
         return np.arange(0)
-    by_shard = np.argsort(draws.permutation(shards.max() + 1)[shards], kind="stable")
+    num_shards = int(shards.max()) + 1
+    num_streams = min(num_streams, num_shards)
+    by_shard = np.argsort(draws.permutation(num_shards)[shards], kind="stable")
     places = np.arange(count)
     lengths = np.bincount(places % num_streams, minlength=num_streams)
     streams = np.repeat(np.arange(num_streams), lengths)
