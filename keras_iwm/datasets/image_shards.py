@@ -16,10 +16,11 @@ from keras_iwm.type_aliases import Path, Size
 
 
 class ImageShards(FolderDataset):
-    """Batches of the images in tar files, which few reads fetch from a slow store.
+    """Batches of the images in tar shards, in a folder or in a store.
 
     The shards are tar files as WebDataset has them, in a folder or behind a URL that
-    fsspec reads (`"s3://bucket/photos"`, needs fsspec and the store's package).
+    fsspec reads (`"s3://bucket/photos"`, needs fsspec and the store's package): few
+    and large, where a store or a disk would be slow at many small files.
     `pack_folder`, or `keras-iwm pack`, makes them of a folder of images. Files of one
     name up to its first dot are a sample: of each sample the image is read, and the
     integer in a `.cls` file is its label, if all images have one. Images become what
@@ -73,11 +74,12 @@ class ImageShards(FolderDataset):
             for them.
         index: Optional path of a file that keeps where the images lie, for shards
             without an index of their own; it is made if missing.
-        num_streams: Positive integer, the shards that are read side by side: a
-            multiple of the number of processes that share the batches.
-        shuffle_buffer: Positive integer: in a stream, how many images on another one
-            may lie that comes beside it. From a store that holds them all in memory,
-            as many as there are mix best.
+        num_streams: Positive integer, the shards that are read side by side, at most
+            as many as there are: a multiple of the number of processes that share the
+            batches.
+        shuffle_buffer: Positive integer: by less than so many places an image is
+            moved in its stream. More mix better, and fewer are read from parts of
+            the shards that lie closer together.
 
     Returns:
         Each batch is `(images,)`, or `(images, labels)` if there are labels:

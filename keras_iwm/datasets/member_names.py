@@ -33,10 +33,10 @@ def member_names(paths):
 
 def _name(name):
     """Returns a name below a folder, without dots but that of its suffix."""
-    folder, slash, last = name.replace("\\", "%5C").rpartition("/")
+    folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.rpartition(".")
     stem = stem.replace("%", "%25").replace(".", "%2E")
-    return folder + slash + stem + dot + suffix
+    return (folder + slash + stem + dot + suffix).replace("\\", "%5C")
 
 
 def _with_suffix(name):

@@ -64,11 +64,10 @@ def test_damaged_records_are_replaced_and_listed(shards, tmp_path):
     seen = values(dataset)
     assert len(seen) == IMAGES
     assert set(seen) == set(range(IMAGES)) - bad
-    reasons = sorted(dataset.skipped.values())
-    assert ["none of the kinds" in reasons[0], *reasons[1:]] == [
-        True,
-        *["its shard holds something else in its place"] * 2,
-    ]
+    reasons = list(dataset.skipped.values())
+    assert sum("none of the kinds" in reason for reason in reasons) == 1
+    other = "its shard holds something else in its place"
+    assert sum(other in reason for reason in reasons) == 2
     lines = (tmp_path / "skipped.csv").read_text().splitlines()
     assert len(lines) == 4
     assert all(".tar/" in line for line in lines[1:])
@@ -101,7 +100,7 @@ def test_a_shard_that_breaks_off_or_is_missing_costs_its_images(shards):
 def test_a_tar_without_an_index_is_read_up_to_where_it_breaks_off(shards):
     (shards / "manifest.json").unlink()
     path = shards / "images-000000.tar"
-    path.write_bytes(path.read_bytes()[: 3 * 1024 - 40])
+    path.write_bytes(path.read_bytes()[: 2 * 1024 + 520])
     with pytest.warns(UserWarning, match=r"1 files at which their shard breaks off"):
         dataset = ImageShards(shards, 8, 8)
     assert (dataset.paths.shards == 0).sum() == 2

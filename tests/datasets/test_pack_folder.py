@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tarfile
@@ -9,10 +10,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_iwm
 from keras_iwm.command_line import main
 from keras_iwm.datasets import ImageShards, check_shards, pack_folder
 from keras_iwm.datasets.image_paths import ImagePaths
 from keras_iwm.datasets.member_names import member_names
+
+# Packs, without Keras, and is killed before its third shard has its name.
+KILLED = """
+import os, signal, sys, types
+root, folder, output = sys.argv[1:]
+for name in ("keras_iwm", "keras_iwm.datasets"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [os.path.join(root, *name.split("."))]
+from keras_iwm.datasets import pack_folder
+write, count = pack_folder._write_shard, [0]
+def write_and_die(*arguments):
+    write(*arguments)
+    count[0] += 1
+    if count[0] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+pack_folder._write_shard = write_and_die
+pack_folder.pack_folder(folder, output, 20_480)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,30 +94,14 @@ def test_the_same_call_makes_the_same_bytes_and_another_seed_others(folder, tmp_
     )
 
 
-def test_packing_goes_on_behind_the_last_whole_shard(folder, tmp_path, monkeypatch):
+def test_packing_goes_on_behind_the_last_whole_shard(folder, tmp_path):
     whole, output = tmp_path / "whole", tmp_path / "output"
     pack_folder(folder, whole, 20_480)
-    program = (
-        "import os, signal, sys\n"
-        "import torch\n"
-        "from keras_iwm.datasets import pack_folder\n"
-        "import keras_iwm.datasets.pack_folder\n"
-        "module = sys.modules['keras_iwm.datasets.pack_folder']\n"
-        "write, count = module._write_shard, [0]\n"
-        "def write_and_die(*arguments):\n"
-        "    write(*arguments)\n"
-        "    count[0] += 1\n"
-        "    if count[0] == 3:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "module._write_shard = write_and_die\n"
-        "pack_folder(*sys.argv[1:], 20_480)\n"
-    )
+    root = pathlib.Path(keras_iwm.__file__).parents[1]
     ended = subprocess.run(
-        [sys.executable, "-c", program, folder, output],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
+        [sys.executable, "-c", KILLED, root, folder, output], capture_output=True
     )
-    assert ended.returncode == -9, ended.stderr
+    assert ended.returncode == -9, ended.stderr.decode()
     assert {"images-000001.tar", "unfinished.tar"} <= set(os.listdir(output))
     assert "images-000002.tar" not in os.listdir(output)
     with pytest.raises(ValueError, match="not packed to the end"):
