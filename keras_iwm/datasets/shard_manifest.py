@@ -63,8 +63,10 @@ def read_manifest(store, sizes):
         manifest = json.loads(content)
         if not str(manifest["format"]).startswith("keras_iwm shards"):
             return None
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None  # Others have manifests too.
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if INDEX not in sizes:
+            return None  # Others have manifests too.
+        raise ValueError(_distrust(store, "it is damaged")) from error
     if manifest.get("finished") is not True:
         raise ValueError(
             f"The shards in {store.url} are not packed to the end: run `keras-iwm "
@@ -77,11 +79,7 @@ def read_manifest(store, sizes):
         records, labels = read_index_content(index, store)
         _check(manifest, records, labels)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
-            f"{MANIFEST} in {store.url} cannot be trusted ({error or repr(error)}). "
-            f"Pack the images again, or remove {MANIFEST}: the shards are then read "
-            "through."
-        ) from error
+        raise ValueError(_distrust(store, str(error) or repr(error))) from error
     return manifest, records, labels
 
 
@@ -89,6 +87,14 @@ def read_whole(store, name):
     """Returns the bytes of a file."""
     with store.open(name) as file:
         return file.read()
+
+
+def _distrust(store, reason):
+    """Returns a message about a manifest."""
+    return (
+        f"{MANIFEST} in {store.url} cannot be trusted ({reason}). Pack the images "
+        f"again, or remove {MANIFEST} and {INDEX}: the shards are then read through."
+    )
 
 
 def _check(manifest, records, labels):

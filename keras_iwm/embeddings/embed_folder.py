@@ -125,7 +125,7 @@ def embed_folder(
     images = open_images(
         folder,
         encoder.image_size,
-        batch_size,
+        batch_size=batch_size,
         shuffle=False,
         drop_remainder=False,
         num_processes=num_processes,

@@ -29,7 +29,9 @@ def test_pretraining_on_shards_resumes_exactly(tmp_path, monkeypatch, capsys):
         pixels = draws.integers(0, 256, (16, 20, 3)).astype("uint8")
         Image.fromarray(pixels).save(path)
     shards = tmp_path / "shards"
-    main(["pack", str(path.parents[1]), "--output", str(shards), "--shard-size", "20kB"])
+    main(
+        ["pack", str(path.parents[1]), "--output", str(shards), "--shard-size", "20kB"]
+    )
     monkeypatch.setattr(pretraining_data, "MEMORY_LIMIT", 0)  # read while training
     pretrain(shards, tmp_path / "whole")
     pretrain(shards, tmp_path / "part", "--stop-after", 1)

@@ -171,6 +171,17 @@ def test_a_manifest_that_lies_is_refused(shards, change_manifest, message):
             read()
 
 
+def test_a_damaged_manifest_is_refused_and_others_are_passed_over(shards):
+    images, _ = ImageShards(shards, 8, 8).load()
+    (shards / "manifest.json").write_text('{"format": "keras_iw')
+    with pytest.raises(ValueError, match="it is damaged"):
+        ImageShards(shards, 8, 8)
+    (shards / "images.index").unlink()
+    for content in ('{"version": 3}', "[]", "no JSON"):
+        (shards / "manifest.json").write_text(content)
+        np.testing.assert_array_equal(ImageShards(shards, 8, 8).load()[0], images)
+
+
 def test_an_index_that_cannot_be_is_refused(shards):
     records = ImageShards(shards, 8, 8).paths
     labels = np.zeros(IMAGES, "int32")
