@@ -3,8 +3,9 @@
     python benchmarks/kill_runs.py --kills 200
     python benchmarks/kill_runs.py --kills 8 --backends torch --kinds pretraining
 
-Each kind of run (pretraining, classifier, segmenter, multi_task) on each backend is
-done once undisturbed. Then the same script is started again and again and killed, some
+Each kind of run (pretraining, classifier, segmenter, multi_task, and shards, which is
+pretraining on images in tar files, one of them damaged) on each backend is done once
+undisturbed. Then the same script is started again and again and killed, some
 random time after a random step, until the kills are spent; the last start runs to its
 end. Weights, optimizer, history and the file of the history must be the same, bit for
 bit. The run saves after every second step, so that many kills hit a file being written.
@@ -23,7 +24,7 @@ import tempfile
 import time
 
 BACKENDS = ("jax", "tensorflow", "torch")
-KINDS = ("pretraining", "classifier", "segmenter", "multi_task")
+KINDS = ("pretraining", "classifier", "segmenter", "multi_task", "shards")
 EPOCHS, BATCH, SAMPLES = 3, 4, 34  # eight steps an epoch, two images left out
 
 
@@ -51,7 +52,7 @@ def make_model(kind):
     predictor = backbones.WorldModelPredictor((4, 4), 16, 16, 1, 2)
     optimizer = optimizers.AdamW(keras.optimizers.schedules.CosineDecay(1e-3, 24))
     entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    if kind == "pretraining":
+    if kind in ("pretraining", "shards"):
         model = models.ImageWorldModel.from_encoder(encoder)
         model.compile(optimizer)
         return model
@@ -69,12 +70,31 @@ def make_model(kind):
     return model
 
 
-def make_dataset(kind):
+def make_shards(folder):
+    """Pack random pictures, and one that is damaged."""
+    import numpy as np
+    from PIL import Image
+
+    from keras_iwm import datasets
+
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number, pixels in enumerate(
+        np.random.default_rng(0).integers(0, 256, (SAMPLES, 16, 16, 3), "uint8")
+    ):
+        Image.fromarray(pixels).save(pictures / f"{number}.png")
+    (pictures / "3.png").write_bytes(b"no picture")
+    datasets.pack_folder(pictures, folder / "shards", 10_240)
+
+
+def make_dataset(kind, folder):
     """Make the data, the same in each start."""
     import numpy as np
 
     from keras_iwm import datasets
 
+    if kind == "shards":
+        return datasets.ImageShards(folder / "shards", 16, BATCH, num_streams=2)
     draws = np.random.default_rng(0)
     images = draws.integers(0, 256, (SAMPLES, 16, 16, 3), "uint8")
     labels = draws.integers(0, 2, SAMPLES)
@@ -100,7 +120,7 @@ def work(kind, folder, pipe):
         def on_train_batch_end(self, batch, logs=None):
             pipe.send("step")
 
-    dataset, history = make_dataset(kind), folder / "history.csv"
+    dataset, history = make_dataset(kind, folder.parent), folder / "history.csv"
     stopping = keras.callbacks.EarlyStopping("loss", patience=99)
     checkpoint = RunCheckpoint(
         folder / "checkpoints", every_steps=2, callbacks=[stopping]
@@ -182,13 +202,16 @@ def measure(kinds, kills):
     results = []
     progress = tqdm(total=kills, desc=f"Kills on {os.environ['KERAS_BACKEND']}")
     for place, kind in enumerate(kinds):
-        whole, part = (pathlib.Path(tempfile.mkdtemp()) for _ in range(2))
+        root = pathlib.Path(tempfile.mkdtemp())
+        if kind == "shards":
+            make_shards(root)
+        whole, part = (pathlib.Path(tempfile.mkdtemp(dir=root)) for _ in range(2))
         seconds = run_to_the_end(kind, whole)
         done = while_writing = 0
         while done < (kills + place) // len(kinds):
             if (part / "end.json").exists():  # Another run, from its beginning.
                 assert same_ends(whole, part)
-                part = pathlib.Path(tempfile.mkdtemp())
+                part = pathlib.Path(tempfile.mkdtemp(dir=root))
             if kill_at_random(kind, part, random.randint(1, 3), 3 * seconds):
                 done += 1
                 progress.update()

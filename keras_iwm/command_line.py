@@ -8,7 +8,8 @@ import sys
 import keras
 
 COMMANDS = {
-    "check": "read all headers of a folder of images, and report",
+    "check": "read all headers of a folder of images, or of shards, and report",
+    "pack": "pack a folder of images into tar shards",
     "pretrain": "pretrain a world model on your own images",
     "estimate": "say how long a run takes, how much memory, and what bounds it",
     "compare": "compare methods of pretraining at equal compute",
@@ -47,7 +48,7 @@ def main(arguments=None):
         parser.print_help(sys.stderr)
         return 2
     chosen = parser.parse_args(arguments)
-    if chosen.command != "check":
+    if chosen.command not in ("check", "pack"):
         print(f"Backend: {keras.backend.backend()}", file=sys.stderr)
     name = chosen.command.replace("-", "_")
     return importlib.import_module(f"keras_iwm.commands.{name}").main(chosen.options)

@@ -272,6 +272,13 @@ def _image_folder(step=1):
     return folder
 
 
+def _shard_folder():
+    """A folder of one shard."""
+    folder = tempfile.mkdtemp()
+    datasets.pack_folder(_image_folder(), folder)
+    return folder
+
+
 def _clip_folder():
     """A folder of two clips, which are folders of the same pictures."""
     folder = tempfile.mkdtemp()
@@ -312,6 +319,7 @@ def _embeddings_file(encoder):
 
 
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
+SHARDS = _shard_folder()
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
 CLIP_FOLDER = _clip_folder()
@@ -375,6 +383,12 @@ def _calls_of_classes():
             **{"num_threads": 2, "num_processes": 0, "background": 9},
             **{"shuffle": True, "drop_remainder": True},
             **{"max_pixels": 999, "index": None},
+        },
+        datasets.ImageShards: {
+            **{**FILES, "shards": SHARDS, "batch_size": 2, "seed": 3},
+            **{"num_threads": 2, "num_processes": 0, "background": 9},
+            **{"shuffle": True, "drop_remainder": True, "max_pixels": 9_999},
+            **{"index": None, "num_streams": 2, "shuffle_buffer": 9},
         },
         datasets.MovingPhotos: {
             **{"photos": STILLS, "image_size": 8, "num_frames": 4, "batch_size": 2},
@@ -524,6 +538,10 @@ def _calls_of_functions():
             **{"folder": FOLDER, "decode_pixels": False, "max_pixels": 999},
             "num_threads": 2,
         },
+        datasets.check_shards: {
+            **{"shards": SHARDS, "decode_pixels": False, "max_pixels": 9_999},
+            "num_threads": 2,
+        },
         datasets.draw_twins: {
             **{"maker": MAKER, "event": "jumps", "count": 2, "seed": 3},
         },
@@ -533,6 +551,10 @@ def _calls_of_functions():
         datasets.load_segmentation: {
             **{**FILES, "image_folder": FOLDER, "mask_folder": FOLDER},
             "num_threads": 2,
+        },
+        datasets.pack_folder: {
+            **{"folder": FOLDER, "shard_size": 10**6, "seed": 3},
+            "output": os.path.join(tempfile.mkdtemp(), "packed"),
         },
         datasets.random_photo_crops: {
             **{"photos": list(images()), "num_crops": 2, "crop_size": 4, "seed": 3},

@@ -13,7 +13,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="once is enough")
 @pytest.mark.parametrize(
-    "block", BLOCKS, ids=["clips", "torch", "webdataset", "hugging_face"]
+    "block", BLOCKS, ids=["shards", "clips", "torch", "webdataset", "hugging_face"]
 )
 def test_program_runs(block, tmp_path, monkeypatch):
     for name in ("webdataset", "datasets"):

@@ -44,6 +44,8 @@ from keras_iwm.commands.compare_runs import measure, measure_pixels, train
 from keras_iwm.commands.compare_table import markdown_table, picture_points, summarize
 from keras_iwm.commands.pretraining_options import check_settings, parse_setting
 from keras_iwm.commands.program import is_whole, make_parser, save_picture, write_json
+from keras_iwm.datasets.open_images import open_images
+from keras_iwm.datasets.open_store import is_url
 from keras_iwm.whole_file import whole_file
 
 # Settings of a method that are options of `keras-iwm pretrain`.
@@ -138,8 +140,8 @@ def operations_of(arguments, methods):
         sys.exit(
             f"--epochs-of must be one of --methods and a number: {name or 'iwm'}:9"
         )
-    if pathlib.Path(arguments.data).is_dir():
-        count = datasets.ImageFolder(arguments.data, 32, batch_size=1).num_samples
+    if is_url(arguments.data) or pathlib.Path(arguments.data).is_dir():
+        count = open_images(arguments.data, 32, batch_size=1).num_samples
     else:
         count = len(datasets.load_images(arguments.data)[0])
     return costs[name] * int(epochs) * min(count, arguments.limit or count)

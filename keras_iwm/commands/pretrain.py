@@ -1,13 +1,15 @@
 """Pretrain a world model, or by another method, on your own images or videos.
 
     keras-iwm pretrain --data photos/ --preset iwm_tiny_96 --epochs 100
+    keras-iwm pretrain --data s3://bucket/shards --preset iwm_small_224
     keras-iwm pretrain --data cifar10 --preset ijepa_tiny_32
     keras-iwm pretrain --data clips/ --preset vjepa_tiny_64 --frame-stride 4
     keras-iwm pretrain --resume runs/pretrain
 
 The name of the preset says by which method: iwm_... are image world models. `--data`
-is a folder of images (flat, or one folder per class), an `.npz` file, or `cifar10`; for
-presets of video, vjepa_..., a folder of videos or of folders of frames. The backend is
+is a folder of images (flat, or one folder per class), shards (a folder of tar files, or
+its URL, as `keras-iwm pack` makes them), an `.npz` file, or `cifar10`; for presets of
+video, vjepa_..., a folder of videos or of folders of frames. The backend is
 chosen by KERAS_BACKEND; JAX and Torch need no TensorFlow. Labels, if there are any, are
 used for kNN and ridge regression alone.
 

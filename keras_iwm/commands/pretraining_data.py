@@ -7,6 +7,8 @@ import numpy as np
 
 from keras_iwm import backbones, datasets, models
 from keras_iwm.commands.pretraining_options import model_settings
+from keras_iwm.datasets.open_images import open_images
+from keras_iwm.datasets.open_store import is_url
 
 MEMORY_LIMIT = 2**30  # bytes of pixels up to which a folder is read at once
 NUM_PROBED = 10_000  # images of a folder on which probes are fitted
@@ -23,7 +25,7 @@ def load_data(arguments, image_size, process=0):
     data, batch_size, seed = arguments.data, arguments.batch_size, arguments.seed
     if models.method_of(arguments.preset).takes_clips:
         return load_clips(arguments, image_size, process)
-    if pathlib.Path(data).is_dir() and not arguments.limit:
+    if (is_url(data) or pathlib.Path(data).is_dir()) and not arguments.limit:
         return load_folder(arguments, image_size, process)
     if data == "cifar10":
         (images, labels), held_out = keras.datasets.cifar10.load_data()
@@ -54,13 +56,13 @@ def load_held_out(arguments, image_size):
 
 
 def load_folder(arguments, image_size, process):
-    """Read a folder: at once, or while training, with a sample of it for probes.
+    """Read a folder or shards: at once, or while training, with some for probes.
 
     Its list is kept beside the run, and names decide who is held out: what comes or
     goes in the folder takes no held-out image into training.
     """
     draws, options = np.random.default_rng, folder_options(arguments, process)
-    folder = datasets.ImageFolder(arguments.data, image_size, **options)
+    folder = open_images(arguments.data, image_size, **options)
     if arguments.eval_data:
         held_out = load_held_out(arguments, image_size)
     else:

@@ -18,7 +18,7 @@ def parse_arguments(options, text):
     """
     parser = make_parser("pretrain", text)
     add = parser.add_argument
-    add("--data", help="folder, .npz file, or cifar10")
+    add("--data", help="folder, URL of shards, .npz file, or cifar10")
     add("--eval-data", help="the same, held out; by default a tenth of --data")
     add("--limit", type=int, help="train on so many images, chosen at random")
     add("--eval-limit", type=int, default=2000, help="the same for --eval-data")

@@ -3,15 +3,16 @@
 from typing import Any
 
 from keras_iwm.arguments import as_boolean, as_count, as_path
-from keras_iwm.datasets.decode_image import decode
 from keras_iwm.datasets.folder_walk import FolderWalk
-from keras_iwm.datasets.image_header import read_header
-from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, require_pillow
+from keras_iwm.datasets.image_survey import (
+    COUNTED,
+    extremes,
+    image_check,
+    num_pixels,
+)
+from keras_iwm.datasets.read_image import MAX_PIXELS, require_pillow
 from keras_iwm.datasets.survey_folder import survey_folder
 from keras_iwm.type_aliases import Path
-
-# JPEGs are decoded small: their data are read to the end all the same.
-_DRAFT_SIZE = 64
 
 
 def check_folder(
@@ -76,23 +77,12 @@ def check_folder(
     decode_pixels = as_boolean("decode_pixels", decode_pixels)
     max_pixels = as_count("max_pixels", max_pixels)
 
-    def read(path):
-        header = read_header(path, max_pixels)
-        if decode_pixels:
-            channels = header["channels"]
-            decode(path, channels, _DRAFT_SIZE, BACKGROUND, max_pixels)
-        return header
-
-    counted = {"formats": "format", "modes": "mode", "bits": "bits", "sizes": "size"}
-    report, smallest, largest = survey_folder(
-        folder, FolderWalk, read, counted, _num_pixels, num_threads
+    report, *ends = survey_folder(
+        folder,
+        FolderWalk,
+        image_check(decode_pixels, max_pixels),
+        COUNTED,
+        num_pixels,
+        num_threads,
     )
-    for name, found in (("smallest", smallest), ("largest", largest)):
-        report[name] = found and (found[0]["size"], found[1])
-    return report
-
-
-def _num_pixels(header):
-    """Returns what decides which image is larger."""
-    width, height = header["size"]
-    return width * height
+    return report | extremes(*ends)

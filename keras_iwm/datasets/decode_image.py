@@ -8,6 +8,8 @@ import functools
 import importlib.util
 import pathlib
 
+from keras_iwm.datasets.stored_file import StoredFile, open_array, readable
+
 # Pillow recognises a file by what it holds, not by its suffix. Formats that run other
 # programs, or that nobody keeps photos in, are not tried. The order spares imports.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
@@ -18,10 +20,11 @@ _DEEP_PNG = ("LA;16B", "RGB;16B", "RGBA;16B")
 
 
 def open_image(path):
-    """Opens a file in Pillow, which reads its header only."""
+    """Opens a path or a `StoredFile` in Pillow, which reads its header only."""
     from PIL import Image
 
-    return Image.open(path, formats=_FORMATS if _knows_avif() else _FORMATS[:-1])
+    formats = _FORMATS if _knows_avif() else _FORMATS[:-1]
+    return Image.open(readable(path), formats=formats)
 
 
 @functools.cache
@@ -60,7 +63,7 @@ def decode(path, num_channels, draft_size, background, max_pixels):
     memory is taken for them. Arrays may have other channels than `num_channels`.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or `StoredFile`.
         num_channels: Positive integer. Alpha of 16 bits in a PNG is applied where one
             channel less is wanted.
         draft_size: `None`, or an integer: a JPEG file may be decoded smaller, as long
@@ -70,7 +73,7 @@ def decode(path, num_channels, draft_size, background, max_pixels):
     """
     from PIL import ImageOps
 
-    suffix = pathlib.Path(path).suffix.lower()
+    suffix = pathlib.PurePath(str(path)).suffix.lower()
     if suffix == ".npy":
         return _decode_array(path, max_pixels)
     if suffix in (".tif", ".tiff") and not _pillow_keeps_all_bits(path):
@@ -100,11 +103,11 @@ def _decode_array(path, max_pixels):
     """Returns the array of a `.npy` file."""
     import numpy as np
 
-    # Unpickling could run code that a stranger put into the file. The first call only
-    # looks at the header, and compares it with the size of the file.
-    shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-    check_pixels((*shape[1::-1], 1, 1)[:2], max_pixels)
-    return np.load(path, allow_pickle=False)
+    array = open_array(path)
+    check_pixels((*array.shape[1::-1], 1, 1)[:2], max_pixels)
+    # What is opened is not read: a file that is cut off later would end the process.
+    is_read = isinstance(path, StoredFile)
+    return array if is_read else np.load(path, allow_pickle=False)
 
 
 def _decode_deep_png(path, raw_mode, num_channels, background):
@@ -158,7 +161,7 @@ def _decode_tiff(path, num_channels, max_pixels):
     import tifffile
 
     # What a file says about others must not make us read them.
-    with tifffile.TiffFile(path, _multifile=False) as file:
+    with tifffile.TiffFile(readable(path), _multifile=False) as file:
         series = file.series[0]
         axes, shape = series.axes, series.shape
         others = [axis for axis, name in enumerate(axes) if name not in "YX"]

@@ -104,7 +104,7 @@ class EpochOrderedDataset(keras.utils.PyDataset):
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch = as_count("epoch", epoch, 0)
-        self._order = self.order(self._epoch)
+        self._order, self._next_order = self.order(self._epoch), None
         self._position = 0
         self._trained = self._evaluated = None
 
@@ -182,7 +182,12 @@ class EpochOrderedDataset(keras.utils.PyDataset):
 
         The batch is number `index` of the current epoch, or of `epoch`.
         """
-        order = self._order if epoch in (None, self.epoch) else self.order(epoch)
+        order = self._order
+        if epoch not in (None, self.epoch):
+            # What is prepared for the next epoch asks for its order again and again.
+            if self._next_order is None or self._next_order[0] != epoch:
+                self._next_order = epoch, self.order(epoch)
+            order = self._next_order[1]
         rank, num_processes = self.share
         batch = order[index * self.batch_size : (index + 1) * self.batch_size]
         # In one piece, as JAX puts a batch together of what its processes have.

@@ -1,4 +1,4 @@
-"""Files of a folder, read ahead, as batches for `fit`."""
+"""Files of a folder, or of shards, read ahead, as batches for `fit`."""
 
 import copy
 from collections.abc import Iterator
@@ -19,13 +19,15 @@ from keras_iwm.type_aliases import Array
 
 
 class FolderDataset(EpochOrderedDataset):
-    """Base of `ImageFolder` and `ClipFolder`: reads ahead, and replaces what is bad.
+    """Base of `ImageFolder`, `ImageShards` and `ClipFolder`.
+
+    It reads ahead, and replaces what is bad.
 
     A subclass implements `_read`.
 
     Args:
-        files: Tuple of `ImagePaths`, their labels and the class names, as `find_images`
-            returns it.
+        files: Tuple of `ImagePaths` or `ShardRecords`, their labels and the class
+            names, as `find_images` returns it.
         reader: `CheckedReader`.
         sample_shape: Tuple of integers, the shape of an image or clip.
         samples_per_file: Positive integer, for all files the same.
@@ -41,8 +43,8 @@ class FolderDataset(EpochOrderedDataset):
         **options: Any,
     ) -> None:
         paths, labels, class_names = files
-        super().__init__(len(paths) * samples_per_file, **options)
         self.paths, self.class_names = paths, class_names
+        super().__init__(len(paths) * samples_per_file, **options)
         self.labels = None if labels is None else np.repeat(labels, samples_per_file)
         self.image_size = reader.pool.image_size
         self.num_channels = reader.pool.num_channels

@@ -1,4 +1,4 @@
-"""What was found in a folder of images or clips, in words."""
+"""What was found in a folder of images or clips, or in shards, in words."""
 
 from keras_iwm.datasets.find_images import describe
 
@@ -6,12 +6,17 @@ _COUNTED = ("suffixes", "formats", "modes", "bits", "codecs", "frame_rates", "si
 
 
 def folder_report(report):
-    """Returns what `check_folder` or `check_clip_folder` found, as lines of text."""
+    """Returns what was found, as lines of text.
+
+    Args:
+        report: Dictionary of `check_folder`, `check_clip_folder` or `check_shards`.
+    """
     classes = report["classes"]
     kind, files = ("clips",) * 2 if "num_clips" in report else ("images", "files")
     lines = [
         f"{report[f'num_{kind}']} {kind}"
         + ("" if classes is None else f" in {len(classes)} classes")
+        + (f" in {report['num_shards']} shards" if "num_shards" in report else "")
     ]
     for name in _COUNTED:
         parts = [
@@ -38,6 +43,8 @@ def folder_report(report):
             )
     if report["left_out"]:
         lines.append(f"left out: {describe(report['left_out'])}")
-    lines.append(f"{len(report['bad'])} bad {files}")
-    lines += [f"  {path}: {reason}" for path, reason in report["bad"].items()]
+    for kind, bad in ((files, report["bad"]), ("shards", report.get("bad_shards"))):
+        if bad is not None:
+            lines.append(f"{len(bad)} bad {kind}")
+            lines += [f"  {path}: {reason}" for path, reason in bad.items()]
     return lines

@@ -8,7 +8,7 @@ from keras_iwm.datasets.decode_image import image_suffixes
 # Folders that systems and archivers make: small pictures, or the insides of files.
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found")
 # Pictures, going by their names, that are not read.
-_OTHER_PICTURES = (
+OTHER_PICTURES = (
     *(".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dds", ".dng", ".eps", ".exr", ".hdr"),
     *(".heic", ".heif", ".ico", ".j2k", ".jp2", ".jpx", ".jxl", ".nef", ".npz", ".orf"),
     *(".pbm", ".pcx", ".pgm", ".pnm", ".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg"),
@@ -35,7 +35,7 @@ class FolderWalk:
         self.folder = str(folder)
         self.root = os.path.realpath(folder)
         self.suffixes = image_suffixes()
-        self.others = _OTHER_PICTURES
+        self.others = OTHER_PICTURES
         self.left_out = {}
         self.lost = set()
         self._folders = {_identity(os.stat(folder))}  # each is entered once

@@ -3,6 +3,7 @@
 import pathlib
 
 from keras_iwm.datasets.decode_image import check_pixels, open_image
+from keras_iwm.datasets.stored_file import open_array, readable
 
 _BITS_OF_MODES = {"1": 1, "I": 32, "F": 32}
 _BITS = 258  # the number of a TIFF's tag
@@ -16,11 +17,9 @@ def read_header(path, max_pixels):
     """
     from PIL import UnidentifiedImageError
 
-    suffix = pathlib.Path(path).suffix.lower()
+    suffix = pathlib.PurePath(str(path)).suffix.lower()
     if suffix == ".npy":
-        import numpy as np
-
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = open_array(path)
         return _array_header("NPY", array.shape, array.dtype, max_pixels)
     try:
         with open_image(path) as image:
@@ -38,7 +37,7 @@ def read_header(path, max_pixels):
             raise
     import tifffile
 
-    with tifffile.TiffFile(path, _multifile=False) as file:
+    with tifffile.TiffFile(readable(path), _multifile=False) as file:
         series = file.series[0]
         axes = series.axes
         order = sorted(range(len(axes)), key=lambda axis: f"YX{axes}".index(axes[axis]))

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import pathlib
 import re
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from keras_iwm.arguments import as_optional, as_path
 from keras_iwm.datasets.find_images import as_paths, find_images
 from keras_iwm.datasets.folder_walk import FolderWalk
+from keras_iwm.datasets.shared_file import write_shared_file
 
 _FORMAT = "keras_iwm index of {} 1"
 # A part of a name that would lead out of the folder, or that is never listed.
@@ -55,18 +55,7 @@ def write_index(path, kind, paths, labels, class_names):
         "sha256": _checksum(counts, names),
         "classes": counts,
     }
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Not `whole_file`: the processes of a run may write it at the same time.
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(json.dumps(header).encode() + b"\n" + names)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_shared_file(path, json.dumps(header).encode() + b"\n" + names)
 
 
 def read_index(path, folder, kind):

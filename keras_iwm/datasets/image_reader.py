@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_iwm.datasets import image_worker
 from keras_iwm.datasets.read_image import BACKGROUND, MAX_PIXELS, REMEDY
+from keras_iwm.datasets.stored_file import StoredFile
 
 # Bytes that a pipe holds, where the system lets us choose: fewer, longer reads.
 _PIPE_SIZE = 2**20
@@ -53,7 +54,7 @@ class ImageReader:
         """Returns what `read_files` returns, the images or clips in one array.
 
         Args:
-            paths: List of paths.
+            paths: List of paths or of `StoredFile`s.
             image_size: Tuple `(height, width)`.
             num_channels: Positive integer.
             background: As in `read_files`.
@@ -69,7 +70,6 @@ class ImageReader:
             anything), and the name of the dtype, `None` if no file can be used. A file
             that ends the process, by a crash of a decoder, say, is one of these.
         """
-        paths = [str(path) for path in paths]
         shape = sample_shape(image_size, num_channels, windows)
         options = (image_size, num_channels, background, max_pixels)
         for _ in range(2):  # It may have been killed for the memory of others.
@@ -95,13 +95,17 @@ class ImageReader:
                 image[...] = pixels[0]
         return images, [messages[0] for _, messages, _ in parts], dtype
 
-    def _ask(self, shape, *request):
+    def _ask(self, shape, files, *options):
         """Lets the process read files, and starts it if there is none."""
+        stored = [file for file in files if isinstance(file, StoredFile)]
+        request = json.dumps([[_announced(file) for file in files], *options])
         if self._process is None:
             self._start()
         process = self._process
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.write(request.encode() + b"\n")
+            for file in stored:
+                process.stdin.write(file.content or b"")
             process.stdin.flush()
             messages, dtype = json.loads(process.stdout.readline())
             images = np.empty((len(messages), *shape), dtype or "uint8")
@@ -128,6 +132,14 @@ class ImageReader:
         )
         _widen(self._process.stdout)
         self._stop = weakref.finalize(self, _end, self._process)
+
+
+def _announced(file):
+    """Returns what the line of a request says of a file."""
+    if not isinstance(file, StoredFile):
+        return str(file)
+    size = None if file.content is None else len(file.content)
+    return file.name, size, file.error
 
 
 def sample_shape(image_size, num_channels, windows):

@@ -14,15 +14,24 @@ def serve(requests, answers):
     """Reads images for another process until it closes the requests, or ends.
 
     Args:
-        requests: Binary stream. Each line is JSON, the arguments of `read_files`.
+        requests: Binary stream. Each line is JSON, the arguments of `read_files`. For
+            a `StoredFile` it has name, size and error; the bytes of all these come
+            behind the line.
         answers: Binary stream. For each request comes one line of JSON: for each file
             the message that says why it cannot be used, or `null`, and the name of
             the dtype. Behind it come the pixels of all other images.
     """
     from keras_iwm.datasets.read_files import read_files
+    from keras_iwm.datasets.stored_file import StoredFile
 
     for line in requests:
-        images, messages, dtype = read_files(*json.loads(line))
+        files, *options = json.loads(line)
+        for row, file in enumerate(files):
+            if not isinstance(file, str):
+                name, size, error = file
+                content = None if size is None else requests.read(size)
+                files[row] = StoredFile(name, content, error)
+        images, messages, dtype = read_files(files, *options)
         pixels = [image.tobytes() for image in images if image is not None]
         header = json.dumps([messages, dtype]).encode()
         answers.write(header + b"\n" + b"".join(pixels))

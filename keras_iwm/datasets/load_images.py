@@ -1,4 +1,4 @@
-"""Images and labels from a folder or an `.npz` file."""
+"""Images and labels from a folder, shards or an `.npz` file."""
 
 from typing import Literal
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_iwm.arguments import as_count, as_optional, as_path, as_size
 from keras_iwm.datasets.image_array import check_images
-from keras_iwm.datasets.image_folder import ImageFolder
+from keras_iwm.datasets.open_images import open_images
+from keras_iwm.datasets.open_store import is_url
 from keras_iwm.datasets.read_image import fit_image, require_pillow
 from keras_iwm.type_aliases import Path, Size
 
@@ -26,10 +27,10 @@ def load_images(
     """Reads images, and labels if there are any, into memory.
 
     Args:
-        path: Path of a folder of images, flat or with one folder for each class; or
-            of a file made by `np.savez` or `np.savez_compressed`, with the images
-            under `images`, `x` or `x_train`, and optionally the labels under
-            `labels`, `y` or `y_train`.
+        path: Path of a folder of images, flat or with one folder for each class; of a
+            folder of shards, or its URL, as `ImageShards` takes it; or of a file made
+            by `np.savez` or `np.savez_compressed`, with the images under `images`, `x`
+            or `x_train`, and optionally the labels under `labels`, `y` or `y_train`.
         image_size: Integer or pair `(height, width)`, optional for an `.npz` file:
             images of another size are resized until the shorter side fits, and
             centre-cropped.
@@ -66,16 +67,16 @@ def load_images(
     images.shape  # (4, 32, 32, 3)
     ```
     """
-    path = as_path("path", path)
+    path = path if is_url(path) else as_path("path", path)
     limit = as_optional(as_count, "limit", limit)
     seed = as_optional(as_count, "seed", seed, 0)
     num_channels = as_count("num_channels", num_channels)
     if image_size is not None:
         image_size = as_size("image_size", image_size)
-    if path.is_dir():
+    if is_url(path) or path.is_dir():
         if image_size is None:
             raise ValueError("A folder needs an `image_size`, such as 224.")
-        folder = ImageFolder(
+        folder = open_images(
             path,
             image_size,
             batch_size=1,

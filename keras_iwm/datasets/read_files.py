@@ -1,4 +1,4 @@
-"""From the names of files to images, or clips, of one size and dtype.
+"""From files to images, or clips, of one size and dtype.
 
 Part of the worker process of `ImageFolder` and `ClipFolder`, whose program is
 `image_worker.py`: nothing of Keras is imported here.
@@ -30,7 +30,7 @@ def read_files(
     that a fair share of the shrinking is left to the resize, with its antialiasing.
 
     Args:
-        paths: List of paths, at least one.
+        paths: List of paths or of `StoredFile`s, at least one.
         image_size: Pair of integers, `(height, width)`.
         num_channels: Positive integer.
         background: Integer from 0 to 255, the grey below transparent pixels.

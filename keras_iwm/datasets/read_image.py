@@ -5,9 +5,8 @@ imports nothing of Keras: a worker with Keras in it would take seconds to start.
 is imported only when used, and NumPy and tifffile only for the files that need them.
 """
 
-import os
-
 from keras_iwm.datasets.decode_image import decode
+from keras_iwm.datasets.stored_file import is_empty
 
 # Images with more pixels are refused: as RGB in Pillow this is 256 MB.
 MAX_PIXELS = 64_000_000
@@ -45,7 +44,7 @@ def load_image(
     must have `num_channels` channels and are taken as they are.
 
     Args:
-        path: Path of the file.
+        path: Path of the file, or `StoredFile`.
         num_channels: Positive integer.
         draft_size: Optional integer. A JPEG file may be decoded smaller, as long as
             its sides stay longer than this.
@@ -123,7 +122,7 @@ def describe_error(error, path):
     """Returns what is wrong with a file, without its name."""
     from PIL import UnidentifiedImageError
 
-    if os.path.isfile(path) and os.path.getsize(path) == 0:
+    if is_empty(path):
         return "it is empty"
     if isinstance(error, UnidentifiedImageError):
         return "it is none of the kinds that are read"

@@ -13,13 +13,13 @@ def stand_ins(index, labels, num_images, seed):
 
     Args:
         index: Integer, the image to be replaced.
-        labels: Rising integers `(num_images,)`, or `None`.
+        labels: Integers `(num_images,)`, or `None`.
         num_images: Integer.
         seed: Non-negative integer.
     """
     draw = hash_seed(seed, int(index))
-    ranges = [(0, num_images)]
+    groups = [range(num_images)]
     if labels is not None:
-        ranges.insert(0, np.searchsorted(labels, [labels[index], labels[index] + 1]))
-    for start, end in ranges:
-        yield from (start + (draw + n) % (end - start) for n in range(end - start))
+        groups.insert(0, np.flatnonzero(labels == labels[index]))
+    for group in groups:
+        yield from (group[(draw + n) % len(group)] for n in range(len(group)))

@@ -22,7 +22,8 @@ from keras_iwm.arguments import (
 )
 from keras_iwm.array_arguments import check_images
 from keras_iwm.backbones.vit_encoder import ViTEncoder
-from keras_iwm.datasets.image_folder import ImageFolder
+from keras_iwm.datasets.open_images import open_images
+from keras_iwm.datasets.open_store import is_url
 from keras_iwm.embeddings.shards import Shards
 from keras_iwm.embeddings.write_table import require_pyarrow, write_npz, write_parquet
 from keras_iwm.type_aliases import Path
@@ -65,7 +66,7 @@ def embed_folder(
         encoder: `ViTEncoder`. Pass `model.feature_encoder`, or what
             `keras_iwm.saving.load_encoder` loads.
         folder: Path of the folder, flat or with a folder for each class, as
-            `ImageFolder` takes it.
+            `ImageFolder` takes it; or of shards, or their URL, as `ImageShards` does.
         output: Path of the file to write, which must end in `.npz`, or in `.parquet`
             (needs pyarrow). It must not be there yet.
         per_patch: Boolean, whether to keep the latents of all patches, instead of
@@ -106,13 +107,14 @@ def embed_folder(
     """
     needed = ("hidden_dim", "image_size", "value_range", "num_channels", "num_patches")
     as_object("encoder", encoder, needed, "an encoder such as a ViTEncoder")
-    folder, output = as_path("folder", folder), _check_output(output)
+    folder = folder if is_url(folder) else as_path("folder", folder).resolve()
+    output = _check_output(output)
     per_patch = as_boolean("per_patch", per_patch)
     batch_size = as_count("batch_size", batch_size)
     settings = {
         "encoder_name": as_optional(as_name, "encoder_name", encoder_name),
         "encoder_sha256": fingerprint(encoder),
-        "folder": str(folder.resolve()),
+        "folder": str(folder),
         "per_patch": per_patch,
         "batch_size": batch_size,
         "dtype": as_choice("dtype", dtype, ("float32", "float16")),
@@ -120,10 +122,10 @@ def embed_folder(
     }
     unfinished = output.with_name(f"{output.name}.unfinished")
     shards = Shards(unfinished, settings)
-    images = ImageFolder(
+    images = open_images(
         folder,
         encoder.image_size,
-        batch_size,
+        batch_size=batch_size,
         shuffle=False,
         drop_remainder=False,
         num_processes=num_processes,

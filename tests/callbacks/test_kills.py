@@ -16,7 +16,7 @@ PROGRAM = pathlib.Path(__file__).parents[2] / "benchmarks" / "kill_runs.py"
     keras.backend.backend() != "torch", reason="the whole program runs on each"
 )
 def test_a_run_survives_kills_at_random_moments(tmp_path):
-    options = ("--kills", "2", "--backends", "torch", "--kinds", "pretraining")
+    options = ("--kills", "2", "--backends", "torch", "--kinds", "shards")
     subprocess.run(
         [sys.executable, PROGRAM, *options, "--output", tmp_path / "kills.json"],
         env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])},
