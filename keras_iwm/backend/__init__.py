@@ -19,9 +19,12 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
+    from keras_iwm.backend.jax_operations import product as product
+    from keras_iwm.backend.jax_programs import compile_apart as compile_apart
     from keras_iwm.backend.jax_step import peek as peek
     from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
+    from keras_iwm.backend.operations import fused_update as fused_update
 else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import attend as attend
@@ -29,9 +32,11 @@ else:
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
+    from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
+    from keras_iwm.backend.torch_operations import product as product
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
     from keras_iwm.backend.torch_step import sound_step as sound_step
@@ -39,20 +44,22 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
     from keras_iwm.backend.operations import fused_branches as fused_branches
-    from keras_iwm.backend.operations import fused_update as fused_update
     from keras_iwm.backend.operations import move_towards as move_towards
 
 if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.operations import layer_norm as layer_norm
     from keras_iwm.backend.tensorflow_operations import gelu as gelu
+    from keras_iwm.backend.tensorflow_operations import product as product
     from keras_iwm.backend.tensorflow_operations import (
         traces_any_size as traces_any_size,
     )
+    from keras_iwm.backend.tensorflow_programs import compile_apart as compile_apart
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )
     from keras_iwm.backend.tensorflow_replicas import gather_batch as gather_batch
     from keras_iwm.backend.tensorflow_step import sound_step as sound_step
+    from keras_iwm.backend.tensorflow_update import fused_update as fused_update
 else:
     from keras_iwm.backend.operations import traces_any_size as traces_any_size
 

@@ -1,5 +1,6 @@
 """The operations of a transformer block on Torch."""
 
+import torch
 from keras import ops
 from torch.nn import functional
 
@@ -13,3 +14,10 @@ def layer_norm(tokens, gamma, beta, epsilon):
     gamma, beta = ops.cast(gamma, "float32"), ops.cast(beta, "float32")
     outputs = functional.layer_norm(tokens.float(), gamma.shape, gamma, beta, epsilon)
     return outputs.to(tokens.dtype)
+
+
+def product(left, right):
+    """See `operations.product`."""
+    if torch.get_float32_matmul_precision() == "highest":
+        return left @ right
+    return (left.double() @ right.double()).float()

@@ -10,7 +10,7 @@ import keras
 from keras_iwm.distribution.tensor_parallel_layout import tensor_parallel_layout
 
 
-def use_devices(arguments, side):
+def use_devices(arguments):
     """Return the scope in which to make models, and on how many devices they learn."""
     backend, count = keras.backend.backend(), arguments.devices
     parts = arguments.model_parallel
@@ -25,7 +25,7 @@ def use_devices(arguments, side):
         sys.exit(f"--batch-size must be a multiple of {replicas}, one part a device")
     scope = contextlib.nullcontext()
     if count > 1 and backend == "jax":
-        start_jax(replicas, parts, side)
+        start_jax(replicas, parts)
     elif count > 1 and backend == "tensorflow":
         scope = start_tensorflow(count)
     elif count > 1:
@@ -33,13 +33,11 @@ def use_devices(arguments, side):
     return scope, replicas
 
 
-def start_jax(replicas, parts, side):
+def start_jax(replicas, parts):
     """Split batches in `replicas`, and each model in `parts`."""
     devices, count = keras.distribution.list_devices(), replicas * parts
     if len(devices) < count:
         sys.exit(f"--devices {count}: there are {len(devices)}")
-    if 64 % replicas or side % replicas:
-        sys.exit(f"{replicas} parts of a batch: evaluation needs a divisor of 64")
     if parts == 1:
         distribution = keras.distribution.DataParallel(devices=devices[:count])
     else:

@@ -134,7 +134,7 @@ def main(options=None):
         write_json(config, vars(arguments))
     size = backbones.PRESETS[arguments.preset]["image_size"]
     side = model_settings(arguments).get("image_size", size)
-    scope, replicas = use_devices(arguments, side)
+    scope, replicas = use_devices(arguments)
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
 
@@ -144,9 +144,6 @@ def main(options=None):
         dataset.batches_per_epoch = round(arguments.steps / arguments.epochs)
     if keras.backend.backend() == "torch":
         dataset.share = (rank, replicas)
-    elif keras.backend.backend() == "jax":  # splits evenly whatever it is given
-        count = len(held_out[0]) // replicas * replicas
-        held_out = tuple(None if part is None else part[:count] for part in held_out)
     history = output / "history.csv"
     quality = callbacks.WorldModelQuality(
         *held_out,
@@ -197,9 +194,6 @@ def main(options=None):
         print(f"Stopped after epoch {last}; --resume {output} runs the others")
         return
     model.save(output / "model.keras")
-    if replicas > 1:  # measured on one device, which takes batches of any size
-        keras.distribution.set_distribution(None)
-        model = keras.models.load_model(output / "model.keras")
     steps = (last - epoch) * len(dataset)
     kind = "clips" if model.takes_clips else "images"
     summary = {

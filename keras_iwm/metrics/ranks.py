@@ -8,7 +8,7 @@ from keras_iwm.type_aliases import Array, Tensor
 
 # Distances this close to the wanted one, relatively, are called equal: float32
 # sums of the same numbers in another order differ by about as much.
-_TIE = 1e-6
+TIE = 1e-6
 # Differences held at once: 8 MiB in float32, which stays in a CPU's cache.
 _MAX_DIFFERENCES = 2**21
 
@@ -105,8 +105,8 @@ def ranks_from_distances(distances: Array, wanted: Array | None = None) -> Tenso
             f"of `distances`. Received: {wanted.shape[0]}."
         )
     of_wanted = ops.take_along_axis(distances, ops.expand_dims(wanted, 1), axis=1)
-    closer = ops.cast(distances < of_wanted * (1.0 - _TIE), "float32")
-    farther = ops.cast(distances > of_wanted * (1.0 + _TIE), "float32")
+    closer = ops.cast(distances < of_wanted * (1.0 - TIE), "float32")
+    farther = ops.cast(distances > of_wanted * (1.0 + TIE), "float32")
     # The same as 1 + closer + tied_others / 2, with
     # tied_others = num_entries - 1 - closer - farther.
     balance = ops.sum(closer - farther, axis=1)
