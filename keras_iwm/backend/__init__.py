@@ -35,6 +35,9 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_operations import (
+        distances_between as distances_between,
+    )
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
     from keras_iwm.backend.torch_operations import product as product
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
@@ -43,6 +46,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
+    from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import move_towards as move_towards
 

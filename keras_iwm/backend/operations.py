@@ -132,6 +132,21 @@ def product(left, right):
     return ops.matmul(left, right)
 
 
+def distances_between(queries, entries):
+    """Return the L2 distance of every query to every entry, by their differences.
+
+    Args:
+        queries: Float32 tensor of shape `(num_queries, num_values)`. All differences
+            are held at once, so there should be few.
+        entries: Float32 tensor of shape `(num_entries, num_values)`.
+
+    Returns:
+        Float32 tensor of shape `(num_queries, num_entries)`.
+    """
+    differences = ops.expand_dims(queries, 1) - ops.expand_dims(entries, 0)
+    return ops.sqrt(ops.sum(differences * differences, axis=-1))
+
+
 def move_towards(variables, targets, rate):
     """Move variables a share of the way to targets.
 

@@ -16,6 +16,12 @@ def layer_norm(tokens, gamma, beta, epsilon):
     return outputs.to(tokens.dtype)
 
 
+def distances_between(queries, entries):
+    """See `operations.distances_between`; one pass, and no difference is held."""
+    mode = "donot_use_mm_for_euclid_dist"
+    return torch.cdist(queries, entries, compute_mode=mode)
+
+
 def product(left, right):
     """See `operations.product`."""
     if torch.get_float32_matmul_precision() == "highest":

@@ -79,7 +79,8 @@ class BankRanking(SharedProgram):
             `(num_patches * output_dim,)`; `bank_variance`, `()`, the mean squared
             distance of the bank's entries from their mean.
         """
-        images = ops.stack([inputs["image"], inputs["other_image"]])
+        names = ("image", "other_image")[: 1 + self.swapped_image]
+        images = ops.stack([inputs[name] for name in names])
         clean = self._encode(images)
         parameters = self._chunks(inputs["parameters"])
         bank = self._entries(self._embed(inputs["image"], parameters, self.targets_of))

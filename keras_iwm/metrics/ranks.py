@@ -4,6 +4,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.array_arguments import as_tensor
+from keras_iwm.backend import distances_between
 from keras_iwm.type_aliases import Array, Tensor
 
 # Distances this close to the wanted one, relatively, are called equal: float32
@@ -57,13 +58,8 @@ def retrieval_distances(predictions: Array, bank: Array) -> Tensor:
     bank = ops.reshape(bank, (-1, num_values))
     chunk = _queries_at_once(predictions.shape[0], bank.shape[0], num_values)
 
-    def distances_to_bank(queries):
-        differences = ops.expand_dims(queries, 1) - ops.expand_dims(bank, 0)
-        # A product, which is three times faster than `ops.square` on torch's CPU.
-        return ops.sqrt(ops.sum(differences * differences, axis=-1))
-
     chunks = ops.reshape(predictions, (-1, chunk, num_values))
-    distances = ops.map(distances_to_bank, chunks)
+    distances = ops.map(lambda queries: distances_between(queries, bank), chunks)
     return ops.reshape(distances, (-1, ops.shape(bank)[0]))
 
 
