@@ -12,8 +12,10 @@ from keras_iwm.layers.composed_model import ComposedModel
 # What was compiled, without the models it was compiled for, the last used one last.
 PROGRAMS = collections.OrderedDict()
 MOST_PROGRAMS = 32
-# What a config says that changes nothing of what is computed without training.
-WITHOUT_EFFECT = ("seed", "ema_momentum")
+# What a config says that changes nothing of what is computed without training; and
+# changes of parts, which go by names: layers are asked for these.
+LEFT_OUT = {"seed", "ema_momentum", "compile_config", "part_changes"}
+LOW_RANK = ("lora_rank", "lora_alpha")
 PACKAGES = ("keras", "keras_iwm")
 
 
@@ -48,7 +50,10 @@ class SharedProgram(KeptState, keras.Model):
             (tuple(tensor.shape), str(tensor.dtype))
             for tensor in keras.tree.flatten(arguments)
         )
-        key = (*self.structure, shapes, keras.distribution.distribution())
+        distribution = keras.distribution.distribution()
+        # By paths layouts tell how weights lie on devices.
+        paths = distribution and tuple(variable.path for variable in self.variables)
+        key = (*self.structure, shapes, distribution, paths)
         if key not in PROGRAMS:
             function, jit_compile = self._without_state, self.jit_compile
             PROGRAMS[key] = compile_apart(function, arguments, jit_compile)
@@ -75,7 +80,8 @@ def structure_of(model):
     """
     if not isinstance(model, ComposedModel):
         return object()
-    modules = {type(layer).__module__ for layer in model._flatten_layers()}
+    layers = model._flatten_layers()
+    modules = {type(layer).__module__ for layer in layers}
 
     def describe(config):
         if isinstance(config, (list, tuple)):
@@ -84,11 +90,14 @@ def structure_of(model):
             return config
         modules.add(config.get("module", "keras"))
         # A layer's name says nothing; that of a dtype policy is the dtype.
-        left_out = (
-            ("name", *WITHOUT_EFFECT) if "trainable" in config else WITHOUT_EFFECT
-        )
+        left_out = LEFT_OUT | {"name"} if "trainable" in config else LEFT_OUT
         return {k: describe(v) for k, v in config.items() if k not in left_out}
 
     config = describe(keras.saving.serialize_keras_object(model))
-    known = all(str(name).split(".")[0] in PACKAGES for name in modules)
-    return json.dumps(config, sort_keys=True, default=str) if known else object()
+    if not all(str(name).split(".")[0] in PACKAGES for name in modules):
+        return object()
+    changes = [
+        (layer.dtype_policy.name, *(getattr(layer, name, None) for name in LOW_RANK))
+        for layer in layers
+    ]
+    return json.dumps([config, changes], sort_keys=True, default=str)

@@ -12,7 +12,7 @@ from keras_iwm.backbones import ViTEncoder
 from keras_iwm.evaluation import RetrievalBank, evaluate_world_model
 from keras_iwm.evaluation.bank_ranking import BankRanking
 from keras_iwm.layers import shared_program
-from keras_iwm.layers.shared_program import structure_of
+from keras_iwm.layers.shared_program import SharedProgram, structure_of
 from keras_iwm.models import ImageWorldModel
 
 pytestmark = pytest.mark.filterwarnings("ignore:A grid of")
@@ -37,7 +37,6 @@ def measured(model):
 @compiles
 def test_models_of_one_structure_share_a_program_and_not_their_weights(monkeypatch):
     monkeypatch.setattr(shared_program, "PROGRAMS", type(shared_program.PROGRAMS)())
-    monkeypatch.setattr(shared_program, "MOST_PROGRAMS", 1)
     traces, call = [], BankRanking.call
     monkeypatch.setattr(
         BankRanking, "call", lambda self, inputs: traces.append(1) or call(self, inputs)
@@ -53,16 +52,28 @@ def test_models_of_one_structure_share_a_program_and_not_their_weights(monkeypat
     assert measured(first) == others
     assert len(traces) == count
 
-    # The program holds no model, and goes when the next is made.
+    # The program holds no model.
     held = weakref.ref(first), weakref.ref(second.predictor.blocks[0])
     del first, second
     gc.collect()
     assert [part() for part in held] == [None, None]
-    (program,) = shared_program.PROGRAMS
-    measured(make_model(actions=[ColorJitter(strength=2.0)]))
-    assert len(traces) > count
-    assert list(shared_program.PROGRAMS) != [program]
     assert len(shared_program.PROGRAMS) == 1
+
+
+def test_only_the_last_programs_are_kept(monkeypatch):
+    monkeypatch.setattr(shared_program, "PROGRAMS", type(shared_program.PROGRAMS)())
+    monkeypatch.setattr(shared_program, "MOST_PROGRAMS", 2)
+    monkeypatch.setattr(shared_program, "compile_apart", lambda *arguments: object())
+    program = SharedProgram(None)
+
+    def found(*sizes):
+        return [program._program_for((np.zeros(size),)) for size in sizes]
+
+    one, two = found(1, 2)
+    assert found(2, 1) == [two, one]
+    three, same = found(3, 1)
+    assert (same is one) and (three is not two)
+    assert found(2) != [two]
 
 
 class Mirrored(ViTEncoder):
