@@ -19,6 +19,7 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_operations import attend as attend
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
+    from keras_iwm.backend.jax_operations import product as product
     from keras_iwm.backend.jax_pieces import assign_pieces as assign_pieces
     from keras_iwm.backend.jax_pieces import pieces_of as pieces_of
     from keras_iwm.backend.jax_pieces import read_piece as read_piece
@@ -26,9 +27,11 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_processes import ask_all as ask_all
     from keras_iwm.backend.jax_processes import count_processes as count_processes
     from keras_iwm.backend.jax_processes import process_index as process_index
+    from keras_iwm.backend.jax_programs import compile_apart as compile_apart
     from keras_iwm.backend.jax_step import peek as peek
     from keras_iwm.backend.jax_step import sound_step as sound_step
     from keras_iwm.backend.jax_step import take_step as take_step
+    from keras_iwm.backend.operations import fused_update as fused_update
 else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import assign_pieces as assign_pieces
@@ -38,9 +41,14 @@ else:
     from keras_iwm.backend.operations import take_step as take_step
 
 if keras.backend.backend() == "torch":
+    from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_operations import (
+        distances_between as distances_between,
+    )
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
+    from keras_iwm.backend.torch_operations import product as product
     from keras_iwm.backend.torch_pieces import pieces_of as pieces_of
     from keras_iwm.backend.torch_processes import alone as alone
     from keras_iwm.backend.torch_processes import ask_all as ask_all
@@ -53,8 +61,8 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
+    from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.operations import fused_branches as fused_branches
-    from keras_iwm.backend.operations import fused_update as fused_update
     from keras_iwm.backend.operations import move_towards as move_towards
     from keras_iwm.backend.processes import settle as settle
 
@@ -66,14 +74,17 @@ if keras.backend.backend() == "tensorflow":
     from keras_iwm.backend.processes import count_processes as count_processes
     from keras_iwm.backend.processes import process_index as process_index
     from keras_iwm.backend.tensorflow_operations import gelu as gelu
+    from keras_iwm.backend.tensorflow_operations import product as product
     from keras_iwm.backend.tensorflow_operations import (
         traces_any_size as traces_any_size,
     )
+    from keras_iwm.backend.tensorflow_programs import compile_apart as compile_apart
     from keras_iwm.backend.tensorflow_replicas import (
         TensorFlowReplicas as make_replicas,
     )
     from keras_iwm.backend.tensorflow_replicas import gather_batch as gather_batch
     from keras_iwm.backend.tensorflow_step import sound_step as sound_step
+    from keras_iwm.backend.tensorflow_update import fused_update as fused_update
 else:
     from keras_iwm.backend.operations import traces_any_size as traces_any_size
 

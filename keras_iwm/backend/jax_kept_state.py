@@ -28,31 +28,31 @@ class JaxKeptState(KeptState):
 
     def evaluate(self, *args, **kwargs):
         """Evaluate as Keras does."""
-        with self._kept():
+        with self.kept():
             return super().evaluate(*args, **kwargs)
 
     def predict(self, *args, **kwargs):
         """Predict as Keras does."""
-        with self._kept():
+        with self.kept():
             return super().predict(*args, **kwargs)
 
     def train_on_batch(self, *args, **kwargs):
         """Train on a batch as Keras does."""
-        with self._kept():
+        with self.kept():
             return super().train_on_batch(*args, **kwargs)
 
     def test_on_batch(self, *args, **kwargs):
         """Test on a batch as Keras does."""
-        with self._kept():
+        with self.kept():
             return super().test_on_batch(*args, **kwargs)
 
     def predict_on_batch(self, *args, **kwargs):
         """Predict for a batch as Keras does."""
-        with self._kept():
+        with self.kept():
             return super().predict_on_batch(*args, **kwargs)
 
     @contextlib.contextmanager
-    def _kept(self):
+    def kept(self):
         """Give the variables their values back, as `fit` does of its own."""
         with ONE_AT_A_TIME:
             try:

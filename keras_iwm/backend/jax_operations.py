@@ -102,6 +102,11 @@ def attend(query, key, value, mask=None):
     return ops.transpose(mixed, (0, 2, 1, 3))
 
 
+def product(left, right):
+    """See `operations.product`."""
+    return jnp.matmul(left, right, precision="highest")
+
+
 def has_accelerator():
     """Whether the backend sees another device than CPUs."""
     return not all(

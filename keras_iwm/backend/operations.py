@@ -83,13 +83,22 @@ def over_heads(mask):
     return mask[None, None] if len(mask.shape) == 2 else mask[:, None]
 
 
-# Functions of a backend with kernels for them, or `None`: a block's two residual
-# branches, and a step of AdamW for all parameters of one learning rate.
+# A block's two residual branches, where a backend has kernels for them, or `None`.
 fused_branches = None
-fused_update = None
+
+# How a function is compiled without what it holds, or `None` where nothing is.
+compile_apart = None
 
 # Whether Keras's compiled functions that meet a second size are traced for any size.
 traces_any_size = False
+
+
+def fused_update():
+    """Return a step of AdamW for all parameters of one learning rate, or `None`.
+
+    Keras's own update is a dozen operations for each of them. `None` where these are as
+    good as any, and where copies of a model update together.
+    """
 
 
 def gather_batch(rows):
@@ -106,6 +115,36 @@ def gather_batch(rows):
         devices, a batch is whole already.
     """
     return rows
+
+
+def product(left, right):
+    """Return the product of two float32 matrices with all of their digits.
+
+    Accelerators may multiply fewer of them.
+
+    Args:
+        left: Tensor of shape `(rows, inner)`.
+        right: Tensor of shape `(inner, columns)`.
+
+    Returns:
+        Tensor of shape `(rows, columns)`.
+    """
+    return ops.matmul(left, right)
+
+
+def distances_between(queries, entries):
+    """Return the L2 distance of every query to every entry, by their differences.
+
+    Args:
+        queries: Float32 tensor of shape `(num_queries, num_values)`. All differences
+            are held at once, so there should be few.
+        entries: Float32 tensor of shape `(num_entries, num_values)`.
+
+    Returns:
+        Float32 tensor of shape `(num_queries, num_entries)`.
+    """
+    differences = ops.expand_dims(queries, 1) - ops.expand_dims(entries, 0)
+    return ops.sqrt(ops.sum(differences * differences, axis=-1))
 
 
 def move_towards(variables, targets, rate):

@@ -7,8 +7,13 @@ import torch
 FOREACH = ("_foreach_sub", "_foreach_mul_", "_foreach_add_")
 
 
+def fused_update():
+    """See `operations.fused_update`."""
+    return update_weights
+
+
 @torch.no_grad()
-def fused_update(rows, rate, keep, betas, epsilon):
+def update_weights(rows, rate, keep, betas, epsilon):
     """Take a step of AdamW in place, for parameters of one learning rate.
 
     Keras's own update is a dozen small calls for each of them.

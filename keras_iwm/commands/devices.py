@@ -34,7 +34,7 @@ class Devices:
     process: tuple[int, int] = (0, 1)
 
 
-def use_devices(arguments, side):
+def use_devices(arguments):
     """Join the other processes, and return the `Devices`."""
     backend, count = keras.backend.backend(), arguments.devices
     parts = arguments.model_parallel
@@ -62,7 +62,7 @@ def use_devices(arguments, side):
     if arguments.batch_size % replicas:
         sys.exit(f"--batch-size must be a multiple of {replicas}, one part a device")
     if count > 1 and backend == "jax":
-        return start_jax(replicas, parts, side, arguments.shard_state)
+        return start_jax(replicas, parts, arguments.shard_state)
     if count > 1 and backend == "tensorflow":
         return Devices(start_tensorflow(count), replicas)
     if count > 1:
@@ -80,7 +80,7 @@ def join_jax(coordinator, count, index):
     return keras.distribution.get_device_count()
 
 
-def start_jax(replicas, parts, side, shard_state):
+def start_jax(replicas, parts, shard_state):
     """Split batches in `replicas`, and each model in `parts` or its state."""
     import jax
 
@@ -88,8 +88,6 @@ def start_jax(replicas, parts, side, shard_state):
     if len(devices) < count:
         sys.exit(f"--devices {count}: there are {len(devices)}")
     process = jax.process_index(), jax.process_count()
-    if process[1] == 1 and (64 % replicas or side % replicas):
-        sys.exit(f"{replicas} parts of a batch: evaluation needs a divisor of 64")
     options = {"auto_shard_dataset": False}  # each process reads its own share
     if parts == 1 and not shard_state:
         distribution = keras.distribution.DataParallel(

@@ -169,7 +169,7 @@ def main(options=None):
         )
     size = backbones.PRESETS[arguments.preset]["image_size"]
     side = model_settings(arguments).get("image_size", size)
-    devices = use_devices(arguments, side)
+    devices = use_devices(arguments)
     rank, num_processes = devices.process
     if rank == 0 and not arguments.resume:
         write_json(config, vars(arguments))
@@ -185,10 +185,6 @@ def main(options=None):
         arguments.epochs = -(-arguments.steps // len(dataset))
         dataset.batches_per_epoch = round(arguments.steps / arguments.epochs)
     dataset.share = devices.share
-    if keras.backend.backend() == "jax" and num_processes == 1:
-        # It splits evenly whatever it is given.
-        count = len(held_out[0]) // devices.replicas * devices.replicas
-        held_out = tuple(None if part is None else part[:count] for part in held_out)
     if rank == 0:
         beside = "" if arguments.eval_data else f" of {arguments.data}"
         print(
@@ -254,7 +250,7 @@ def main(options=None):
     if last < arguments.epochs:
         print(f"Stopped after epoch {last}; --resume {output} runs the others")
         return
-    if devices.replicas > 1:  # measured on one device, which takes batches of any size
+    if num_processes > 1:  # what the processes held together, one has alone
         keras.distribution.set_distribution(None)
         model = keras.models.load_model(output / "model.keras")
     steps = (last - epoch) * len(dataset)

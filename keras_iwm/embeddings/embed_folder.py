@@ -24,6 +24,7 @@ from keras_iwm.array_arguments import check_images
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.datasets.open_images import open_images
 from keras_iwm.datasets.open_store import is_url
+from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.embeddings.shards import Shards
 from keras_iwm.embeddings.write_table import require_pyarrow, write_npz, write_parquet
 from keras_iwm.type_aliases import Path
@@ -235,7 +236,7 @@ def _embed_batch(encoder, batch, size, shape, dtype):
     """Embeddings of a batch of any size up to the full one."""
     if not len(batch):
         return np.empty((0, *shape), dtype)
-    padding = [(0, size - len(batch))] + [(0, 0)] * 3
+    padding = [(0, even_batch(size) - len(batch))] + [(0, 0)] * 3
     latents = encoder.predict_on_batch(np.pad(batch, padding, mode="edge"))
     latents = np.asarray(latents[: len(batch)], "float32")
     return (latents if len(shape) == 2 else latents.mean(axis=1)).astype(dtype)

@@ -1,24 +1,26 @@
 """Ranking of the predictions for one image in its bank, compiled once."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_object
 from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
-from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch, split_batch
 from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
+from keras_iwm.layers.shared_program import SharedProgram
+from keras_iwm.metrics.ranking_distances import ranking_distances
+from keras_iwm.metrics.ranks import ranks_from_distances
 
 
-class BankRanking(KeptState, keras.Model):
+class BankRanking(SharedProgram):
     """One image's bank, the predictions for it, and their ranks.
 
     It shares the feature encoder and the predictor with the world model and owns no
     weights. `predict_on_batch` compiles `call` at the first image and serves every
-    further one, also after the weights have changed. Chunks of `chunk_size` entries
-    pass through encoder and predictor one after the other, so memory holds one
-    chunk's activations and the bank's latents.
+    further one, also after the weights have changed, and other models of the same
+    structure. Chunks of `chunk_size` entries pass through encoder and predictor one
+    after the other, so memory holds one chunk's activations and the bank's latents.
+    Devices that share out batches share out each chunk.
 
     Args:
         model: `ImageWorldModel`.
@@ -30,7 +32,7 @@ class BankRanking(KeptState, keras.Model):
     """
 
     def __init__(self, model, size, batch_size, shuffle, swapped_image):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(model, size, batch_size, swapped_image)
         self.feature_encoder = model.feature_encoder
         self.predictor = model.predictor
         self.action_space = model.action_space
@@ -39,8 +41,10 @@ class BankRanking(KeptState, keras.Model):
         self.targets_of = getattr(model, "targets_of", self._encode)
         self.size = size
         self.num_chunks = -(-size // batch_size)
-        self.chunk_size = -(-size // self.num_chunks)
-        self.shuffle = np.array(shuffle, "int32")
+        self.chunk_size = even_batch(-(-size // self.num_chunks))
+        # Which entries the ranks of each row are asked for, filled up like the rows.
+        self.wanted = np.zeros((self.num_chunks * self.chunk_size, 2), "int32")
+        self.wanted[:size] = np.stack([np.arange(size), shuffle], axis=1)
         self.swapped_image = swapped_image
         self.ids = np.arange(model.num_patches, dtype="int32")[None]
         self.built = True
@@ -61,6 +65,7 @@ class BankRanking(KeptState, keras.Model):
                 "image": np.asarray(image, "float32"),
                 "other_image": np.asarray(other_image, "float32"),
                 "parameters": self._rows(parameters),
+                "wanted": self.wanted,
             }
         )
 
@@ -74,33 +79,40 @@ class BankRanking(KeptState, keras.Model):
             `(num_patches * output_dim,)`; `bank_variance`, `()`, the mean squared
             distance of the bank's entries from their mean.
         """
-        images = ops.stack([inputs["image"], inputs["other_image"]])
+        names = ("image", "other_image")[: 1 + self.swapped_image]
+        images = ops.stack([inputs[name] for name in names])
         clean = self._encode(images)
         parameters = self._chunks(inputs["parameters"])
         bank = self._entries(self._embed(inputs["image"], parameters, self.targets_of))
 
-        def measure(parameters):
+        pooled = ops.mean(bank, axis=1)
+
+        def measure(chunk):
             identity = self.action_space.identity(self.chunk_size)
-            action = self.action_space.between(identity, parameters)
-            prediction = self._predict(clean[:1], action)
+            action = self.action_space.between(identity, chunk["parameters"])
+            prediction, wanted = self._predict(clean[:1], action), chunk["wanted"]
             distances = {
-                "ranks": retrieval_distances(prediction, bank),
-                "ranks_pooled": retrieval_distances(
-                    ops.mean(prediction, axis=1), ops.mean(bank, axis=1)
+                "ranks": ranking_distances(prediction, bank, wanted),
+                "ranks_pooled": ranking_distances(
+                    ops.mean(prediction, axis=1), pooled, wanted[:, :1]
                 ),
             }
             if self.swapped_image:
                 prediction = self._predict(clean[1:], action)
-                distances["ranks_swapped"] = retrieval_distances(prediction, bank)
+                distances["ranks_swapped"] = ranking_distances(
+                    prediction, bank, wanted[:, :1]
+                )
             return distances
 
+        wanted = inputs["wanted"]
+        chunks = {"parameters": parameters, "wanted": self._chunks(wanted)}
         distances = {
             key: ops.reshape(value, (-1, self.size))[: self.size]
-            for key, value in ops.map(measure, parameters).items()
+            for key, value in ops.map(measure, chunks).items()
         }
         results = {key: ranks_from_distances(value) for key, value in distances.items()}
         results["ranks_shuffled"] = ranks_from_distances(
-            distances["ranks"], self.shuffle
+            distances["ranks"], wanted[: self.size, 1]
         )
         results["nearest"] = ops.argmin(distances["ranks"], axis=1)
         clean_targets = normalize_latents(self.targets_of(images[:1]))
@@ -128,7 +140,7 @@ class BankRanking(KeptState, keras.Model):
         """What `embed` makes of the bank of `image`, one chunk after the other."""
         image = ops.broadcast_to(image[None], (self.chunk_size, *image.shape))
         return ops.map(
-            lambda parameters: embed(self.apply_shared(image, parameters)), parameters
+            lambda rows: embed(self.apply_shared(image, split_batch(rows))), parameters
         )
 
     def _entries(self, latents):
@@ -138,7 +150,7 @@ class BankRanking(KeptState, keras.Model):
 
     def _predict(self, context, action):
         """Normalised predictions of all positions, of a chunk or for one context."""
-        shape = (self.chunk_size, *context.shape[1:])
+        action, shape = split_batch(action), (self.chunk_size, *context.shape[1:])
         ids = ops.broadcast_to(ops.convert_to_tensor(self.ids), shape[:2])
         prediction = self.predictor(
             ops.broadcast_to(context, shape), ids, ids, action, training=False

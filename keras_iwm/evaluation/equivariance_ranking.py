@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_iwm.evaluation.bank_ranking import BankRanking
 from keras_iwm.layers.normalize_latents import normalize_latents
+from keras_iwm.metrics.ranking_distances import ranking_distances
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 
 
@@ -40,7 +41,7 @@ class EquivarianceRanking(BankRanking):
         self.operation_flags = flags[used]
         # What the filled up rows of the last chunk lead to does not matter.
         rest = np.arange(size, self.num_chunks * self.chunk_size)
-        self.order = np.concatenate([self.shuffle, rest]).astype("int32")
+        self.order = np.concatenate([shuffle, rest]).astype("int32")
 
     def rank(self, image, parameters):
         """Rank the predictions of one image.
@@ -56,6 +57,7 @@ class EquivarianceRanking(BankRanking):
             {
                 "image": np.asarray(image, "float32"),
                 "parameters": self._rows(parameters),
+                "order": self.order,
             }
         )
 
@@ -83,7 +85,7 @@ class EquivarianceRanking(BankRanking):
         all_entries = ops.concatenate([entries, normalize_latents(clean)])
 
         identity = self.action_space.identity(rows.shape[0])
-        others = ops.take(rows, ops.convert_to_tensor(self.order), axis=0)
+        others = ops.take(rows, inputs["order"], axis=0)
         forward = self.action_space.between(identity, rows)
         to_clean = self.action_space.between(rows, identity)
         others_to_clean = self.action_space.between(others, identity)
@@ -92,19 +94,22 @@ class EquivarianceRanking(BankRanking):
         )
         # Second steps start at the bank's entries, or at the predictions of them.
         starts = ops.stack([ops.cast(bank, "float32"), self._as_latents(predictions)])
+        own, to_others = self.wanted[:, 0], self.action_space.between(rows, others)
+        itself = ops.full_like(own, self.size)
+        other = inputs["order"] % self.size
         distances = self._distances(
             starts,
             {
-                "inverse": (0, to_clean),
-                "inverse_shuffled_action": (0, others_to_clean),
-                "round_trip": (1, to_clean),
-                "round_trip_shuffled_action": (1, others_to_clean),
-                "composition": (1, self.action_space.between(rows, others)),
+                "inverse": (0, to_clean, itself),
+                "inverse_shuffled_action": (0, others_to_clean, itself),
+                "round_trip": (1, to_clean, itself),
+                "round_trip_shuffled_action": (1, others_to_clean, itself),
+                "composition": (1, to_others, other),
             },
             all_entries,
         )
         composed = distances.pop("composition")[:, : self.size]
-        results = {"composition": ranks_from_distances(composed, self.shuffle)}
+        results = {"composition": ranks_from_distances(composed, other[: self.size])}
         to_itself = self._predict(clean, self._chunks(0.0 * forward)[0])[:1]
         distances["null_action"] = retrieval_distances(to_itself, all_entries)
         for name, value in distances.items():
@@ -120,8 +125,8 @@ class EquivarianceRanking(BankRanking):
             steps = {"undo": {}, "undo_without_flag": {}}
             flags = ops.convert_to_tensor(self.operation_flags)
             for index in range(num_operations):
-                steps["undo"][index] = (index, forward + flags[index])
-                steps["undo_without_flag"][index] = (index, forward)
+                steps["undo"][index] = (index, forward + flags[index], own)
+                steps["undo_without_flag"][index] = (index, forward, own)
             for name, step in steps.items():
                 distances = self._distances(starts, step, entries)
                 results[name] = ops.stack(
@@ -146,29 +151,30 @@ class EquivarianceRanking(BankRanking):
         Args:
             starts: Latents `(num_starts, num_chunks, chunk_size or 1, num_patches,
                 hidden_dim)`.
-            steps: Dictionary of pairs: which of the starts, and a list of actions
-                `(num_chunks * chunk_size, action_dim)`. The steps follow each other
-                in one loop, which is compiled once.
+            steps: Dictionary of triples: which of the starts, actions
+                `(num_chunks * chunk_size, action_dim)`, and the entry that is wanted of
+                each. The steps follow each other in one loop, which is compiled once.
             entries: Normalised latents.
 
         Returns:
             Dictionary of tensors `(size, num_entries)`.
         """
         starts = ops.reshape(starts, (-1, *starts.shape[2:]))
-        first = [start * self.num_chunks for start, _ in steps.values()]
+        first, actions, wanted = zip(*steps.values(), strict=True)
+        first = np.array(first) * self.num_chunks
         chosen = np.add.outer(first, np.arange(self.num_chunks)).reshape(-1)
-        actions = ops.concatenate([action for _, action in steps.values()])
 
         def measure(step):
             context = ops.take(starts, step["start"], axis=0)
             prediction = self._predict(context, step["action"])
-            return retrieval_distances(prediction, entries)
+            return ranking_distances(prediction, entries, step["wanted"][:, None])
 
         distances = ops.map(
             measure,
             {
                 "start": ops.convert_to_tensor(chosen.astype("int32")),
-                "action": self._chunks(actions),
+                "action": self._chunks(ops.concatenate(actions)),
+                "wanted": self._chunks(ops.concatenate(wanted)),
             },
         )
         distances = ops.reshape(distances, (len(steps), -1, entries.shape[0]))

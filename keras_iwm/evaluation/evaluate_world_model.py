@@ -19,9 +19,9 @@ def evaluate_world_model(
     """Measure how well a world model applies actions, with all controls.
 
     The mean reciprocal rank (image world models, arXiv 2403.00504) by the headline
-    definition: see `WorldModelEvaluator`, which this makes, uses once and drops.
-    To measure a model again and again, such as every epoch, keep an evaluator or
-    use `keras_iwm.callbacks.WorldModelQuality`: nothing is then compiled twice.
+    definition: see `WorldModelEvaluator`, which this makes, uses once and drops. What
+    it compiles is kept without the model, and serves others of the same structure.
+    To log it in every epoch, use `keras_iwm.callbacks.WorldModelQuality`.
 
     Args:
         model: `ImageWorldModel`, or another model with what `WorldModelEvaluator`

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.evaluation.untrained_copy import untrained_copy
 from keras_iwm.layers.normalize_latents import normalize_latents
 
@@ -38,7 +39,7 @@ class ExpectedLatents(KeptState, keras.Model):
         Returns:
             Dictionary of float32 arrays `(num_clips, num_frames)`.
         """
-        batch_size = min(batch_size, len(frames))
+        batch_size = even_batch(min(batch_size, len(frames)))
         found = np.full((len(EXPECTATIONS), *frames.shape[:2]), np.nan, "float32")
         for start in range(0, len(frames), batch_size):
             batch = [

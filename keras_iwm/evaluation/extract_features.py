@@ -9,6 +9,7 @@ from keras_iwm.backbones.encoder_around import EncoderAround
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.backend import KeptState
 from keras_iwm.datasets.epoch_ordered_dataset import EpochOrderedDataset
+from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.evaluation.check_images_for import check_images_for
 from keras_iwm.type_aliases import Array, Names
 
@@ -78,7 +79,7 @@ def extract_features(
         images = check_images_for(encoder, images)
         num_images = len(images)
     batch_size = min(batch_size, num_images)
-    width = encoder.hidden_dim
+    even_size, width = even_batch(batch_size), encoder.hidden_dim
     features = None
     starts = range(0, num_images, batch_size)
     progress = tqdm(starts, "Features", disable=not verbose, delay=3)
@@ -88,7 +89,7 @@ def extract_features(
         else:
             batch = images[start : start + batch_size]
         count = len(batch)
-        padding = [(0, batch_size - count)] + [(0, 0)] * (batch.ndim - 1)
+        padding = [(0, even_size - count)] + [(0, 0)] * (batch.ndim - 1)
         outputs = model.predict_on_batch(np.pad(batch, padding, mode="edge"))
         outputs = [outputs] if model is encoder else outputs
         if features is None:

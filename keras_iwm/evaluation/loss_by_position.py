@@ -7,6 +7,7 @@ from keras import ops
 from keras_iwm.arguments import as_count, as_object
 from keras_iwm.array_arguments import check_images
 from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.type_aliases import AnyModel, Array
 
 
@@ -49,7 +50,8 @@ def loss_by_position(
     images = check_images(
         images, model.image_size, model.value_range, num_channels=model.num_channels
     )
-    batch_size = min(as_count("batch_size", batch_size), len(images))
+    batch_size = as_count("batch_size", batch_size)
+    batch_size = even_batch(min(batch_size, len(images)))
     losses, total = _Losses(model), np.zeros(model.num_patches)
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]

@@ -6,6 +6,7 @@ from keras import ops
 from tqdm import tqdm
 
 from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch
 
 
 class PairLatents(KeptState, keras.Model):
@@ -44,7 +45,7 @@ class PairLatents(KeptState, keras.Model):
         space = self.action_space
         draws = 2 * space.shared.num_draws + space.destructive.num_draws
         uniforms = generator.random((num_pairs, draws), dtype="float32")
-        batch_size = min(batch_size, num_pairs)
+        batch_size = even_batch(min(batch_size, num_pairs))
         outputs = []
         starts = range(0, num_pairs, batch_size)
         for start in tqdm(starts, "Pairs of views", disable=not verbose):

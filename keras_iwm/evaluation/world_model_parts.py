@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.evaluation.moved_encoder import MovedEncoder
 from keras_iwm.layers.normalize_latents import normalize_latents
 
@@ -21,7 +22,7 @@ class WorldModelParts:
     def __init__(self, model, encoder, batch_size):
         is_dynamics = predicts_frames(model)
         as_context = normalize_latents if is_dynamics else _as_they_are
-        self.batch_size = batch_size
+        self.batch_size = even_batch(batch_size)
         self._contexts = _Contexts(encoder, as_context)
         self._moved = MovedEncoder(encoder, as_context)
         self._predictions = (_NextLatents if is_dynamics else _ViewLatents)(model)

@@ -183,7 +183,8 @@ class AdamW(keras.optimizers.Optimizer):
         Without this hook of Keras, `update_step` computes it for each.
         """
         rates = self._shared_rates(learning_rate)
-        if fused_update is None:
+        update = fused_update()
+        if update is None:
             super()._backend_update_step(grads, trainable_variables, rates)
             return
         groups = [[] for _ in rates]
@@ -195,7 +196,7 @@ class AdamW(keras.optimizers.Optimizer):
         for (rate, keep), rows in zip(rates, groups, strict=True):
             if rows:
                 betas = self.beta_1, self.beta_2
-                fused_update(rows, rate, keep, betas, self.epsilon)
+                update(rows, rate, keep, betas, self.epsilon)
 
     def update_step(
         self, gradient: Tensor, variable: Any, learning_rate: Tensor

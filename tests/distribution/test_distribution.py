@@ -41,6 +41,7 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
     check_every_device_draws_its_own_views_masks_and_paths(results)
     check_all_devices_skip_what_one_of_them_cannot_take(results)
     if BACKEND == "jax":
+        check_any_number_of_images_is_measured(results)
         check_split_models_train_alike_and_are_split(results)
         check_what_cannot_be_split_is_refused_in_words(results)
     elif BACKEND == "tensorflow":
@@ -142,6 +143,11 @@ def check_all_devices_skip_what_one_of_them_cannot_take(results):
         )
     assert np.isfinite(results["state_skipped"]).all()
     assert results["apart_skipped"] == 0
+
+
+def check_any_number_of_images_is_measured(results):
+    np.testing.assert_array_equal(results["ranks_2"], results["ranks_1"])
+    np.testing.assert_allclose(results["features_2"], results["features_1"], atol=1e-5)
 
 
 def check_split_models_train_alike_and_are_split(results):

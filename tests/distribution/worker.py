@@ -437,6 +437,20 @@ def shard_state(results):
         results["refused_axis"] = str(error)
 
 
+def measure(count, results):
+    """Ranks and features of as many images as no number of devices divides."""
+    images = np.random.default_rng(5).integers(0, 256, (5, 16, 16, 3)).astype("uint8")
+    with on_devices(count):
+        model = make_model()
+    evaluator = keras_iwm.evaluation.WorldModelEvaluator(
+        model, images[:3], keras_iwm.evaluation.RetrievalBank(9), 4
+    )
+    results[f"ranks_{count}"] = evaluator.rank_bank(verbose=False)["ranks"]
+    results[f"features_{count}"] = keras_iwm.evaluation.extract_features(
+        model.target_encoder, images, 3, verbose=False
+    )
+
+
 def refuse_accumulation(results):
     """What `fit` says, and what it has changed by then."""
     with on_devices(2):
@@ -505,6 +519,8 @@ def main():
         seeded(skip, 2, results)
     seeded(move, last, 1, results)
     if BACKEND == "jax":
+        for count in (1, 2):
+            seeded(measure, count, results)
         seeded(split_model, results)
         seeded(shard_state, results)
     if BACKEND == "tensorflow":
