@@ -32,10 +32,9 @@ class WorldModelEvaluator:
     a trained one. Read it beside the controls, `rank_me` and a probe of the
     features. Numbers compare only for the same images and bank.
 
-    What is compiled at the first image serves all further ones, also after the model
-    has trained on, and other models of the same structure. `evaluate_world_model` wraps
-    it for a single measurement. Weights and seeds of the model are not changed. Devices
-    of `keras.distribution` share out the entries, however many images there are.
+    What is compiled at the first image serves all further ones, and other models of the
+    same structure. Weights and seeds of the model are not changed. Devices of
+    `keras.distribution` share out the entries, however many images there are.
 
     Source: image world models, arXiv 2403.00504. The definition's details are this
     library's, so absolute values must not be compared with the paper's.
