@@ -60,20 +60,42 @@ def add_branches(
     *weights,
 ):
     """Add both branches: a function of tensors and numbers alone."""
-    norm, (kernel, *biases), output, mlp_norm, hidden, expansion = (
-        weights[:2],
-        weights[2:6],
-        weights[6:8],
-        weights[8:10],
-        weights[10:12],
-        weights[12:],
+    norm, attention, output = weights[:2], weights[2:6], weights[6:8]
+    mlp_norm, hidden, expansion = weights[8:10], weights[10:12], weights[12:]
+    # Tokens of all samples in one row: each change of the shape costs a call, and one
+    # more in the backward pass. Calls stand inside each other, so that without
+    # gradients the memory of one is there for the next while it is in the cache.
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    settings = tokens.shape, num_heads, attention_mask, rotation
+    attended = project(
+        attend(normalize(flat, *norm, attention_epsilon), *settings, *attention),
+        *output,
     )
-    batch_size, num_tokens, _ = tokens.shape
-    if biases[1] is None:
-        biases[1] = torch.zeros_like(biases[0])
-    normal = normalize(tokens, *norm, attention_epsilon)
-    joint = project(normal, kernel, torch.cat(biases))
-    joint = joint.reshape(batch_size, num_tokens, 3 * num_heads, -1)
+    flat = flat + (attended if paths is None else scale(attended, paths[:, 0]))
+    expanded = project(
+        functional.gelu(project(normalize(flat, *mlp_norm, mlp_epsilon), *hidden)),
+        *expansion,
+    )
+    flat = flat + (expanded if paths is None else scale(expanded, paths[:, 1]))
+    return flat.view(tokens.shape)
+
+
+def attend(
+    flat,
+    shape,
+    num_heads,
+    attention_mask,
+    rotation,
+    kernel,
+    query_bias,
+    key_bias,
+    value_bias,
+):
+    """Let tokens that stand in a row attend to those of their sample."""
+    if key_bias is None:
+        key_bias = torch.zeros_like(query_bias)
+    joint = project(flat, kernel, torch.cat([query_bias, key_bias, value_bias]))
+    joint = joint.view(*shape[:2], 3 * num_heads, -1)
     query, key, value = joint.chunk(3, dim=2)
     if rotation is not None:
         query, key = rotate(joint[:, :, : 2 * num_heads], rotation).chunk(2, dim=2)
@@ -81,11 +103,7 @@ def add_branches(
         *(part.transpose(1, 2) for part in (query, key, value)),
         attn_mask=over_heads(attention_mask),
     )
-    attended = project(mixed.transpose(1, 2).reshape(tokens.shape), *output)
-    tokens = tokens + (attended if paths is None else attended * paths[:, 0])
-    features = project(normalize(tokens, *mlp_norm, mlp_epsilon), *hidden)
-    expanded = project(functional.gelu(features), *expansion)
-    return tokens + (expanded if paths is None else expanded * paths[:, 1])
+    return mixed.transpose(1, 2).reshape(flat.shape)
 
 
 def normalize(tokens, gamma, beta, epsilon):
@@ -95,5 +113,10 @@ def normalize(tokens, gamma, beta, epsilon):
 
 def project(tokens, kernel, bias):
     """Apply the weights of a `TokenDense` in one product."""
-    flat = torch.addmm(bias, tokens.reshape(-1, kernel.shape[0]), kernel)
-    return flat.reshape(*tokens.shape[:-1], kernel.shape[1])
+    return torch.addmm(bias, tokens, kernel)
+
+
+def scale(tokens, factors):
+    """Multiply the tokens of each sample, all in a row, by its factor."""
+    rows = tokens.view(len(factors), -1)
+    return (rows * factors[:, :, 0]).view(tokens.shape)

@@ -82,8 +82,13 @@ def as_the_step_runs(function):
 
 def run_compiled(function, *inputs):
     """Call the form of a function that is compiled for inputs of this kind."""
-    kind = torch.is_grad_enabled(), *map(kind_of, inputs)
-    return compiled_for(function, inputs[0].device.type, kind)(*inputs)
+    kind = tuple(map(kind_of, inputs))
+    # A teacher's passes are those of an evaluation, whose gradients are off.
+    learns = torch.is_grad_enabled() and any(
+        getattr(part, "requires_grad", False) for part in inputs
+    )
+    with torch.set_grad_enabled(learns):
+        return compiled_for(function, inputs[0].device.type, learns, kind)(*inputs)
 
 
 def kind_of(part):
@@ -94,7 +99,7 @@ def kind_of(part):
 
 
 @functools.cache
-def compiled_for(function, device, kind):
+def compiled_for(function, device, learns, kind):
     """Return a function compiled for one kind of inputs, or as it is."""
     if not compiler_works(device):
         return function
@@ -114,6 +119,7 @@ def compiler_works(device):
     try:
         torch.compile(torch.sin, dynamic=False)(torch.ones(8, device=device))
     except Exception as error:  # of the compiler's own kinds, which have no base
-        warnings.warn(f"{NO_COMPILER} ({type(error).__name__}: {error})", stacklevel=2)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        warnings.warn(f"{NO_COMPILER} It says: {reason}", stacklevel=2)
         return False
     return True
