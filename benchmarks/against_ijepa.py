@@ -55,7 +55,9 @@ def parse_arguments():
     )
     parser.add_argument("--blocks", type=int, default=7, help="turns of each")
     parser.add_argument("--steps", type=int, default=8, help="steps in a block")
-    parser.add_argument("--compiled", action="store_true", help="torch.compile too")
+    parser.add_argument(
+        "--compiled", action="store_true", help="torch.compile too, for both"
+    )
     parser.add_argument(
         "--kernels", action="store_true", help="name the attention kernels that ran"
     )
@@ -202,7 +204,7 @@ def work_with_reference(arguments, compiled):
     turns.serve(facts, run_block, lambda: {"peak_bytes": peak_bytes("torch")})
 
 
-def work_with_keras(arguments):
+def work_with_keras(arguments, compiled):
     """Train our model whenever asked."""
     import keras
 
@@ -241,9 +243,10 @@ def work_with_keras(arguments):
     )
     model = keras_iwm.models.ImageWorldModel(encoder, predictor, views)
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
-    jit_compile = True if backend == "tensorflow" else "auto"
+    compiled = compiled or backend == "tensorflow"
     model.compile(
-        keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04), jit_compile=jit_compile
+        keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04),
+        jit_compile=True if compiled else "auto",
     )
     batch_size = arguments.batch_size
     images, context_ids, target_ids = make_views(
@@ -339,16 +342,19 @@ def main():
     """Start the workers, let them take turns, and compare."""
     arguments = parse_arguments()
     if arguments.worker:
-        if arguments.worker == "keras":
-            work_with_keras(arguments)
+        compiled = arguments.worker.endswith("compiled")
+        if arguments.worker.startswith("keras"):
+            work_with_keras(arguments, compiled)
         else:
-            work_with_reference(arguments, arguments.worker == "reference compiled")
+            work_with_reference(arguments, compiled)
         return
     plan = {"reference": ("reference", "torch", {})}
     if arguments.compiled:
         plan["reference compiled"] = ("reference compiled", "torch", {})
     for backend in turns.installed(arguments.backends):
         plan[backend] = ("keras", backend, {})
+        if arguments.compiled and backend == "torch":
+            plan["torch compiled"] = ("keras compiled", "torch", {})
         if arguments.before:
             older = {"PYTHONPATH": arguments.before}
             plan[f"{backend}, before"] = ("keras", backend, older)

@@ -2,6 +2,7 @@
 
     python benchmarks/train_step.py --preset iwm_tiny_96 --batch-size 32
     python benchmarks/train_step.py --preset iwm_tiny_96 mae_tiny_96 moco_tiny_96
+    python benchmarks/train_step.py --backends torch --compiled
     python benchmarks/train_step.py --preset vjepa_tiny_64 dynamics_tiny_64 \
         --batch-size 16
 
@@ -33,13 +34,16 @@ def parse_arguments():
         "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
     )
     parser.add_argument(
+        "--compiled", action="store_true", help="Torch also with jit_compile=True"
+    )
+    parser.add_argument(
         "--default-allocator",
         action="store_true",
         help="also with glibc's own settings, which give freed memory back",
     )
     parser.add_argument("--before", help="an older checkout, to take turns with")
     parser.add_argument("--output", help="path of the JSON file")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -60,8 +64,8 @@ def work(arguments):
     if hasattr(model, "ema_momentum"):
         model.ema_momentum = recipe.ema_momentum
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
-    jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
-    model.compile(recipe.optimizer, jit_compile=jit_compile)
+    compiled = keras.backend.backend() == "tensorflow" or arguments.worker == "compiled"
+    model.compile(recipe.optimizer, jit_compile=True if compiled else "auto")
     rng = np.random.default_rng(0)
     count = arguments.batch_size * arguments.steps
     over_time = hasattr(model, "action_dim")
@@ -109,16 +113,21 @@ def main():
     workers = {}
     for backend in turns.installed(arguments.backends):
         for preset in arguments.preset:
-            command = [*sys.argv[1:], "--worker", "--preset", preset]
+            command = [*sys.argv[1:], "--preset", preset, "--worker"]
             name = f"{preset}, {backend}"
-            workers[name] = turns.Worker(__file__, command, backend)
+            usual = [*command, "as usual"]
+            workers[name] = turns.Worker(__file__, usual, backend)
+            if arguments.compiled and backend == "torch":
+                workers[f"{name}, compiled"] = turns.Worker(
+                    __file__, [*command, "compiled"], backend
+                )
             if arguments.before:
                 workers[f"{name}, before"] = turns.Worker(
-                    __file__, command, backend, {"PYTHONPATH": arguments.before}
+                    __file__, usual, backend, {"PYTHONPATH": arguments.before}
                 )
             if arguments.default_allocator:
                 workers[f"{name}, default allocator"] = turns.Worker(
-                    __file__, command, backend, keep_memory=False
+                    __file__, usual, backend, keep_memory=False
                 )
     turns.take_turns(workers.values(), arguments.blocks)
     results = {}

@@ -253,7 +253,7 @@ def test_the_image_data_format_changes_nothing(name, plain):
 
 
 @pytest.mark.skipif(
-    BACKEND == "torch", reason="`compile(jit_compile=True)` fails in Keras on Torch"
+    BACKEND == "torch", reason="tests/backend/test_torch_compiled.py has all models"
 )
 @pytest.mark.parametrize("name", ["encoder", "classifier"])
 def test_compiled_outputs_are_the_eager_ones(name, plain):

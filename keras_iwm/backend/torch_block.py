@@ -1,40 +1,101 @@
 """A transformer block on Torch, without Keras's work around each layer."""
 
+import functools
+
 import torch
 from torch.nn import functional
 
 from keras_iwm.backend.operations import over_heads, rotate
+from keras_iwm.backend.torch_compiled import as_the_step_runs
 
 
-def fused_branches(block, tokens, attention_mask=None, rotation=None, paths=None):
-    """Add the two residual branches of a block whose layers are all plain.
+def fused_branches(block):
+    """Return a function that adds the two residual branches of a plain block.
 
-    They do what their weights say and no more. In narrow models Keras's calls of
-    layers and operations take a sixth of a step.
+    It does what the layers' weights say and no more. In narrow models Keras's calls of
+    layers and operations take a sixth of a step. Where the step is compiled, so is the
+    function. It is chosen outside of what `keras.remat` runs twice: the second time
+    may be in another thread, which does not know of the step.
 
     Args:
         block: `TransformerBlock`, built.
-        tokens: Tensor of shape `(batch_size, num_patches, hidden_dim)`.
-        attention_mask: Optional boolean tensor, see `operations.attend`.
-        rotation: Optional tensor, see `operations.rotate`.
-        paths: Optional tensor of shape `(batch_size, 2, 1, 1)`, factors of the two
-            branches.
 
     Returns:
-        Tensor of the shape of `tokens`.
+        Function of an optional boolean tensor, see `operations.attend`, an optional
+        tensor, see `operations.rotate`, the tokens of shape `(batch_size, num_patches,
+        hidden_dim)`, and optionally the factors of the two branches, of shape
+        `(batch_size, 2, 1, 1)`. It returns a tensor of the shape of the tokens.
     """
-    batch_size, num_tokens, hidden_dim = tokens.shape
+    return functools.partial(call_branches, as_the_step_runs(add_branches), block)
+
+
+def call_branches(add, block, attention_mask, rotation, tokens, paths=None):
+    """Call a form of `add_branches` with a block's weights."""
     attention = block.attention
-    normal = normalize(block.attention_norm, tokens)
-    query_bias = weight_like(attention.query_bias, tokens)
-    value_bias = weight_like(attention.value_bias, tokens)
-    key_bias = torch.zeros_like(query_bias)
-    if attention.key_bias is not None:
-        key_bias = weight_like(attention.key_bias, tokens)
-    bias = torch.cat([query_bias, key_bias, value_bias])
-    joint = project(attention.query_key_value, normal, bias)
-    num_heads = attention.num_heads
-    joint = joint.reshape(batch_size, num_tokens, 3 * num_heads, -1)
+    norms = block.attention_norm, block.mlp_norm
+    weights = (
+        *(norms[0].gamma, norms[0].beta),
+        *(attention.query_key_value.kernel, attention.query_bias),
+        *(attention.key_bias, attention.value_bias),
+        *(attention.output_projection.kernel, attention.output_projection.bias),
+        *(norms[1].gamma, norms[1].beta),
+        *(block.mlp_hidden.kernel, block.mlp_hidden.bias),
+        *(block.mlp_output.kernel, block.mlp_output.bias),
+    )
+    # What is computed again in the backward pass is outside of Keras's own casts.
+    weights = [w if w is None else w.value.to(tokens.dtype) for w in weights]
+    epsilons = (norm.epsilon for norm in norms)
+    settings = attention.num_heads, *epsilons
+    return add(tokens, attention_mask, rotation, paths, *settings, *weights)
+
+
+def add_branches(
+    tokens,
+    attention_mask,
+    rotation,
+    paths,
+    num_heads,
+    attention_epsilon,
+    mlp_epsilon,
+    *weights,
+):
+    """Add both branches: a function of tensors and numbers alone."""
+    norm, attention, output = weights[:2], weights[2:6], weights[6:8]
+    mlp_norm, hidden, expansion = weights[8:10], weights[10:12], weights[12:]
+    # Tokens of all samples in one row: each change of the shape costs a call, and one
+    # more in the backward pass. Calls stand inside each other, so that without
+    # gradients the memory of one is there for the next while it is in the cache.
+    flat = tokens.reshape(-1, tokens.shape[-1])
+    settings = tokens.shape, num_heads, attention_mask, rotation
+    attended = project(
+        attend(normalize(flat, *norm, attention_epsilon), *settings, *attention),
+        *output,
+    )
+    flat = flat + (attended if paths is None else scale(attended, paths[:, 0]))
+    expanded = project(
+        functional.gelu(project(normalize(flat, *mlp_norm, mlp_epsilon), *hidden)),
+        *expansion,
+    )
+    flat = flat + (expanded if paths is None else scale(expanded, paths[:, 1]))
+    return flat.view(tokens.shape)
+
+
+def attend(
+    flat,
+    shape,
+    num_heads,
+    attention_mask,
+    rotation,
+    kernel,
+    query_bias,
+    key_bias,
+    value_bias,
+):
+    """Let tokens that stand in a row attend to those of their sample."""
+    if key_bias is None:
+        key_bias = torch.zeros_like(query_bias)
+    joint = project(flat, kernel, torch.cat([query_bias, key_bias, value_bias]))
+    joint = joint.view(*shape[:2], 3 * num_heads, -1)
     query, key, value = joint.chunk(3, dim=2)
     if rotation is not None:
         query, key = rotate(joint[:, :, : 2 * num_heads], rotation).chunk(2, dim=2)
@@ -42,35 +103,20 @@ def fused_branches(block, tokens, attention_mask=None, rotation=None, paths=None
         *(part.transpose(1, 2) for part in (query, key, value)),
         attn_mask=over_heads(attention_mask),
     )
-    mixed = mixed.transpose(1, 2).reshape(tokens.shape)
-    attended = apply(attention.output_projection, mixed)
-    tokens = tokens + (attended if paths is None else attended * paths[:, 0])
-    hidden = apply(block.mlp_hidden, normalize(block.mlp_norm, tokens))
-    expanded = apply(block.mlp_output, functional.gelu(hidden))
-    return tokens + (expanded if paths is None else expanded * paths[:, 1])
+    return mixed.transpose(1, 2).reshape(flat.shape)
 
 
-def normalize(layer, tokens):
-    """Apply a `TokenNorm`."""
-    gamma, beta = (weight_like(weight, tokens) for weight in (layer.gamma, layer.beta))
-    return functional.layer_norm(tokens, gamma.shape, gamma, beta, layer.epsilon)
+def normalize(tokens, gamma, beta, epsilon):
+    """Apply the weights of a `TokenNorm`."""
+    return functional.layer_norm(tokens, gamma.shape, gamma, beta, epsilon)
 
 
-def apply(layer, tokens):
-    """Apply a `TokenDense`."""
-    return project(layer, tokens, weight_like(layer.bias, tokens))
+def project(tokens, kernel, bias):
+    """Apply the weights of a `TokenDense` in one product."""
+    return torch.addmm(bias, tokens, kernel)
 
 
-def project(layer, tokens, bias):
-    """Apply the kernel of a `TokenDense` and a bias in one product."""
-    kernel = weight_like(layer.kernel, tokens)
-    flat = torch.addmm(bias, tokens.reshape(-1, kernel.shape[0]), kernel)
-    return flat.reshape(*tokens.shape[:-1], kernel.shape[1])
-
-
-def weight_like(weight, tokens):
-    """Value of a weight in the tokens' dtype.
-
-    What is computed again in the backward pass is outside of Keras's own casts.
-    """
-    return weight.value.to(tokens.dtype)
+def scale(tokens, factors):
+    """Multiply the tokens of each sample, all in a row, by its factor."""
+    rows = tokens.view(len(factors), -1)
+    return (rows * factors[:, :, 0]).view(tokens.shape)

@@ -59,7 +59,7 @@ def parse_arguments(options, text):
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
         default="float32",
     )
-    add("--jit-compile", action="store_true", help="XLA where it is not the default")
+    add("--jit-compile", action="store_true", help="where it is not the default")
     add("--evaluate-every", type=int, default=5, help="epochs between measurements")
     add("--retrieval-images", type=int, default=20, help="held-out images for MRR")
     add("--no-measurements", action="store_true", help="of the finished model")

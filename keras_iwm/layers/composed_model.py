@@ -8,6 +8,7 @@ from keras_iwm.arguments import as_boolean, as_choice, as_path
 from keras_iwm.array_arguments import as_signature
 from keras_iwm.backend import (
     SUFFIXES,
+    CompiledParts,
     KeptState,
     export_arguments,
     traces_any_size,
@@ -16,7 +17,7 @@ from keras_iwm.saving.preset_folder import load_preset, save_preset
 from keras_iwm.type_aliases import Config, Path
 
 
-class ComposedModel(KeptState, keras.Model):
+class ComposedModel(KeptState, CompiledParts, keras.Model):
     """A Keras model that remembers what was changed on its parts.
 
     Keras rebuilds a model by its constructor. What was done to the parts afterwards,

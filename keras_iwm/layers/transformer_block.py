@@ -169,9 +169,12 @@ class TransformerBlock(keras.layers.Layer):
             # outside of what `keras.remat` runs twice, so that both runs agree.
             ones = ops.ones((ops.shape(tokens)[0], 2), dtype=self.compute_dtype)
             inputs.append(self.drop_path(ones, training=True)[:, :, None, None])
+        branches = self._branches
+        if fused_branches is not None and self._is_plain():
+            branches = fused_branches(self)
         # `keras.remat` takes tensors only on TensorFlow: no `None` for absent paths,
         # and none without a gradient, such as a mask or a rotation.
-        branches = functools.partial(self._branches, attention_mask, rotation)
+        branches = functools.partial(branches, attention_mask, rotation)
         return (keras.remat(branches) if self.remat else branches)(*inputs)
 
     def extend(self, token: Tensor, cache: Any, index: Tensor) -> tuple[Tensor, Any]:
@@ -204,8 +207,6 @@ class TransformerBlock(keras.layers.Layer):
 
     def _branches(self, attention_mask, rotation, tokens, paths=None):
         """Add the two residual branches, scaled by `paths` (batch, 2, 1, 1)."""
-        if fused_branches is not None and self._is_plain():
-            return fused_branches(self, tokens, attention_mask, rotation, paths)
         normal = self.attention_norm(tokens)
         attended = self.attention(normal, attention_mask, rotation)
         return self._add_branches(tokens, attended, paths)

@@ -50,7 +50,9 @@ class TrainedModel(ComposedModel):
         """Compile like any Keras model.
 
         With `jit_compile="auto"`, the default, `fit` turns XLA on for TensorFlow too
-        where a run is long enough to win the time of compilation back.
+        where a run is long enough to win the time of compilation back. On Torch steps
+        run eagerly by default; `jit_compile=True` compiles their transformer blocks,
+        which needs a C++ compiler on CPUs and some seconds in the first step.
 
         Args:
             *args: What `keras.Model.compile` takes.

@@ -1,0 +1,125 @@
+"""What is ours and pure, compiled for the steps of models that ask for it on Torch."""
+
+import contextvars
+import functools
+import types
+import warnings
+
+import torch
+
+from keras_iwm.backend.compiled_parts import CompiledParts
+
+# Kinds of inputs that are compiled; a function that meets more runs as it is.
+MOST_KINDS = 64
+
+NO_COMPILER = (
+    "`jit_compile=True` needs a compiler that works, on a CPU a C++ compiler such as "
+    "g++ or what the environment variable CXX names. The steps run as they are."
+)
+MANY_KINDS = (
+    "`jit_compile=True` compiles for each size of inputs, of which there are too many: "
+    "for those to come the steps run as they are. Give inputs of one size."
+)
+
+compiling = contextvars.ContextVar("compiling", default=False)
+
+
+class TorchCompiledParts(CompiledParts):
+    """A Keras model that compiles its parts and leaves Keras's loop as it is.
+
+    With `jit_compile=True` Keras hands the whole step to `torch.compile`, optimizer,
+    metrics and all, which breaks it into hundreds of pieces, if it ends at all. Here
+    the step runs as always, and what is a function of tensors alone, such as the
+    branches of a block, is compiled: once for all blocks of one shape.
+    """
+
+    def make_train_function(self, force=False):
+        """Make the function that `fit` runs."""
+        self._make("train_function", super().make_train_function, force)
+
+    def make_test_function(self, force=False):
+        """Make the function that `evaluate` runs."""
+        self._make("test_function", super().make_test_function, force)
+
+    def make_predict_function(self, force=False):
+        """Make the function that `predict` runs."""
+        self._make("predict_function", super().make_predict_function, force)
+
+    def _make(self, name, make, force):
+        """Have Keras make a function that is not compiled, and compile its parts."""
+        if getattr(self, name) is not None and not force:
+            return
+        compiles, self.jit_compile = self.jit_compile, False
+        try:
+            make(force)
+        finally:
+            self.jit_compile = compiles
+        if compiles:
+            setattr(self, name, functools.partial(run_compiling, getattr(self, name)))
+
+
+def run_compiling(step, data):
+    """Run a step whose parts are compiled."""
+    token = compiling.set(True)
+    try:
+        return step(data)
+    finally:
+        compiling.reset(token)
+
+
+def as_the_step_runs(function):
+    """Return a function, or what compiles it if the step that runs asks for that.
+
+    Args:
+        function: Function of tensors, numbers and `None` that does nothing but return
+            tensors. It is compiled for each kind of its inputs, with their sizes.
+
+    Returns:
+        A function of the same.
+    """
+    return functools.partial(run_compiled, function) if compiling.get() else function
+
+
+def run_compiled(function, *inputs):
+    """Call the form of a function that is compiled for inputs of this kind."""
+    kind = tuple(map(kind_of, inputs))
+    # A teacher's passes are those of an evaluation, whose gradients are off.
+    learns = torch.is_grad_enabled() and any(
+        getattr(part, "requires_grad", False) for part in inputs
+    )
+    with torch.set_grad_enabled(learns):
+        return compiled_for(function, inputs[0].device.type, learns, kind)(*inputs)
+
+
+def kind_of(part):
+    """What is compiled in of an input: all of it, but of a tensor the values."""
+    if isinstance(part, torch.Tensor):
+        return part.shape, part.dtype, part.requires_grad
+    return part
+
+
+@functools.cache
+def compiled_for(function, device, learns, kind):
+    """Return a function compiled for one kind of inputs, or as it is."""
+    if not compiler_works(device):
+        return function
+    if compiled_for.cache_info().currsize == MOST_KINDS:
+        warnings.warn(MANY_KINDS, stacklevel=2)
+    if compiled_for.cache_info().currsize >= MOST_KINDS:
+        return function
+    # Torch counts what it makes of one piece of code, and gives up at eight.
+    code = function.__code__.replace()
+    own = types.FunctionType(code, function.__globals__, function.__name__)
+    return torch.compile(own, dynamic=False, fullgraph=True)
+
+
+@functools.cache
+def compiler_works(device):
+    """Whether `torch.compile` can be used on a device; if not, it warns."""
+    try:
+        torch.compile(torch.sin, dynamic=False)(torch.ones(8, device=device))
+    except Exception as error:  # of the compiler's own kinds, which have no base
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        warnings.warn(f"{NO_COMPILER} It says: {reason}", stacklevel=2)
+        return False
+    return True

@@ -1,0 +1,201 @@
+"""`compile(jit_compile=True)` on Torch: the numbers of eager steps, compiled once."""
+
+import copy
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from harness import MODELS, data_of, enable_lora, make, outputs_of, quantize, values
+from keras import ops
+
+if keras.backend.backend() != "torch":
+    pytest.skip("other backends compile the whole step", allow_module_level=True)
+
+import torch
+
+from keras_iwm.backend import torch_compiled
+from keras_iwm.layers import TransformerBlock
+
+COMPILE = torch.compile
+TRAINED = [n for n in MODELS if n not in ("encoder", "predictor", "backbone", "none")]
+MADE = []  # names of what was compiled
+
+
+def quick_compile(function, **arguments):
+    """Trace as the compiler does, without writing C++, which takes seconds."""
+    MADE.append(function.__name__)
+    return COMPILE(function, **{**arguments, "backend": "aot_eager"})
+
+
+def forget():
+    """Have everything compiled anew."""
+    torch_compiled.compiled_for.cache_clear()
+    torch_compiled.compiler_works.cache_clear()
+    MADE.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_compiler():
+    torch.compile = quick_compile
+    forget()
+    yield
+    torch.compile = COMPILE
+    forget()
+
+
+def trained(name, jit_compile, change=None, steps=5, **arguments):
+    """A model after some steps of plain gradient descent."""
+    keras.utils.set_random_seed(5)
+    model = make(name, **arguments)
+    if change is not None:
+        change(model)
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    losses = {"multi_task": {"loss": {"one": entropy, "two": entropy}}}
+    model.compile(
+        keras.optimizers.SGD(0.01), jit_compile=jit_compile, **losses.get(name, {})
+    )
+    fit(name, model, epochs=steps)
+    return model
+
+
+def fit(name, model, epochs=1):
+    inputs, targets = data_of(name)
+    model.fit(inputs, targets, batch_size=4, epochs=epochs, shuffle=False, verbose=0)
+
+
+def assert_equal_weights(one, two, **tolerance):
+    for mine, other in zip(values(one.variables), values(two.variables), strict=True):
+        np.testing.assert_allclose(mine, other, **tolerance)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_five_steps_end_where_eager_ones_do(name):
+    compiled = trained(name, True)
+    assert torch_compiled.compiled_for.cache_info().currsize
+    assert_equal_weights(compiled, trained(name, False), atol=1e-5)
+
+
+SWITCHES = {
+    "drop path": {"drop_path_rate": 0.4},
+    "remat": {"drop_path_rate": 0.4, "remat": True},
+    "rotary": {"positions": "rotary"},
+    "half": {"dtype": "mixed_bfloat16"},
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_switches_go_on_working(switch):
+    made = len(MADE)
+    compiled = trained("feature", True, steps=2, **SWITCHES[switch])
+    eager = trained("feature", False, steps=2, **SWITCHES[switch])
+    assert len(MADE) > made
+    assert_equal_weights(compiled, eager, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [enable_lora, quantize])
+def test_changed_layers_run_as_they_are(change):
+    compiled = trained("classifier", True, change, steps=2)
+    assert_equal_weights(
+        compiled, trained("classifier", False, change, steps=2), atol=1e-5
+    )
+
+
+def test_nothing_is_compiled_twice():
+    forget()
+    model = trained("feature", True, steps=1)
+    # Of student, teacher and predictor, and of what asks whether the compiler works.
+    assert sorted(MADE) == ["add_branches"] * 3 + ["sin"]
+    inputs, _ = data_of("feature")
+    for _ in range(2):
+        model.evaluate(inputs, batch_size=4, verbose=0)
+    # Without gradients, student and predictor are others.
+    assert len(MADE) == 6
+    fit("feature", model)
+    trained("sequence", True, steps=1)  # its predictor has more tokens
+    assert len(MADE) == 7
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"jit_compile": False}, {"run_eagerly": True}]
+)
+def test_other_models_stay_eager(arguments):
+    made = len(MADE)
+    model = make("classifier")
+    model.compile("sgd", **arguments)
+    fit("classifier", model)
+    model(*data_of("classifier")[:1])
+    assert not model.jit_compile
+    assert len(MADE) == made
+
+
+def test_a_compiled_model_is_copied_saved_and_called(tmp_path):
+    model = trained("classifier", True, steps=1)
+    assert model.jit_compile
+    expected = outputs_of("classifier", model)
+    inputs, _ = data_of("classifier")
+    predicted = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(predicted.ravel(), expected, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert not loaded.jit_compile  # it is for who loads a file to say
+    for other in (loaded, copy.deepcopy(model)):
+        np.testing.assert_allclose(outputs_of("classifier", other), expected, atol=1e-6)
+
+
+def test_without_a_compiler_steps_are_eager_after_one_warning(monkeypatch):
+    def refuse(function, **arguments):
+        raise RuntimeError("no C++")
+
+    forget()
+    monkeypatch.setattr(torch, "compile", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = trained("classifier", True, steps=2)
+        model.predict(data_of("classifier")[0], verbose=0)
+    forget()
+    messages = [str(w.message) for w in caught if "jit_compile" in str(w.message)]
+    assert len(messages) == 1
+    assert "CXX" in messages[0]
+    assert "no C++" in messages[0]
+    assert_equal_weights(model, trained("classifier", False, steps=2), atol=0)
+
+
+def test_too_many_sizes_run_as_they_are_after_one_warning(monkeypatch):
+    monkeypatch.setattr(torch_compiled, "MOST_KINDS", 1)
+    forget()
+    with pytest.warns(UserWarning, match="of one size"):
+        model = trained("classifier", True, steps=1)
+    assert MADE == ["sin", "add_branches"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit("classifier", model)
+    forget()
+
+
+def test_an_error_of_the_step_is_no_fault_of_the_compiler():
+    model = trained("classifier", True, steps=1)
+    with pytest.raises(ValueError, match="must have shape"):
+        model.predict_on_batch(np.zeros((4, 16, 16, 5), "float32"))
+    assert not torch_compiled.compiling.get()
+
+
+def test_what_the_compiler_writes_computes_the_same(monkeypatch):
+    monkeypatch.setattr(torch, "compile", COMPILE)
+    forget()
+    block = TransformerBlock(num_heads=2, mlp_dim=24)
+    draws = np.random.default_rng(0)
+    block.build((3, 5, 12))
+    block.set_weights([draws.normal(0, 0.3, w.shape) for w in block.get_weights()])
+    tokens = draws.normal(size=(3, 5, 12)).astype("float32")
+
+    def results(_=None):
+        block.zero_grad()
+        outputs = block(tokens)
+        ops.sum(ops.square(outputs)).backward()
+        return [outputs, *(weight.value.grad for weight in block.trainable_weights)]
+
+    compiled = torch_compiled.run_compiling(results, None)
+    for mine, expected in zip(values(compiled), values(results()), strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-5, rtol=1e-5)
+    forget()
