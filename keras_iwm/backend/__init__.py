@@ -44,10 +44,10 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_compiled import TorchCompiledParts as CompiledParts
     from keras_iwm.backend.torch_operations import (
         distances_between as distances_between,
     )
-    from keras_iwm.backend.torch_compiled import TorchCompiledParts as CompiledParts
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
     from keras_iwm.backend.torch_operations import product as product
     from keras_iwm.backend.torch_pieces import pieces_of as pieces_of
@@ -62,8 +62,8 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
-    from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.compiled_parts import CompiledParts as CompiledParts
+    from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import move_towards as move_towards
     from keras_iwm.backend.processes import settle as settle
