@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 import keras
 from keras import ops
 
+from keras_iwm.actions.pixels import clip
 from keras_iwm.arguments import (
     as_count,
     as_object,
@@ -116,13 +117,13 @@ class ImageViews(keras.layers.Layer):
         has_nan = "float" in keras.backend.standardize_dtype(images.dtype)
         images = ops.cast(images, "float32")
         if has_nan:
-            images = ops.where(ops.isnan(images), low, images)
-        return ops.clip(images, low, high)
+            images = ops.nan_to_num(images, nan=low)
+        return ops.minimum(ops.maximum(images, low), high)
 
     def _from_values(self, images):
         """Images of `value_range` in [0, 1], whatever rounding did."""
         low, high = self.value_range
-        return ops.clip((images - low) / (high - low), 0.0, 1.0)
+        return clip((images - low) / (high - low))
 
     def _to_values(self, images):
         """Images of [0, 1] in `value_range`."""
