@@ -541,9 +541,7 @@ def _calls_of_functions():
         distribution.own_draws: {"model": MODEL},
         distribution.set_exchange_dtype: {"model": MODEL, "dtype": "float32"},
         distribution.sharded_state_layout: {
-            "device_mesh": keras.distribution.DeviceMesh(
-                (1,), ("batch",), keras.distribution.list_devices()[:1]
-            )
+            "device_mesh": keras.distribution.DeviceMesh((1,), ("batch",), ["cpu:0"])
         },
         distribution.tensor_parallel_layout: {
             "device_mesh": keras.distribution.DeviceMesh(

@@ -51,7 +51,7 @@ def start_together(words, count=2, num_devices=1, **options):
     ]
 
 
-def wait_for(processes, seconds=120):
+def wait_for(processes, seconds=240):
     """Wait for all processes; return pairs of exit code and what each has printed."""
     end = time.monotonic() + seconds
     try:

@@ -6,7 +6,7 @@ import torch.distributed
 BUCKET_SIZE = 6_500_000  # gradients that are sent at once
 
 
-class GradientExchange:
+class TorchExchange:
     """Averages the gradients of parameters over the processes of `torch.distributed`.
 
     A backward pass makes the gradients of the last layers first. So they are put in

@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 
 from keras_iwm.backend.own_draws import own_draws
 from keras_iwm.backend.replicas import Replicas
-from keras_iwm.backend.torch_exchange import BUCKET_SIZE, GradientExchange
+from keras_iwm.backend.torch_exchange import BUCKET_SIZE, TorchExchange
 from keras_iwm.backend.torch_processes import (
     accumulated,
     count_processes,
@@ -46,7 +46,7 @@ class TorchReplicas(Replicas):
             for variable in (*model.variables, *model.optimizer.variables):
                 torch.distributed.broadcast(variable.value.data, src=0)
         self.parameters = parameters
-        self.exchange = GradientExchange(parameters, self.dtype, self.bucket_size)
+        self.exchange = TorchExchange(parameters, self.dtype, self.bucket_size)
 
     def set_exchange_dtype(self, dtype):
         """Let gradients travel in a dtype, from the next call of `fit` on."""

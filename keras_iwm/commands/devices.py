@@ -73,6 +73,10 @@ def use_devices(arguments, side):
 
 def join_jax(coordinator, count, index):
     """Join the other processes; return how many devices all of them have."""
+    import jax
+
+    # It would swallow a SIGTERM that comes before or after `fit`.
+    jax.config.update("jax_enable_preemption_service", False)
     flags = os.environ.get("XLA_FLAGS", "")
     if OVERLAP_FLAG.split("=")[0] not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {OVERLAP_FLAG}"
