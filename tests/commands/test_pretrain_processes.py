@@ -23,16 +23,9 @@ def pretrain(folder, *options):
 @pytest.mark.skipif(BACKEND == "tensorflow", reason="one process, see the test below")
 def test_a_signal_to_one_process_stops_all_and_the_run_goes_on(tmp_path, capsys):
     draws = np.random.default_rng(0)
-<<<<<<< HEAD
-    np.savez(
-        tmp_path / "images.npz", images=draws.integers(0, 256, (44, 16, 16, 3), "uint8")
-    )
-    options = ("--data", "images.npz", "--image-size", 16, "--patch-size", 4)
-=======
     images = draws.integers(0, 256, (44, 16, 16, 3), "uint8")
     np.savez(tmp_path / "images.npz", images=images)
     options = ("--data", tmp_path / "images.npz", "--image-size", 16, "--patch-size", 4)
->>>>>>> hosts
     options += ("--settings", "num_layers=1", "predictor_layers=1")
     options += ("--batch-size", 4, "--epochs", 4000, "--evaluate-every", 4000)
     options += ("--retrieval-images", 2, "--no-measurements", "--output", "run")
