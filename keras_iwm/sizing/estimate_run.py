@@ -150,8 +150,10 @@ def estimate_run(
     waiting = max(0.0, reading - total - exposed)
     # Checkpoints.
     saved = terms.checkpoint_bytes(learned, fixed)
-    writers = hosts if sharded_checkpoints else 1
-    saving = saved / (rates["write_rate"] * writers)
+    rate = min(rates["write_rate"], terms.FILE)
+    if sharded_checkpoints:
+        rate = rates["write_rate"] * hosts
+    saving = saved / rate
     parts = {"computing": total, "exchanging": exposed, "reading": waiting}
     parts["checkpoints"] = sum(parts.values()) * saving / rates["save_every"]
     step = sum(parts.values())

@@ -8,6 +8,8 @@ from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 
 VALUE = 4  # bytes of a weight, gradient or moment, float32
 KEPT = 2  # bytes of what is kept for the backward pass, bfloat16
+# Bytes a second of one Keras file, which one core puts together: docs/scaling.md.
+FILE = 220e6
 BUCKET = 6_500_000  # gradients that are sent at once
 
 

@@ -141,11 +141,14 @@ def test_a_run_by_hand(model):
     # As many hosts write two parts at once.
     found = estimate_run(model, **CHOICES, write_rate=1e5, sharded_checkpoints=True)
     assert found["checkpoint_seconds"] == pytest.approx(saving / 2)
+    # One file is put together by one core.
+    found = estimate_run(model, **CHOICES, write_rate=1e12)
+    assert found["checkpoint_seconds"] == pytest.approx(saving * 1e5 / terms.FILE)
 
 
 def test_reading_by_hand(model):
     # 80 cores that decode 10 images a second each, 64 images a step.
-    choices = {**CHOICES, "decode_rate": 10, "write_rate": 1e12}
+    choices = {**CHOICES, "decode_rate": 10, "save_every": 1e12}
     found = estimate_run(model, **choices)
     assert found["reading_seconds"] == pytest.approx(64 / 800)
     rest = found["parts"]["computing"] + found["parts"]["exchanging"]
