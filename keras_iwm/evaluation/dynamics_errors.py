@@ -3,11 +3,10 @@
 import keras
 from keras import ops
 
-from keras_iwm.distribution.device_batches import split_batch
-from keras_iwm.layers.shared_program import SharedProgram
+from keras_iwm.backend import KeptState
 
 
-class DynamicsErrors(SharedProgram):
+class DynamicsErrors(KeptState, keras.Model):
     """What a model of dynamics expects of clips, compared with what came.
 
     It shares the model and owns no weights.
@@ -18,7 +17,7 @@ class DynamicsErrors(SharedProgram):
     """
 
     def __init__(self, model, num_known):
-        super().__init__(model, num_known)
+        super().__init__(dtype="float32", autocast=False)
         self.model = model
         self.num_known = num_known
         self.built = True
@@ -34,7 +33,7 @@ class DynamicsErrors(SharedProgram):
             Dictionary of mean absolute differences `(clips, horizon)`: `model`,
             `copy_last_frame`, `zero_action` and `shuffled_action`.
         """
-        inputs, known = keras.tree.map_structure(split_batch, inputs), self.num_known
+        known = self.num_known
         latents = self.model.encode(inputs["frames"])
         known_latents, future = latents[:, :known], latents[:, known:]
         actions, shuffled = inputs["actions"], inputs["shuffled"]

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.distribution.device_batches import even_batch, split_batch
-from keras_iwm.layers.shared_program import SharedProgram
+from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import even_batch
 
 
-class ActionEnergies(SharedProgram):
+class ActionEnergies(KeptState, keras.Model):
     """Energies of given actions, from pixels, compiled once.
 
     It shares the dynamics model and owns no weights.
@@ -18,7 +18,7 @@ class ActionEnergies(SharedProgram):
     """
 
     def __init__(self, model):
-        super().__init__(model)
+        super().__init__(dtype="float32", autocast=False)
         self.model = model
         self.built = True
 
@@ -31,7 +31,6 @@ class ActionEnergies(SharedProgram):
                 `(clips, known - 1, action_dim)` and `candidates`
                 `(clips, candidates, horizon, action_dim)`.
         """
-        inputs = keras.tree.map_structure(split_batch, inputs)
         return action_energies(
             self.model,
             self.model.encode(inputs["frames"]),
