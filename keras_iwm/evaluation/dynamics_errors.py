@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
-from keras_iwm.backend import KeptState
+from keras_iwm.distribution.device_batches import split_batch
+from keras_iwm.layers.shared_program import SharedProgram
 
 
-class DynamicsErrors(KeptState, keras.Model):
+class DynamicsErrors(SharedProgram):
     """What a model of dynamics expects of clips, compared with what came.
 
     It shares the model and owns no weights.
@@ -17,7 +18,7 @@ class DynamicsErrors(KeptState, keras.Model):
     """
 
     def __init__(self, model, num_known):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(model, num_known)
         self.model = model
         self.num_known = num_known
         self.built = True
@@ -33,7 +34,7 @@ class DynamicsErrors(KeptState, keras.Model):
             Dictionary of mean absolute differences `(clips, horizon)`: `model`,
             `copy_last_frame`, `zero_action` and `shuffled_action`.
         """
-        known = self.num_known
+        inputs, known = keras.tree.map_structure(split_batch, inputs), self.num_known
         latents = self.model.encode(inputs["frames"])
         known_latents, future = latents[:, :known], latents[:, known:]
         actions, shuffled = inputs["actions"], inputs["shuffled"]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_iwm.arguments import as_number, shown
@@ -109,7 +110,7 @@ class AdamW(keras.optimizers.Optimizer):
         self._decayed = [self._is_decayed(variable) for variable in variables]
         super().build(variables)
         self._momentums, self._velocities = self.add_optimizer_variables(
-            variables, ["momentum", "velocity"]
+            variables, ["momentum", "velocity"], [host_zeros, host_zeros]
         )
         known = list(variables)
         self._find_place = lambda variable: next(
@@ -259,6 +260,11 @@ class AdamW(keras.optimizers.Optimizer):
         optimizer._undecayed_names += names
         optimizer._undecayed_paths += paths
         return optimizer
+
+
+def host_zeros(shape, dtype=None):
+    """Zeros made on the host: JAX would compile a program for each shape."""
+    return ops.convert_to_tensor(np.zeros(shape, "float32"), dtype=dtype)
 
 
 def as_rate(name, value):

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.backend import KeptState
-from keras_iwm.distribution.device_batches import even_batch
+from keras_iwm.distribution.device_batches import even_batch, split_batch
+from keras_iwm.layers.shared_program import SharedProgram
 
 
-class ActionEnergies(KeptState, keras.Model):
+class ActionEnergies(SharedProgram):
     """Energies of given actions, from pixels, compiled once.
 
     It shares the dynamics model and owns no weights.
@@ -18,7 +18,7 @@ class ActionEnergies(KeptState, keras.Model):
     """
 
     def __init__(self, model):
-        super().__init__(dtype="float32", autocast=False)
+        super().__init__(model)
         self.model = model
         self.built = True
 
@@ -31,6 +31,7 @@ class ActionEnergies(KeptState, keras.Model):
                 `(clips, known - 1, action_dim)` and `candidates`
                 `(clips, candidates, horizon, action_dim)`.
         """
+        inputs = keras.tree.map_structure(split_batch, inputs)
         return action_energies(
             self.model,
             self.model.encode(inputs["frames"]),
