@@ -31,7 +31,7 @@ import numpy as np
 
 BACKENDS = ("jax", "tensorflow", "torch")
 FORMATS = ("tf_saved_model", "onnx", "openvino", "litert", "torch")
-MODELS = ("encoder", "latent_predictor", "classifier")
+MODELS = ("encoder", "latent_predictor")
 PRECISIONS = ("float32", "int8", "mixed_bfloat16", "mixed_float16")
 SUFFIXES = {
     "tf_saved_model": "",
@@ -195,9 +195,6 @@ def make_model(precision, name, preset):
 
     if name == "latent_predictor":
         served = downstream.LatentPredictor.from_world_model(model)
-    elif name == "classifier":
-        backbone = downstream.WorldModelBackbone.from_world_model(model)
-        served = downstream.ImageClassifier(backbone, num_classes=3)
     else:
         served = model.feature_encoder
     if precision == "int8":

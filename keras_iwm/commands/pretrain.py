@@ -260,7 +260,8 @@ def main(options=None):
         "devices": devices.replicas * arguments.model_parallel,
         "seconds": timer.seconds,
         "steps": steps,
-        f"{kind}_per_second": steps * arguments.batch_size / timer.seconds,
+        # A run that had only to be measured has no steps.
+        f"{kind}_per_second": steps and steps * arguments.batch_size / timer.seconds,
     }
     if not arguments.no_measurements:
         summary |= measure(model, arguments, train, held_out)

@@ -110,23 +110,6 @@ def test_precisions_that_a_format_cannot_hold_are_refused(change, format, tmp_pa
         export_and_read(model, format, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["classifier", "segmenter", "latent predictor"])
-def test_quantised_models_of_all_kinds_are_exported_or_refused(name, tmp_path):
-    if name == "latent predictor":
-        model, inputs = make_served("feature")
-    else:
-        model = make(name)
-        inputs = {"images": inputs_of(name)[0].astype("float32")}
-    model.quantize("int8")
-    format = "torch" if BACKEND == "torch" else "tf_saved_model"
-    wanted = ops.convert_to_numpy(model(TABLE["alone"](inputs)))
-    serve = export_and_read(model, format, tmp_path)
-    np.testing.assert_allclose(serve(inputs), wanted, rtol=0, atol=1e-4)
-    if "openvino" in MADE_HERE:
-        with pytest.raises(ValueError, match=r"(?s)that is quantised.*in float32"):
-            export_and_read(model, "openvino", tmp_path)
-
-
 def test_wrong_arguments_are_refused(tmp_path):
     model, _ = make_served("encoder")
     with pytest.raises(ValueError, match="`format`"):
