@@ -86,6 +86,7 @@ def print_tables(arguments):
                 arguments.utilisation,
                 decode_rate=arguments.decode_rate,
                 read_rate=1e12,
+                sharded_checkpoints=True,
                 **choices,
             )
             share = found["parts"]["exchanging"] / found["step_seconds"]
@@ -139,10 +140,10 @@ def check_activations(preset="iwm_small_224", batch_size=2):
 
 
 def check_exchange(turns=7):
-    """Compare an average of two processes with what they send to each other.
+    """Compare an average of two processes with what one sends to the other.
 
-    The link's rate is that of 64 MiB which both send at once, as a ring does; the model
-    then says how long any number of bytes takes to be averaged.
+    The link's rate is that of 64 MiB sent and sent back; the model then says how long
+    any number of bytes takes to be averaged.
     """
     import torch
 
@@ -161,17 +162,18 @@ def check_exchange(turns=7):
             found.append(time.perf_counter() - start)
         return statistics.median(found)
 
-    values, received = torch.ones(2**24), torch.empty(2**24)
+    def to_and_fro(values):
+        for sender in (0, 1):
+            if rank == sender:
+                torch.distributed.send(values, 1 - sender)
+            else:
+                torch.distributed.recv(values, sender)
 
-    def send_and_receive():
-        sent = torch.distributed.isend(values, 1 - rank)
-        torch.distributed.recv(received, 1 - rank)
-        sent.wait()
-
-    rate = values.nbytes / seconds(send_and_receive)
+    values = torch.ones(2**24)
+    rate = 2 * values.nbytes / seconds(lambda: to_and_fro(values))
     device = Device("loopback", 1.0, 1.0, rate, rate, 2, 2, 1)
     if rank == 0:
-        print(f"gloo over loopback, {rate / 1e9:.2f} GB/s each way\n")
+        print(f"gloo over loopback, {rate / 1e9:.2f} GB/s one way\n")
         print("| MiB | averaged, ms | by the model, ms | ratio |\n|---|---|---|---|")
     for megabytes in (1, 4, 16, 64, 256):
         values = torch.ones(megabytes * 2**18)
