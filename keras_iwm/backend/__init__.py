@@ -25,6 +25,7 @@ if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_pieces import read_piece as read_piece
     from keras_iwm.backend.jax_processes import alone as alone
     from keras_iwm.backend.jax_processes import ask_all as ask_all
+    from keras_iwm.backend.jax_processes import copy_of as copy_of
     from keras_iwm.backend.jax_processes import count_processes as count_processes
     from keras_iwm.backend.jax_processes import process_index as process_index
     from keras_iwm.backend.jax_programs import compile_apart as compile_apart
@@ -36,6 +37,7 @@ else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import assign_pieces as assign_pieces
     from keras_iwm.backend.operations import attend as attend
+    from keras_iwm.backend.operations import copy_of as copy_of
     from keras_iwm.backend.operations import peek as peek
     from keras_iwm.backend.operations import read_piece as read_piece
     from keras_iwm.backend.operations import take_step as take_step

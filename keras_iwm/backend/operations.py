@@ -182,6 +182,18 @@ def take_step(model, step, arguments, before, after):
     return logs
 
 
+def copy_of(value):
+    """Return a value of its own, to be assigned to another variable.
+
+    Args:
+        value: Tensor, not within a compiled program.
+
+    Returns:
+        Tensor or NumPy array.
+    """
+    return ops.convert_to_numpy(value)
+
+
 def peek(model, variable):
     """Return what a variable of a metric holds, also in the midst of `fit`.
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_iwm.backbones.vit_encoder import ViTEncoder
-from keras_iwm.backend import move_towards, take_step
+from keras_iwm.backend import copy_of, move_towards, take_step
 from keras_iwm.models.pretraining_model import PretrainingModel
 from keras_iwm.type_aliases import Config, Rate
 from keras_iwm.views.image_views import ImageViews
@@ -104,10 +104,10 @@ class TeacherStudentModel(PretrainingModel):
 
         To be called after weights have been loaded into `encoder` alone.
         """
-        # Through the host: an assignment would share the buffer on JAX.
+        # A copy: an assignment would share the buffer on JAX.
         self._pair_weights()
         for target, weight in self._followed_values():
-            target.assign(ops.convert_to_numpy(ops.cast(weight, "float32")))
+            target.assign(copy_of(ops.cast(weight, "float32")))
 
     def get_config(self) -> Config:
         """Return the constructor's arguments."""

@@ -37,7 +37,7 @@ def make_model():
 
 
 def train(distribution, share, folder):
-    """Five steps; return the log, all values, and the part of them on a device."""
+    """Five steps; return what the tests look at."""
     keras.utils.set_random_seed(0)
     keras.distribution.set_distribution(distribution)
     dataset = ImageArray(IMAGES, batch_size=BATCH, seed=1)
@@ -53,9 +53,14 @@ def train(distribution, share, folder):
     held = [variable.value.addressable_data(0).size for variable in variables]
     with alone(model):
         values = [np.ravel(ops.convert_to_numpy(v)) for v in variables]
-    log = [log[name][0] for name in ("loss", "mrr", "rankme")]
-    share = sum(held) / sum(value.size for value in values)
-    return log, np.concatenate(values).astype("float64"), share
+        encoder = [np.ravel(weight) for weight in model.encoder.get_weights()]
+    return {
+        "loss": log["loss"][0],
+        "rankme": log["rankme"][0],
+        "values": np.concatenate(values).astype("float64"),
+        "encoder": np.concatenate(encoder),
+        "held": sum(held) / sum(value.size for value in values),
+    }
 
 
 def main():
@@ -84,9 +89,8 @@ def main():
     for name, distribution in distributions.items():
         share = (0, 1) if distribution is None else (rank, count)
         folder = arguments.folder / name / (str(rank) if name == "alone" else "")
-        log, values, held = train(distribution, share, folder)
-        results[f"log_{name}"], results[f"values_{name}"] = log, values
-        results[f"held_{name}"] = held
+        for key, value in train(distribution, share, folder).items():
+            results[f"{key}_{name}"] = value
     np.savez(arguments.folder / f"process_{rank}.npz", **results)
 
 

@@ -30,9 +30,13 @@ def test_processes_train_what_one_device_trains(tmp_path):
         assert (one["devices"], one["own_devices"], one["largest"]) == (4, 2, 7)
         for name in ("copies", "parts"):
             # The same images give the same views, so numbers are those of one device.
-            for what in ("log", "values"):
+            # A rank of features amplifies rounding.
+            for what, bound in (("loss", 1e-6), ("values", 1e-6), ("rankme", 1e-4)):
                 np.testing.assert_allclose(
-                    one[f"{what}_{name}"], one[f"{what}_alone"], rtol=1e-6, atol=1e-6
+                    one[f"{what}_{name}"],
+                    one[f"{what}_alone"],
+                    rtol=bound,
+                    atol=bound,
                 )
             np.testing.assert_array_equal(
                 one[f"values_{name}"], results[0][f"values_{name}"]
@@ -48,7 +52,6 @@ def test_processes_train_what_one_device_trains(tmp_path):
         assert epoch == 1
         model = load_model(path)
         values = [np.ravel(weight) for weight in model.encoder.get_weights()]
-        saved = np.concatenate(values)
-        np.testing.assert_allclose(
-            saved, results[0]["values_alone"][: len(saved)], rtol=1e-6, atol=1e-6
+        np.testing.assert_array_equal(
+            np.concatenate(values), results[0][f"encoder_{name}"]
         )
