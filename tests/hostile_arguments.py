@@ -110,6 +110,8 @@ SIZES = {
     *(
         "index",
         "max_skipped",
+        "shard_size",
+        "shuffle_buffer",
         "mlp_dim",
         "num_blocks",
         "num_candidates",
@@ -201,7 +203,7 @@ LEGAL = {
     "{'a': None}": {"facts", "summary"},
     "'a'": {
         *("folder", "monitor", "skipped_csv", "index", "encoder_name", "caption"),
-        *("history_csv", "control"),
+        *("history_csv", "control", "licence"),
     },
     "['a', 'a']": {"class_names"},
     "texts": {"class_names"},
@@ -228,6 +230,8 @@ def is_legal(name, argument, label):
         return default is None or argument == "crop"  # no crop
     if isinstance(arguments[argument], bool):
         return label in ("0", "True")
+    if name == "pack_folder" and argument == "output":
+        return label == "'a'"
     if name == "patch_pixels" and argument == "images":
         return label in ("NaN images", "no rows")  # within a step
     if name in ("ImageArray", "ClipArray", "AugmentedImages") and label.startswith(

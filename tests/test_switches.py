@@ -253,7 +253,8 @@ def test_the_image_data_format_changes_nothing(name, plain):
 
 
 @pytest.mark.skipif(
-    BACKEND == "torch", reason="tests/backend/test_torch_compiled.py has all models"
+    BACKEND == "torch",
+    reason="tests/backend/test_torch_compiled_parts.py has all models",
 )
 @pytest.mark.parametrize("name", ["encoder", "classifier"])
 def test_compiled_outputs_are_the_eager_ones(name, plain):

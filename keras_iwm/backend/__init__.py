@@ -46,7 +46,9 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
-    from keras_iwm.backend.torch_compiled import TorchCompiledParts as CompiledParts
+    from keras_iwm.backend.torch_compiled_parts import (
+        TorchCompiledParts as CompiledParts,
+    )
     from keras_iwm.backend.torch_operations import (
         distances_between as distances_between,
     )

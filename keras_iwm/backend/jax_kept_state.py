@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
 
 from keras_iwm.backend.kept_state import KeptState
 
@@ -52,7 +53,7 @@ class JaxKeptState(KeptState):
             return super().predict_on_batch(*args, **kwargs)
 
     @contextlib.contextmanager
-    def kept(self):
+    def kept(self) -> Iterator[None]:
         """Give the variables their values back, as `fit` does of its own."""
         with ONE_AT_A_TIME:
             try:

@@ -9,6 +9,6 @@ class KeptState:
     So they do by themselves where variables are the state; on JAX see `JaxKeptState`.
     """
 
-    def kept(self):
+    def kept(self) -> contextlib.AbstractContextManager[None]:
         """Context in which a model's values are read, and are there behind it."""
         return contextlib.nullcontext()

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from keras_iwm.backend.operations import over_heads, rotate
-from keras_iwm.backend.torch_compiled import as_the_step_runs
+from keras_iwm.backend.torch_compiled_parts import as_the_step_runs
 
 
 def fused_branches(block):

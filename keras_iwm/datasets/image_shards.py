@@ -151,9 +151,14 @@ class ImageShards(FolderDataset):
         """Returns the sample indices of one epoch, int64 `(num_samples,)`."""
         if not self.shuffle:
             return np.arange(self.num_samples)
-        seed = [self.seed, epoch]
-        streams = self.num_streams, self.shuffle_buffer
-        return shard_order(self.paths.shards, *streams, seed)
+        num_streams = min(self.num_streams, self.paths.shards.max(initial=0) + 1)
+        order = shard_order(
+            self.paths.shards, num_streams, self.shuffle_buffer, [self.seed, epoch]
+        )
+        # In a batch one stream stands behind the other, as processes share it out in
+        # pieces: each has shards of its own.
+        places = np.arange(len(order))
+        return order[np.lexsort((places % num_streams, places // self.batch_size))]
 
     def _read(self, indices, epoch=None):
         """Returns images, and which of them are good."""

@@ -125,9 +125,9 @@ class MultiTaskBatches(EpochOrderedDataset):
             )
 
     def order(self, epoch: int) -> np.ndarray:
-        """Returns the sample indices of an epoch's batches, one task behind the other.
+        """Returns the sample indices of an epoch's batches.
 
-        Within a batch come the indices of the first task, then of the second.
+        Tasks take turns, so that any piece of a batch has as many of each.
         """
         per_batch = self.batch_size // len(self.images)
         count = len(self) * per_batch
@@ -135,7 +135,7 @@ class MultiTaskBatches(EpochOrderedDataset):
             self._draws(name, epoch * count, count).reshape(-1, per_batch)
             for name in self.images
         ]
-        return np.concatenate(orders, axis=1).reshape(-1)
+        return np.stack(orders, axis=-1).reshape(-1)
 
     def _draws(self, name, start, count):
         """Returns the draws `start` to `start + count` from the set of a task."""
@@ -151,7 +151,7 @@ class MultiTaskBatches(EpochOrderedDataset):
         self, index: int
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Returns batch `index` of the current epoch: two dictionaries by task."""
-        indices = self.batch_indices(index).reshape(len(self.images), -1)
+        indices = self.batch_indices(index).reshape(-1, len(self.images)).T
         chosen = dict(zip(self.images, indices, strict=True))
         return (
             {name: self.images[name][chosen[name]] for name in self.images},

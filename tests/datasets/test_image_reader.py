@@ -213,6 +213,7 @@ def test_processes_end_with_their_script(folder, end):
     sys.modules["keras_iwm"] = package = types.ModuleType("keras_iwm")
     package.__path__ = [{os.path.dirname(sys.modules["keras_iwm"].__file__)!r}]
     keras.ops, keras.DTypePolicy = None, str
+    keras.callbacks = types.SimpleNamespace(History=str)
     keras.optimizers = types.SimpleNamespace(
         schedules=types.SimpleNamespace(LearningRateSchedule=float)
     )

@@ -33,15 +33,15 @@ class TorchCompiledParts(CompiledParts):
     branches of a block, is compiled: once for all blocks of one shape.
     """
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         """Make the function that `fit` runs."""
         self._make("train_function", super().make_train_function, force)
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> None:
         """Make the function that `evaluate` runs."""
         self._make("test_function", super().make_test_function, force)
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> None:
         """Make the function that `predict` runs."""
         self._make("predict_function", super().make_predict_function, force)
 

@@ -14,7 +14,7 @@ if keras.backend.backend() != "torch":
 
 import torch
 
-from keras_iwm.backend import torch_compiled
+from keras_iwm.backend import torch_compiled_parts
 from keras_iwm.layers import TransformerBlock
 
 COMPILE = torch.compile
@@ -30,8 +30,8 @@ def quick_compile(function, **arguments):
 
 def forget():
     """Have everything compiled anew."""
-    torch_compiled.compiled_for.cache_clear()
-    torch_compiled.compiler_works.cache_clear()
+    torch_compiled_parts.compiled_for.cache_clear()
+    torch_compiled_parts.compiler_works.cache_clear()
     MADE.clear()
 
 
@@ -72,7 +72,7 @@ def assert_equal_weights(one, two, **tolerance):
 @pytest.mark.parametrize("name", TRAINED)
 def test_five_steps_end_where_eager_ones_do(name):
     compiled = trained(name, True)
-    assert torch_compiled.compiled_for.cache_info().currsize
+    assert torch_compiled_parts.compiled_for.cache_info().currsize
     assert_equal_weights(compiled, trained(name, False), atol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_without_a_compiler_steps_are_eager_after_one_warning(monkeypatch):
 
 
 def test_too_many_sizes_run_as_they_are_after_one_warning(monkeypatch):
-    monkeypatch.setattr(torch_compiled, "MOST_KINDS", 1)
+    monkeypatch.setattr(torch_compiled_parts, "MOST_KINDS", 1)
     forget()
     with pytest.warns(UserWarning, match="of one size"):
         model = trained("classifier", True, steps=1)
@@ -177,7 +177,7 @@ def test_an_error_of_the_step_is_no_fault_of_the_compiler():
     model = trained("classifier", True, steps=1)
     with pytest.raises(ValueError, match="must have shape"):
         model.predict_on_batch(np.zeros((4, 16, 16, 5), "float32"))
-    assert not torch_compiled.compiling.get()
+    assert not torch_compiled_parts.compiling.get()
 
 
 def test_what_the_compiler_writes_computes_the_same(monkeypatch):
@@ -195,7 +195,7 @@ def test_what_the_compiler_writes_computes_the_same(monkeypatch):
         ops.sum(ops.square(outputs)).backward()
         return [outputs, *(weight.value.grad for weight in block.trainable_weights)]
 
-    compiled = torch_compiled.run_compiling(results, None)
+    compiled = torch_compiled_parts.run_compiling(results, None)
     for mine, expected in zip(values(compiled), values(results()), strict=True):
         np.testing.assert_allclose(mine, expected, atol=1e-5, rtol=1e-5)
     forget()
