@@ -31,6 +31,7 @@ else:
 if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_operations import clip as clip
     from keras_iwm.backend.torch_operations import layer_norm as layer_norm
     from keras_iwm.backend.torch_replicas import TorchReplicas as make_replicas
     from keras_iwm.backend.torch_replicas import gather_batch as gather_batch
@@ -38,6 +39,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import fused_update as fused_update
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
+    from keras_iwm.backend.operations import clip as clip
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import fused_update as fused_update
     from keras_iwm.backend.operations import move_towards as move_towards
