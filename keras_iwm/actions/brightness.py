@@ -2,8 +2,9 @@
 
 import keras
 
-from keras_iwm.actions.pixels import clip, per_image, swap
+from keras_iwm.actions.pixels import per_image, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 

@@ -2,9 +2,10 @@
 
 import keras
 
-from keras_iwm.actions.pixels import clip, per_channel, swap
+from keras_iwm.actions.pixels import per_channel, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
 from keras_iwm.arguments import as_count
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Config, Tensor
 
 

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.actions.pixels import clip, multiply_axes, per_image, swap
+from keras_iwm.actions.pixels import multiply_axes, per_image, swap
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_interval
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Config, Tensor
 
 

@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import clip, luma, per_image, swap
+from keras_iwm.actions.pixels import luma, per_image, swap
 from keras_iwm.actions.transform import Transform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 

@@ -30,12 +30,6 @@ def channels(lines):
     return [lines[:, :, index : index + 1] for index in range(lines.shape[2])]
 
 
-def clip(pixels):
-    """Pixels within [0, 1]."""
-    # Keras's `clip` takes five times as long on Torch and a CPU.
-    return ops.minimum(ops.maximum(pixels, 0.0), 1.0)
-
-
 def per_image(parameters, index=0):
     """Column `index` of (batch, k) parameters, shaped to scale whole images."""
     return ops.reshape(parameters[:, index], (-1, 1, 1, 1))

@@ -52,7 +52,8 @@ class Solarization(Transform):
         """Images of any channels, solarized where `(batch, 1)` says 1."""
         lines = swap(images)
         bright = ops.cast(lines >= self.threshold, "float32")
-        return swap(lines + bright * per_image(parameters) * (1.0 - 2.0 * lines))
+        amounts = ops.cast(per_image(parameters) > 0.5, "float32")
+        return swap(lines + bright * amounts * (1.0 - 2.0 * lines))
 
     def get_config(self) -> Config:
         """The constructor's arguments."""

@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import clip
 from keras_iwm.arguments import (
     as_count,
     as_object,
@@ -13,6 +12,7 @@ from keras_iwm.arguments import (
     as_size,
     as_value_range,
 )
+from keras_iwm.backend import clip
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.random_resized_crop import RandomResizedCrop

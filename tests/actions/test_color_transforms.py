@@ -101,6 +101,22 @@ def test_hue_of_a_third_turns_red_to_green_and_leaves_grey():
     )
 
 
+def test_hue_turns_colors_between_which_its_cases_change():
+    # Red, yellow, green, cyan, blue, magenta, pale and dark, and what is next to them.
+    corners = [(1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1), (1, 0, 1)]
+    colors = 0.2 + 0.5 * np.array([corners, np.array(corners) * 0.5 + 0.5])
+    colors = np.stack([colors, colors + 1e-6 * np.arange(3)])
+    shifts = np.arange(-6, 7) / 12 + np.array([[0.0], [0.03]])
+    shifts = np.clip(shifts.ravel(), -0.5, 0.5)
+    images = np.repeat(colors.reshape(1, 4, 6, 3), len(shifts), axis=0)
+    hsv = rgb2hsv(images)
+    hsv[..., 0] = (hsv[..., 0] + shifts[:, None, None]) % 1.0
+    # A shift in float32 is off by 3e-8 turns, six times that in a channel.
+    np.testing.assert_allclose(
+        apply(Hue(), images, shifts[:, None]), hsv2rgb(hsv), atol=2e-6
+    )
+
+
 def test_grayscale_agrees_with_pillow():
     images = make_images()
     result = apply(Grayscale(), images / 255.0, np.ones((3, 1)))
