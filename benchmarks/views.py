@@ -85,7 +85,7 @@ def work(arguments):
 def parts_of(views, batch_size):
     """Functions and their arguments by name: what a `ViewGenerator`'s call is made of.
 
-    Operations of a chain are indented; XLA joins them, so that they add up to more.
+    Operations of a chain are indented below it.
     """
     import numpy as np
     from keras import ops
