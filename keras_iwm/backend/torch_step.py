@@ -27,15 +27,15 @@ def sound_step(model, data):
         Dictionary of logs.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    passing, weights, parameters = variables_of(model)
+    passing = passing_variables(model)
     kept = [variable.value.detach().clone() for variable in passing]
     outputs = model(x, training=True)
-    for parameter in parameters:
-        parameter.grad = None
+    model.zero_grad()
     loss = model.compute_loss(x, y, outputs, sample_weight, training=True)
     model.optimizer.scale_loss(poison(loss)).backward()
     model.replicas.receive()
-    gradients = [parameter.grad for parameter in parameters]
+    weights = model.trainable_weights
+    gradients = [weight.value.grad for weight in weights]
     with torch.no_grad():
         finite = all_finite(gradients, model.optimizer.learning_rate)
         finite = model.replicas.agree(finite)
@@ -53,28 +53,6 @@ def sound_step(model, data):
         logs = model.get_metrics_result()
     model.faults.update_state(finite, loss.detach())
     return logs
-
-
-def variables_of(model):
-    """What a step of `fit` needs of a model, looked up once for each of its functions.
-
-    To walk through all layers takes longer than a block of a small model.
-
-    Args:
-        model: `TrainedModel`, compiled.
-
-    Returns:
-        List of variables that a forward pass may change, list of weights that learn,
-        and list of their tensors.
-    """
-    made, *variables = getattr(model, "_step_variables", (None,))
-    if made is None or made is not model.train_function:
-        weights = model.trainable_weights
-        tensors = [weight.value for weight in weights]
-        variables = passing_variables(model), weights, tensors
-        # Not through Keras's setter, which would take them for the model's own.
-        model.__dict__["_step_variables"] = model.train_function, *variables
-    return variables
 
 
 def all_finite(gradients, learning_rate):
