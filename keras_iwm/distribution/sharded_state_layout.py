@@ -2,13 +2,14 @@
 
 import keras
 
-from keras_iwm.arguments import as_object
+from keras_iwm.distribution.layout_map_along import layout_map_along
 
 # By inputs, whose number is a multiple of what heads and MLP need anyway.
-_KERNELS = (
-    r".*block_\d+/attention/(query_key_value|output_projection)/kernel",
-    r".*block_\d+/mlp_(hidden|output)/kernel",
-)
+_SPLIT = ("batch", None)
+_LAYOUTS = {
+    r".*block_\d+/attention/(query_key_value|output_projection)/kernel": _SPLIT,
+    r".*block_\d+/mlp_(hidden|output)/kernel": _SPLIT,
+}
 
 
 def sharded_state_layout(
@@ -49,13 +50,4 @@ def sharded_state_layout(
     # keras.distribution.set_distribution(distribution), and then make the model.
     ```
     """
-    as_object("device_mesh", device_mesh, ("axis_names", "shape"), "a DeviceMesh")
-    if "batch" not in device_mesh.axis_names:
-        raise ValueError(
-            '`device_mesh` must have an axis "batch". Received: axis_names='
-            f'{tuple(device_mesh.axis_names)}. Name its axis ("batch",).'
-        )
-    layout_map = keras.distribution.LayoutMap(device_mesh)
-    for path in _KERNELS:
-        layout_map[path] = ("batch", None)
-    return layout_map
+    return layout_map_along("batch", device_mesh, _LAYOUTS)

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_iwm.arguments import as_object
+from keras_iwm.distribution.layout_map_along import layout_map_along
 
 # Split by outputs, then by inputs, so that activations are summed twice a block.
 _LAYOUTS = {
@@ -48,13 +48,4 @@ def tensor_parallel_layout(
     # keras.distribution.set_distribution(distribution), and then make the model.
     ```
     """
-    as_object("device_mesh", device_mesh, ("axis_names", "shape"), "a DeviceMesh")
-    if "model" not in device_mesh.axis_names:
-        raise ValueError(
-            '`device_mesh` must have an axis "model". Received: axis_names='
-            f'{tuple(device_mesh.axis_names)}. Name its axes ("batch", "model").'
-        )
-    layout_map = keras.distribution.LayoutMap(device_mesh)
-    for path, axes in _LAYOUTS.items():
-        layout_map[path] = axes
-    return layout_map
+    return layout_map_along("model", device_mesh, _LAYOUTS)

@@ -19,6 +19,7 @@ ACTIONS = RNG.uniform(-1, 1, (3, 3, 4)).astype("float32")
 
 
 def make_model(**encoder_arguments):
+    keras.utils.set_random_seed(0)
     encoder = ViTEncoder(16, 8, 12, 1, 2, **encoder_arguments)
     model = LatentDynamicsModel.from_encoder(encoder, MovingPhotos.slots, num_frames=8)
     # A new one predicts that nothing changes.
@@ -63,7 +64,7 @@ def test_a_dynamics_model_is_surprised_by_its_error_at_each_frame():
         assert np.isnan(found[name][:, 0]).all()
         difference = abs(expected - latents[:, 1:]).mean(axis=(2, 3))
         np.testing.assert_allclose(found[name][:, 1:], difference, atol=1e-5)
-    assert abs(found["untrained"] - found["copy"])[:, 1:].mean() > 1e-3
+    assert abs(found["untrained"] - found["copy"])[:, 1:].min() > 1e-3
 
 
 def test_surprise_knows_nothing_of_later_frames_and_actions():
