@@ -93,11 +93,14 @@ compile_apart = None
 traces_any_size = False
 
 
-def fused_update():
+def fused_update(variables):
     """Return a step of AdamW for all parameters of one learning rate, or `None`.
 
     Keras's own update is a dozen operations for each of them. `None` where these are as
     good as any, and where copies of a model update together.
+
+    Args:
+        variables: List of all variables to update.
     """
 
 

@@ -7,7 +7,7 @@ import torch
 FOREACH = ("_foreach_sub", "_foreach_mul_", "_foreach_add_")
 
 
-def fused_update():
+def fused_update(variables):
     """See `operations.fused_update`."""
     return update_weights
 

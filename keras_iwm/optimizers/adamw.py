@@ -184,7 +184,7 @@ class AdamW(keras.optimizers.Optimizer):
         Without this hook of Keras, `update_step` computes it for each.
         """
         rates = self._shared_rates(learning_rate)
-        update = fused_update()
+        update = fused_update(trainable_variables)
         if update is None:
             super()._backend_update_step(grads, trainable_variables, rates)
             return

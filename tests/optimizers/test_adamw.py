@@ -38,12 +38,13 @@ def random_problem(steps):
     return weights, gradients
 
 
-def run(optimizer, weights, gradients):
-    variables = [keras.Variable(weight) for weight in weights]
+def run(optimizer, weights, gradients, dtype="float32"):
+    variables = [keras.Variable(weight, dtype=dtype) for weight in weights]
     optimizer.build(variables)
     for step in gradients:
-        optimizer.apply([ops.convert_to_tensor(g) for g in step], variables)
-    return [ops.convert_to_numpy(variable) for variable in variables]
+        step = [ops.convert_to_tensor(g, dtype=dtype) for g in step]
+        optimizer.apply(step, variables)
+    return [ops.convert_to_numpy(ops.cast(v, "float32")) for v in variables]
 
 
 def test_updates_with_schedules_equal_numpy():
@@ -63,6 +64,18 @@ def test_updates_with_schedules_equal_numpy():
     )
     for result, value in zip(results, expected, strict=True):
         np.testing.assert_allclose(result, value, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "resolution"), [("bfloat16", 2.0**-7), ("float16", 2.0**-10)]
+)
+def test_half_precision_takes_the_same_steps(dtype, resolution):
+    weights, gradients = random_problem(5)
+    results = run(AdamW(0.1, 0.04), weights, gradients, dtype)
+    expected = numpy_adamw(weights, gradients, [0.1] * 5, [0.04] * 5)
+    for result, value in zip(results, expected, strict=True):
+        # Each of five updates rounds weights of up to 2.
+        np.testing.assert_allclose(result, value, atol=5 * resolution)
 
 
 def test_accumulated_gradients_count_as_one_update():
