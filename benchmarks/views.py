@@ -4,11 +4,14 @@
 
 For each backend, one process trains on plain images, from which the views are made in
 the step, and one on the same number of views that are given. They take turns; what is
-printed is the share of the step that the views take.
+printed is the share of the step that the views take. With `--parts` nothing is trained:
+the views and each part of them alone are compiled as the step compiles them, and timed.
 """
 
 import argparse
 import statistics
+import sys
+import time
 
 import turns
 
@@ -26,8 +29,13 @@ def parse_arguments():
     parser.add_argument(
         "--backends", nargs="+", choices=turns.BACKENDS, default=turns.BACKENDS
     )
+    parser.add_argument(
+        "--parts", action="store_true", help="time each part of the views instead"
+    )
     parser.add_argument("--output", help="path of the JSON file")
-    parser.add_argument("--worker", choices=("made", "given"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--worker", choices=("made", "given", "parts"), help=argparse.SUPPRESS
+    )
     return parser.parse_args()
 
 
@@ -42,6 +50,15 @@ def work(arguments):
     model = keras_iwm.models.ImageWorldModel.from_preset(
         arguments.preset, load_weights=False, seed=0
     )
+    if arguments.worker == "parts":
+        times = {
+            name: milliseconds(function, *tensors)
+            for name, (function, *tensors) in parts_of(
+                model.view_generator, arguments.batch_size
+            ).items()
+        }
+        turns.serve(times, None)
+        return
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
     jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(
@@ -65,11 +82,84 @@ def work(arguments):
     turns.serve({}, run_block)
 
 
+def parts_of(views, batch_size):
+    """Functions and their arguments by name: what a `ViewGenerator`'s call is made of.
+
+    Operations of a chain are indented below it.
+    """
+    import numpy as np
+    from keras import ops
+
+    rng = np.random.default_rng(0)
+    shape = (batch_size, *views.image_size, views.num_channels)
+    images = ops.convert_to_tensor(rng.integers(0, 256, shape).astype("float32"))
+    pixels = images / 255.0
+
+    def uniforms(count):
+        return ops.convert_to_tensor(rng.random((batch_size, count), "float32"))
+
+    boxes = views.crop.sample(uniforms(views.crop.num_draws), *views.image_size)
+    parts = {
+        "all": (lambda images: views(images, training=False), images),
+        "crop": (views.crop.apply, images, boxes),
+        "mask": (views.mask, uniforms(views.mask.num_draws)),
+    }
+    space = views.action_space
+    for transform in (*space.shared.transforms, *space.destructive.transforms):
+        parameters = transform.sample(uniforms(transform.num_draws))
+        parts[transform.name] = (transform.apply, pixels, parameters)
+        for step in getattr(transform, "transforms", ()):
+            parameters = step.sample(uniforms(step.num_draws))
+            parts[f"  {step.name}"] = (step.apply, pixels, parameters)
+    return parts
+
+
+def milliseconds(function, *tensors):
+    """Median time of a function that is compiled as a train step is."""
+    import keras
+
+    run = function
+    if keras.backend.backend() == "jax":
+        import jax
+
+        compiled = jax.jit(function)
+        run = lambda *tensors: jax.block_until_ready(compiled(*tensors))  # noqa: E731
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        run = tensorflow.function(function, jit_compile=True)
+    times = []
+    for _ in range(25):
+        start = time.perf_counter()
+        run(*tensors)
+        times.append(time.perf_counter() - start)
+    return 1e3 * statistics.median(times[5:])
+
+
+def compare_parts(arguments):
+    """Print the time of each part on each backend."""
+    tables = {}
+    for backend in turns.installed(arguments.backends):
+        options = [*sys.argv[1:], "--worker", "parts"]
+        worker = turns.Worker(__file__, options, backend)
+        tables[backend] = worker.facts
+        worker.close()
+    print(f"{arguments.preset}, batch {arguments.batch_size}, milliseconds a call")
+    print(f"{'':16s}" + "".join(f"{backend:>12s}" for backend in tables))
+    for part in next(iter(tables.values())):
+        row = "".join(f"{table[part]:12.2f}" for table in tables.values())
+        print(f"{part:16s}{row}")
+    turns.write(arguments.output, {"arguments": vars(arguments), "results": tables})
+
+
 def main():
     """Start two workers for each backend and compare them."""
     arguments = parse_arguments()
     if arguments.worker:
         work(arguments)
+        return
+    if arguments.parts:
+        compare_parts(arguments)
         return
     pairs = turns.start_pairs(__file__, arguments.backends, ("made", "given"))
     workers = [worker for pair in pairs.values() for worker in pair]

@@ -1,10 +1,10 @@
 """Brightness jitter."""
 
 import keras
-from keras import ops
 
-from keras_iwm.actions.pixels import per_image
+from keras_iwm.actions.pixels import per_image, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 
@@ -43,4 +43,4 @@ class Brightness(RangedTransform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, channels)` times `(batch, 1)` factors."""
-        return ops.clip(images * per_image(parameters), 0.0, 1.0)
+        return swap(clip(swap(images) * per_image(parameters)))

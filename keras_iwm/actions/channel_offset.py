@@ -1,11 +1,11 @@
 """An offset for each channel."""
 
 import keras
-from keras import ops
 
-from keras_iwm.actions.pixels import per_channel
+from keras_iwm.actions.pixels import per_channel, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
 from keras_iwm.arguments import as_count
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Config, Tensor
 
 
@@ -56,7 +56,7 @@ class ChannelOffset(RangedTransform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images plus `(batch, num_channels)` offsets."""
-        return ops.clip(images + per_channel(parameters), 0.0, 1.0)
+        return swap(clip(swap(images) + per_channel(parameters)))
 
     def get_config(self) -> Config:
         """The constructor's arguments."""

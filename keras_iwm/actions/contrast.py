@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import luma, per_image
+from keras_iwm.actions.pixels import luma, per_image, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 
@@ -46,7 +47,7 @@ class Contrast(RangedTransform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images of any channels stretched by `(batch, 1)` factors."""
-        factors = per_image(parameters)
-        pivot = ops.mean(luma(images), axis=(1, 2), keepdims=True)
+        lines, factors = swap(images), per_image(parameters)
+        pivot = luma(ops.mean(lines, axis=(1, 3), keepdims=True))
         # Written as a blend so that a factor of 1 gives the pixels back exactly.
-        return ops.clip(images * factors + pivot * (1.0 - factors), 0.0, 1.0)
+        return swap(clip(lines * factors + pivot * (1.0 - factors)))

@@ -1,14 +1,16 @@
 """Gaussian blur."""
 
+import functools
 import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_iwm.actions.pixels import multiply_axes, per_image
+from keras_iwm.actions.pixels import multiply_axes, per_image, swap
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_interval
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Config, Tensor
 
 
@@ -66,9 +68,11 @@ class GaussianBlur(Transform):
         height, width = images.shape[1:3]
         rows = self._kernels(parameters, height)
         columns = rows if width == height else self._kernels(parameters, width)
-        blurred = ops.clip(multiply_axes(images, rows, columns), 0.0, 1.0)
+        lines = swap(images)
+        change = swap(multiply_axes(images, rows, columns)) - lines
         # Accelerators may multiply matrices with fewer bits: no blur is no change.
-        return ops.where(per_image(parameters) > 0.0, blurred, images)
+        is_blurred = ops.cast(per_image(parameters) > 0.0, "float32")
+        return swap(clip(lines + is_blurred * change))
 
     def get_config(self) -> Config:
         """The constructor's arguments."""
@@ -77,21 +81,38 @@ class GaussianBlur(Transform):
     def _kernels(self, parameters, size):
         """Blurring matrices `(batch, size, size)` of one axis."""
         # 0.01 already underflows to the identity, and no division by 0 is left.
-        sigmas = ops.maximum(ops.reshape(parameters, (-1, 1, 1)), 0.01)
-        precision = 0.5 / (sigmas * sigmas)
-        kernels = sum(
-            ops.exp(-precision * ops.convert_to_tensor(squared_distances, "float32"))
-            for squared_distances in self._squared_distances(size)
-        )
+        sigmas = ops.maximum(parameters, 0.01)
+        reach = math.ceil(5.0 * self.sigma[1])  # beyond it, less than 1e-6 of the sum
+        distances, places = mirrored_line(size, reach)
+        weights = ops.exp(-0.5 * ops.square(distances / ops.expand_dims(sigmas, -1)))
+        weights = ops.sum(weights, axis=1)
+        kernels = ops.reshape(ops.matmul(weights, places), (-1, size, size))
         return kernels / ops.sum(kernels, axis=-1, keepdims=True)
 
-    def _squared_distances(self, size):
-        """From each pixel to each other one and to its mirror images in reach."""
-        reach = math.ceil(5.0 * self.sigma[1])  # beyond it, less than 1e-6 of the sum
-        pixels = np.arange(size)
-        periods = range(-(reach // size + 1), reach // size + 2)
-        for period in periods:
-            for sources in (pixels, -1 - pixels):
-                distances = np.abs(pixels[:, None] - (sources + 2 * size * period))
-                if distances.min() <= reach:
-                    yield (distances**2).astype("float32")
+
+@functools.cache
+def mirrored_line(size, reach):
+    """How far pixels of a line lie from each other and from their mirror images.
+
+    A line that is mirrored at both ends repeats itself after twice its length, so that
+    few distances are all there are.
+
+    Args:
+        size: Integer, pixels of the line.
+        reach: Integer, the largest distance that counts.
+
+    Returns:
+        Distances `(number of repetitions, number of distances)` float32, and
+        `(number of distances, size * size)` float32, how often each pair of pixels has
+        each of them.
+    """
+    period, nearest = 2 * size, np.arange(min(reach, size) + 1)
+    repetitions = np.arange(-(reach // period + 1), reach // period + 2)
+    distances = nearest + period * repetitions[:, None]
+    pixels = np.arange(size)
+    places = np.zeros((len(nearest), size, size), "float32")
+    for sources in (pixels, -1 - pixels):
+        apart = np.abs(pixels[:, None] - sources)
+        apart = np.minimum(apart, period - apart)
+        places += apart == nearest[:, None, None]
+    return distances.astype("float32"), places.reshape(len(nearest), -1)

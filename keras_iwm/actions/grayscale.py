@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import luma, per_image
+from keras_iwm.actions.pixels import luma, per_image, swap
 from keras_iwm.actions.transform import Transform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 
@@ -48,5 +49,5 @@ class Grayscale(Transform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)`, grey where `(batch, 1)` says 1."""
-        amounts = per_image(parameters)
-        return ops.clip(images * (1.0 - amounts) + luma(images) * amounts, 0.0, 1.0)
+        lines, amounts = swap(images), per_image(parameters)
+        return swap(clip(lines * (1.0 - amounts) + luma(lines) * amounts))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import per_image
+from keras_iwm.actions.pixels import channels, per_channel, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
 from keras_iwm.type_aliases import Tensor
 
@@ -46,26 +46,22 @@ class Hue(RangedTransform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)` turned by `(batch, 1)` shifts."""
-        red, green, blue = images[..., 0:1], images[..., 1:2], images[..., 2:3]
-        value = ops.max(images, axis=-1, keepdims=True)
-        chroma = value - ops.min(images, axis=-1, keepdims=True)
-        divisor = ops.where(chroma > 0.0, chroma, 1.0)
-        # In sixths of a turn, from red at 0 over green at 2 to blue at 4. Channels are
-        # compared with each other and not with `value`: a compiler may compute both
-        # sides of an equality with different rounding.
-        hue = ops.where(
-            ops.logical_and(red >= green, red >= blue),
-            (green - blue) / divisor,
-            ops.where(
-                green >= blue,
-                (blue - red) / divisor + 2.0,
-                (red - green) / divisor + 4.0,
-            ),
-        )
-        hue = hue + 6.0 * per_image(parameters)
+        lines = swap(images)
+        red, green, blue = channels(lines)
+        low, high = ops.minimum(green, blue), ops.maximum(green, blue)
+        smallest, value = ops.minimum(red, low), ops.maximum(red, high)
+        chroma = value - smallest
+        # The hue times chroma, in sixths of a turn from red, negative towards blue: no
+        # division is needed, and no case for each colour, which Torch and vector units
+        # take long for. Half a turn from red either sign will do, but not 0.
+        sign = 2.0 * ops.cast(green >= blue, "float32") - 1.0
+        hue = sign * (value - red + low + high - 2.0 * smallest)
+        # Where red, green and blue lie once they are turned the other way.
+        own = ops.convert_to_tensor([[0.0, 2.0, -2.0]], dtype="float32")
+        own = own - 6.0 * parameters
+        own = per_channel(own - 6.0 * ops.round(own / 6.0))
         # A channel loses chroma with its distance on the wheel: nothing within a
         # sixth of a turn of its own colour, everything from a third on.
-        offsets = ops.convert_to_tensor([-1.0, -3.0, 1.0], dtype="float32")
-        position = ops.mod(hue + offsets, 6.0)
-        loss = ops.clip(2.0 - ops.abs(position - 2.0), 0.0, 1.0)
-        return value - chroma * loss
+        nearness = ops.abs(3.0 * chroma - ops.abs(hue - own * chroma))
+        turned = ops.maximum(nearness + (smallest - chroma), smallest)
+        return swap(ops.minimum(turned, value))

@@ -1,18 +1,33 @@
-"""Image arithmetic shared by the operations; images are channels last."""
+"""Image arithmetic shared by the operations."""
 
 from keras import ops
 
 
-def luma(images):
-    """Brightness of each pixel, `(batch, height, width, 1)`.
+def swap(images):
+    """Images `(batch, height, width, channels)` as lines, or lines as images.
+
+    Lines, `(batch, height, channels, width)`, are what operations compute with: a
+    channel's pixels lie side by side, as vector units want them, and matrices reach
+    both axes without a copy. Between two operations the swaps cancel where a program
+    is compiled, and are views of the same memory on Torch.
+    """
+    return ops.transpose(images, (0, 1, 3, 2))
+
+
+def luma(lines):
+    """Brightness of each pixel, `(batch, height, 1, width)`.
 
     ITU-R 601 weights for RGB, the mean of the channels for other counts.
     """
-    if images.shape[-1] != 3:
-        return ops.mean(images, axis=-1, keepdims=True)
-    return (
-        0.299 * images[..., 0:1] + 0.587 * images[..., 1:2] + 0.114 * images[..., 2:3]
-    )
+    if lines.shape[2] != 3:
+        return ops.mean(lines, axis=2, keepdims=True)
+    red, green, blue = channels(lines)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
+
+
+def channels(lines):
+    """Each channel of lines, `(batch, height, 1, width)`."""
+    return [lines[:, :, index : index + 1] for index in range(lines.shape[2])]
 
 
 def per_image(parameters, index=0):
@@ -21,8 +36,8 @@ def per_image(parameters, index=0):
 
 
 def per_channel(parameters):
-    """Parameters (batch, channels), shaped to scale each channel of its image."""
-    return ops.reshape(parameters, (-1, 1, 1, parameters.shape[1]))
+    """Parameters (batch, channels), shaped to scale each channel of its lines."""
+    return ops.reshape(parameters, (-1, 1, parameters.shape[1], 1))
 
 
 def multiply_axes(images, rows, columns):
@@ -33,15 +48,10 @@ def multiply_axes(images, rows, columns):
     """
     height, width, channels = images.shape[1:]
     new_height, new_width = rows.shape[1], columns.shape[1]
-    mixed = ops.matmul(rows, ops.reshape(images, (-1, height, width * channels)))
-    mixed = ops.reshape(mixed, (-1, new_height, width, channels))
-    # The width comes to the front so that the second product is as wide as the first.
-    mixed = ops.transpose(mixed, (0, 2, 1, 3))
-    mixed = ops.reshape(mixed, (-1, width, new_height * channels))
-    mixed = ops.reshape(
-        ops.matmul(columns, mixed), (-1, new_width, new_height, channels)
-    )
-    return ops.transpose(mixed, (0, 2, 1, 3))
+    mixed = ops.reshape(swap(images), (-1, height, channels * width))
+    mixed = ops.reshape(ops.matmul(rows, mixed), (-1, new_height * channels, width))
+    mixed = ops.matmul(mixed, ops.transpose(columns, (0, 2, 1)))
+    return swap(ops.reshape(mixed, (-1, new_height, channels, new_width)))
 
 
 def resizing_matrices(start, length, size, new_size, flip=None):
@@ -69,5 +79,5 @@ def resizing_matrices(start, length, size, new_size, flip=None):
     # pixels of the box count, or what lies beside it would bleed in.
     weights = ops.maximum(1.0 - distances / ops.maximum(step, 1.0), 0.0)
     inside = ops.logical_and(pixels > start, pixels < start + length)
-    weights = ops.where(inside, weights, 0.0)
+    weights = weights * ops.cast(inside, "float32")
     return weights / ops.sum(weights, axis=-1, keepdims=True)

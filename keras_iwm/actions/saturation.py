@@ -1,10 +1,10 @@
 """Saturation jitter."""
 
 import keras
-from keras import ops
 
-from keras_iwm.actions.pixels import luma, per_image
+from keras_iwm.actions.pixels import luma, per_image, swap
 from keras_iwm.actions.ranged_transform import RangedTransform
+from keras_iwm.backend import clip
 from keras_iwm.type_aliases import Tensor
 
 
@@ -44,5 +44,5 @@ class Saturation(RangedTransform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images `(batch, height, width, 3)` saturated by `(batch, 1)` factors."""
-        factors = per_image(parameters)
-        return ops.clip(images * factors + luma(images) * (1.0 - factors), 0.0, 1.0)
+        lines, factors = swap(images), per_image(parameters)
+        return swap(clip(lines * factors + luma(lines) * (1.0 - factors)))

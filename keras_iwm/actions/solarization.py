@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_iwm.actions.pixels import per_image
+from keras_iwm.actions.pixels import per_image, swap
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_number
 from keras_iwm.type_aliases import Config, Tensor
@@ -50,10 +50,10 @@ class Solarization(Transform):
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images of any channels, solarized where `(batch, 1)` says 1."""
-        inverted = ops.logical_and(
-            images >= self.threshold, per_image(parameters) > 0.5
-        )
-        return ops.where(inverted, 1.0 - images, images)
+        lines = swap(images)
+        bright = ops.cast(lines >= self.threshold, "float32")
+        amounts = ops.cast(per_image(parameters) > 0.5, "float32")
+        return swap(lines + bright * amounts * (1.0 - 2.0 * lines))
 
     def get_config(self) -> Config:
         """The constructor's arguments."""

@@ -49,6 +49,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_compiled_parts import (
         TorchCompiledParts as CompiledParts,
     )
+    from keras_iwm.backend.torch_operations import clip as clip
     from keras_iwm.backend.torch_operations import (
         distances_between as distances_between,
     )
@@ -67,6 +68,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_update import move_towards as move_towards
 else:
     from keras_iwm.backend.compiled_parts import CompiledParts as CompiledParts
+    from keras_iwm.backend.operations import clip as clip
     from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import move_towards as move_towards

@@ -35,6 +35,18 @@ def gelu(features):
     return keras.activations.gelu(features, approximate=False)
 
 
+def clip(pixels):
+    """Return pixels within [0, 1].
+
+    Args:
+        pixels: Float tensor of any shape.
+
+    Returns:
+        Tensor of the same shape and dtype.
+    """
+    return ops.clip(pixels, 0.0, 1.0)
+
+
 def attend(query, key, value, mask=None):
     """Return the mean of the values, weighted by how each key fits each query.
 

@@ -1,4 +1,4 @@
-"""The operations of a transformer block on Torch."""
+"""The operations of a transformer block and of views on Torch."""
 
 import torch
 from keras import ops
@@ -27,3 +27,11 @@ def product(left, right):
     if torch.get_float32_matmul_precision() == "highest":
         return left @ right
     return (left.double() @ right.double()).float()
+
+
+def clip(pixels):
+    """See `operations.clip`.
+
+    Keras makes tensors of the bounds, which takes five times as long.
+    """
+    return pixels.clamp(0.0, 1.0)

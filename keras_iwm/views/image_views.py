@@ -12,6 +12,7 @@ from keras_iwm.arguments import (
     as_size,
     as_value_range,
 )
+from keras_iwm.backend import clip
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -116,13 +117,13 @@ class ImageViews(keras.layers.Layer):
         has_nan = "float" in keras.backend.standardize_dtype(images.dtype)
         images = ops.cast(images, "float32")
         if has_nan:
-            images = ops.where(ops.isnan(images), low, images)
-        return ops.clip(images, low, high)
+            images = ops.nan_to_num(images, nan=low)
+        return ops.minimum(ops.maximum(images, low), high)
 
     def _from_values(self, images):
         """Images of `value_range` in [0, 1], whatever rounding did."""
         low, high = self.value_range
-        return ops.clip((images - low) / (high - low), 0.0, 1.0)
+        return clip((images - low) / (high - low))
 
     def _to_values(self, images):
         """Images of [0, 1] in `value_range`."""
