@@ -10,7 +10,7 @@ from keras import ops
 from keras_iwm.actions.pixels import multiply_axes, per_image, swap
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_interval
-from keras_iwm.backend import clip
+from keras_iwm.backend import clip, computed_once
 from keras_iwm.type_aliases import Config, Tensor
 
 
@@ -68,8 +68,8 @@ class GaussianBlur(Transform):
         height, width = images.shape[1:3]
         rows = self._kernels(parameters, height)
         columns = rows if width == height else self._kernels(parameters, width)
-        lines = swap(images)
-        change = swap(multiply_axes(images, rows, columns)) - lines
+        lines = computed_once(swap(images))
+        change = swap(multiply_axes(swap(lines), rows, columns)) - lines
         # Accelerators may multiply matrices with fewer bits: no blur is no change.
         is_blurred = ops.cast(per_image(parameters) > 0.0, "float32")
         return swap(clip(lines + is_blurred * change))

@@ -17,6 +17,7 @@ from keras_iwm.backend.replicas import Replicas as Replicas
 if keras.backend.backend() == "jax":
     from keras_iwm.backend.jax_kept_state import JaxKeptState as KeptState
     from keras_iwm.backend.jax_operations import attend as attend
+    from keras_iwm.backend.jax_operations import computed_once as computed_once
     from keras_iwm.backend.jax_operations import gelu as gelu
     from keras_iwm.backend.jax_operations import layer_norm as layer_norm
     from keras_iwm.backend.jax_operations import product as product
@@ -37,6 +38,7 @@ else:
     from keras_iwm.backend.kept_state import KeptState as KeptState
     from keras_iwm.backend.operations import assign_pieces as assign_pieces
     from keras_iwm.backend.operations import attend as attend
+    from keras_iwm.backend.operations import computed_once as computed_once
     from keras_iwm.backend.operations import copy_of as copy_of
     from keras_iwm.backend.operations import peek as peek
     from keras_iwm.backend.operations import read_piece as read_piece

@@ -12,7 +12,7 @@ from keras_iwm.arguments import (
     as_size,
     as_value_range,
 )
-from keras_iwm.backend import clip
+from keras_iwm.backend import clip, computed_once
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -128,7 +128,7 @@ class ImageViews(keras.layers.Layer):
     def _to_values(self, images):
         """Images of [0, 1] in `value_range`."""
         low, high = self.value_range
-        return images * (high - low) + low
+        return computed_once(images * (high - low) + low)
 
     def _check(self, images):
         """Refuse what cannot be a batch of images, while the step is traced."""
