@@ -1,7 +1,7 @@
 """How much of the exchange of gradients the backward pass hides, on Torch.
 
     python benchmarks/exchange.py
-    python benchmarks/exchange.py --megabytes-a-second 10 --batch-size 64
+    python benchmarks/exchange.py --megabytes-a-second 50 --batch-size 16
 
 Two processes of this machine train over gloo, through a link that is made slow: each
 exchange first waits as long as its bytes would take, in a thread, so that the backward
@@ -100,12 +100,12 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--preset", default="iwm_tiny_32")
+    parser.add_argument("--preset", default="iwm_tiny_96")
     parser.add_argument("--batch-size", type=int, default=32, help="of a process")
     parser.add_argument("--blocks", type=int, default=5, help="turns of each kind")
     parser.add_argument("--steps", type=int, default=4, help="steps in a block")
-    parser.add_argument("--bucket-size", type=int, default=100_000, help="gradients")
-    parser.add_argument("--megabytes-a-second", type=float, default=20)
+    parser.add_argument("--bucket-size", type=int, default=500_000, help="gradients")
+    parser.add_argument("--megabytes-a-second", type=float, default=100)
     together.add_options(parser)
     arguments = parser.parse_args()
     if arguments.coordinator:
