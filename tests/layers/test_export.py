@@ -110,6 +110,19 @@ def test_precisions_that_a_format_cannot_hold_are_refused(change, format, tmp_pa
         export_and_read(model, format, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["encoder", "classifier"])
+def test_int8_files_say_what_keras_says(name, tmp_path):
+    format = "torch" if BACKEND == "torch" else "tf_saved_model"
+    require(format)
+    model, inputs = make_served("encoder")
+    if name == "classifier":
+        model = make(name)
+    model.quantize("int8")
+    serve = export_and_read(model, format, tmp_path)
+    wanted = ops.convert_to_numpy(model(inputs["images"]))
+    np.testing.assert_allclose(serve(inputs), wanted, rtol=0, atol=2e-5)
+
+
 def test_wrong_arguments_are_refused(tmp_path):
     model, _ = make_served("encoder")
     with pytest.raises(ValueError, match="`format`"):
