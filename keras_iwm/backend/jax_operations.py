@@ -109,6 +109,8 @@ def computed_once(pixels):
     a row, and `optimization_barrier` is gone before them. What enters a conditional is
     there.
     """
+    if 0 in pixels.shape:
+        return pixels  # nothing to look at
 
     def choose(pixels):
         # Never so, but the compiler cannot know; both branches say the same.
