@@ -112,15 +112,21 @@ def test_precisions_that_a_format_cannot_hold_are_refused(change, format, tmp_pa
 
 @pytest.mark.parametrize("name", ["encoder", "classifier"])
 def test_int8_files_say_what_keras_says(name, tmp_path):
+    # Where a value lies between two steps of int8, another compiler's last bit tips
+    # it: a few images in a hundred, by a part of what int8 itself costs.
     format = "torch" if BACKEND == "torch" else "tf_saved_model"
     require(format)
-    model, inputs = make_served("encoder")
-    if name == "classifier":
-        model = make(name)
+    model = make_served("encoder")[0] if name == "encoder" else make(name)
+    size = model.encoder.image_size if name == "classifier" else model.image_size
+    images = RNG.uniform(0, 255, (64, *size, 3)).astype("float32")
+    float32 = ops.convert_to_numpy(model(images))
     model.quantize("int8")
     serve = export_and_read(model, format, tmp_path)
-    wanted = ops.convert_to_numpy(model(inputs["images"]))
-    np.testing.assert_allclose(serve(inputs), wanted, rtol=0, atol=2e-5)
+    wanted = ops.convert_to_numpy(model(images))
+    np.testing.assert_array_less(0, np.abs(wanted - float32).max())
+    apart = np.abs(serve({"images": images}) - wanted).reshape(64, -1).max(axis=1)
+    assert np.quantile(apart, 0.75) <= 2e-5
+    assert apart.max() < np.abs(wanted - float32).max()
 
 
 def test_wrong_arguments_are_refused(tmp_path):
