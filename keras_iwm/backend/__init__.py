@@ -48,6 +48,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.operations import compile_apart as compile_apart
     from keras_iwm.backend.operations import gelu as gelu
     from keras_iwm.backend.torch_block import fused_branches as fused_branches
+    from keras_iwm.backend.torch_block import needs_no_call as needs_no_call
     from keras_iwm.backend.torch_compiled_parts import (
         TorchCompiledParts as CompiledParts,
     )
@@ -74,6 +75,7 @@ else:
     from keras_iwm.backend.operations import distances_between as distances_between
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import move_towards as move_towards
+    from keras_iwm.backend.operations import needs_no_call as needs_no_call
     from keras_iwm.backend.processes import settle as settle
 
 if keras.backend.backend() == "tensorflow":

@@ -110,6 +110,12 @@ def over_heads(mask):
 # A block's two residual branches, where a backend has kernels for them, or `None`.
 fused_branches = None
 
+
+def needs_no_call(block, tokens, training):
+    """Whether a block may do without what Keras does around a call."""
+    return False
+
+
 # How a function is compiled without what it holds, or `None` where nothing is.
 compile_apart = None
 

@@ -11,6 +11,7 @@ from keras_iwm.backend.faults import (
     poison,
     skips_itself,
 )
+from keras_iwm.backend.torch_update import held
 
 
 def sound_step(model, data):
@@ -29,13 +30,14 @@ def sound_step(model, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     passing = passing_variables(model)
     kept = [variable.value.detach().clone() for variable in passing]
+    weights = model.trainable_weights
     outputs = model(x, training=True)
-    model.zero_grad()
+    for weight in weights:
+        held(weight).grad = None
     loss = model.compute_loss(x, y, outputs, sample_weight, training=True)
     model.optimizer.scale_loss(poison(loss)).backward()
     model.replicas.receive()
-    weights = model.trainable_weights
-    gradients = [weight.value.grad for weight in weights]
+    gradients = [held(weight).grad for weight in weights]
     with torch.no_grad():
         finite = all_finite(gradients, model.optimizer.learning_rate)
         finite = model.replicas.agree(finite)

@@ -13,7 +13,7 @@ from keras_iwm.arguments import (
     as_optional,
     as_positive,
 )
-from keras_iwm.backend import fused_branches, gelu
+from keras_iwm.backend import fused_branches, gelu, needs_no_call
 from keras_iwm.layers.kernel_initializer import as_stddev, kernel_initializer
 from keras_iwm.layers.self_attention import SelfAttention
 from keras_iwm.layers.token_dense import TokenDense
@@ -154,6 +154,13 @@ class TransformerBlock(keras.layers.Layer):
                 name="drop_path",
             )
             self.drop_path.build((None, 2))
+
+    def __call__(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Be called, without Keras's work around a call where it would do nothing."""
+        plain = type(self) is TransformerBlock and not args
+        if plain and needs_no_call(self, tokens, kwargs.get("training")):
+            return self.call(tokens, **kwargs)
+        return super().__call__(tokens, *args, **kwargs)
 
     def call(
         self,

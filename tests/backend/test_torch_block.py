@@ -144,3 +144,82 @@ def test_the_short_way_stands_back_for_layers_that_are_not_plain(monkeypatch, na
         assert np.abs(outputs - plain).max() > 0
     monkeypatch.setattr(TransformerBlock, "_is_plain", lambda block: False)
     np.testing.assert_array_equal(outputs, ops.convert_to_numpy(block(TOKENS)))
+
+
+class OwnBlock(TransformerBlock):
+    """A block of a user's own."""
+
+
+def keras_calls(block, tokens, **arguments):
+    """How often Keras's own call of a block is taken, and what it gives."""
+    calls = []
+    own = keras.layers.Layer.__call__
+
+    def count(layer, *args, **kwargs):
+        if layer is block:
+            calls.append(layer)
+        return own(layer, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.layers.Layer, "__call__", count)
+        outputs = block(tokens, **arguments)
+    return len(calls), ops.convert_to_numpy(outputs)
+
+
+def test_a_block_is_called_without_keras_after_the_first_time():
+    block, tokens = small_block(), ops.convert_to_tensor(TOKENS)
+    mask = ops.convert_to_tensor(np.tri(5, dtype="bool"))
+    first = keras_calls(block, tokens, attention_mask=mask, training=True)
+    later = keras_calls(block, tokens, attention_mask=mask, training=True)
+    assert (first[0], later[0]) == (1, 0)
+    np.testing.assert_array_equal(first[1], later[1])
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["NumPy", "half", "hook", "activity", "drop path", "subclass"],
+)
+def test_keras_calls_a_block_where_it_does_something(case):
+    kind = OwnBlock if case == "subclass" else TransformerBlock
+    block = kind(2, 24, drop_path_rate=0.5 if case == "drop path" else 0.0)
+    tokens, seen = ops.convert_to_tensor(TOKENS), []
+    block(tokens)
+    if case == "NumPy":
+        tokens = TOKENS
+    elif case == "half":
+        tokens = ops.cast(tokens, "float16")
+    elif case == "hook":
+        block.register_forward_hook(lambda *arguments: seen.append(arguments))
+    elif case == "activity":
+        block.activity_regularizer = keras.regularizers.L2(1.0)
+    calls, outputs = keras_calls(block, tokens)
+    assert calls == 1
+    assert outputs.dtype == np.float32
+    assert len(seen) == (case == "hook")
+    if case == "activity":
+        assert len(block.losses) == 1
+
+
+def test_drop_path_knows_of_training_from_the_layer_around_it():
+    class Around(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.block = small_block(drop_path_rate=0.5)
+
+        def call(self, tokens, training=None):
+            return self.block(tokens)
+
+    around, tokens = Around(), ops.convert_to_tensor(np.repeat(TOKENS, 20, axis=0))
+    around(tokens)
+    still = ops.convert_to_numpy(around(tokens, training=False))
+    moved = ops.convert_to_numpy(around(tokens, training=True))
+    assert np.abs(moved - still).max() > 0.1
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "bfloat16"])
+def test_half_precision_is_the_same_without_keras(policy):
+    block = TransformerBlock(2, 24, dtype=policy)
+    tokens = ops.cast(TOKENS, block.compute_dtype)
+    first, later = keras_calls(block, tokens), keras_calls(block, tokens)
+    assert (first[0], later[0]) == (1, 0)
+    np.testing.assert_array_equal(first[1], later[1])

@@ -1,0 +1,88 @@
+"""Products of tokens with weights on Torch, by the quicker of its two libraries.
+
+On CPUs Torch multiplies float32 by MKL. It has oneDNN too, for half precision and for
+compiled programs, under a name of its own. Without that name all is done by MKL.
+"""
+
+import torch
+from torch.nn import functional
+
+LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+LINEAR = LINEAR if torch.backends.mkldnn.is_available() else None
+
+
+def project(tokens, kernel, bias, residual=None):
+    """Multiply tokens by a kernel, and add a bias and what is given besides.
+
+    Args:
+        tokens: Tensor of shape `(num_tokens, input_dim)`.
+        kernel: Tensor of shape `(input_dim, output_dim)`.
+        bias: Tensor of shape `(output_dim,)`.
+        residual: Optional tensor of shape `(num_tokens, output_dim)`.
+
+    Returns:
+        Tensor of shape `(num_tokens, output_dim)`.
+    """
+    if by_name(tokens):
+        return TorchProduct.apply(tokens, kernel, bias, residual)
+    product = torch.addmm(bias, tokens, kernel)
+    return product if residual is None else residual + product
+
+
+def project_and_activate(tokens, kernel, bias):
+    """Apply GELU, exact, to what `project` returns."""
+    if by_name(tokens) and not differentiable(tokens, kernel, bias):
+        return LINEAR(tokens, kernel.t(), bias, "gelu", [], "none")
+    return functional.gelu(project(tokens, kernel, bias))
+
+
+def by_name(tokens):
+    """Whether oneDNN is called: not in what is compiled, or leaves this process."""
+    return (
+        LINEAR is not None
+        and tokens.is_cpu
+        and tokens.dtype == torch.float32
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def differentiable(*tensors):
+    """Whether autograd keeps something for a function of these tensors."""
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+class TorchProduct(torch.autograd.Function):
+    """A product by oneDNN, and each of its gradients by what is quicker for it."""
+
+    @staticmethod
+    def forward(context, tokens, kernel, bias, residual):
+        """Multiply, and keep what the gradients need."""
+        context.save_for_backward(tokens, kernel)
+        if residual is None:
+            return LINEAR(tokens, kernel.t(), bias, "none", [], "")
+        return LINEAR.binary(tokens, residual, kernel.t(), bias, "add")
+
+    @staticmethod
+    def backward(context, gradient):
+        """Return the gradients that are asked for, in the order of the arguments."""
+        tokens, kernel = context.saved_tensors
+        needed = context.needs_input_grad
+        gradients = [None, None, None, gradient if needed[3] else None]
+        if needed[0]:
+            # What has gradients of its own must be made of what autograd knows.
+            gradients[0] = (
+                gradient @ kernel.t()
+                if torch.is_grad_enabled()
+                else LINEAR(gradient, kernel, None, "none", [], "")
+            )
+        if needed[1]:
+            # MKL is quicker where the result has more rows than columns.
+            gradients[1] = (
+                tokens.t() @ gradient
+                if len(kernel) >= kernel.shape[1]
+                else (gradient.t() @ tokens).t().contiguous()
+            )
+        if needed[2]:
+            gradients[2] = gradient.sum(dim=0)
+        return tuple(gradients)
