@@ -12,7 +12,8 @@ AdamW and a moving average.
 - stable-pretraining: its `IJEPA` under Lightning, with its callback for the teacher.
 
 Masks are the paper's. What they come to differs with how a library cuts them to one
-length; the mean number of context and target patches is printed, one sequence an image.
+length; the mean number of context and target patches of an image is printed, all of its
+blocks together.
 lightly's collator draws until a block has more than `min_keep` patches, 4 unless told.
 On 6 x 6 patches three in ten of its blocks are of 2 x 2, and it would draw for ever: it
 is told 3.
@@ -85,7 +86,8 @@ def work_with_ours(arguments):
 
     run_epoch()
     mask = model.view_generator.mask
-    facts = {"context": mask.num_context, "targets": mask.num_targets}
+    targets = mask.num_targets * mask.num_passes
+    facts = {"context": mask.num_context, "targets": targets}
     turns.serve({**facts, "images": len(images) * arguments.batch_size}, run_epoch)
 
 

@@ -52,6 +52,7 @@ ON_ONE_BACKEND = (
     "datasets/test_load_segmentation.py",
     "datasets/test_moving_photos.py",
     "datasets/test_pack_folder.py",
+    "datasets/test_pack_parquet.py",
     "datasets/test_sample_photos.py",
     "datasets/test_shard_order.py",
     "evaluation/test_planning_report.py",

@@ -7,12 +7,14 @@ public and new is an example of the harness, or one entry of `_calls_of_function
 
 import inspect
 import os
+import pathlib
 import re
 import shutil
 import tempfile
 
 import keras
 import numpy as np
+import pyarrow
 import torch
 from harness import (
     BACKBONE,
@@ -23,6 +25,7 @@ from harness import (
     make_world_model,
 )
 from PIL import Image
+from pyarrow import parquet
 from reference import published_video, published_vit
 
 from keras_iwm import (
@@ -230,7 +233,7 @@ def is_legal(name, argument, label):
         return default is None or argument == "crop"  # no crop
     if isinstance(arguments[argument], bool):
         return label in ("0", "True")
-    if name == "pack_folder" and argument == "output":
+    if name in ("pack_folder", "pack_parquet") and argument == "output":
         return label == "'a'"
     if name == "patch_pixels" and argument == "images":
         return label in ("NaN images", "no rows")  # within a step
@@ -283,6 +286,16 @@ def _shard_folder():
     return folder
 
 
+def _parquet_folder():
+    """A folder of one Parquet file with labels."""
+    folder = tempfile.mkdtemp()
+    names = sorted(os.listdir(FOLDER))
+    contents = [pathlib.Path(FOLDER, name).read_bytes() for name in names]
+    table = {"image": contents, "label": list(range(len(names)))}
+    parquet.write_table(pyarrow.table(table), os.path.join(folder, "a.parquet"))
+    return folder
+
+
 def _clip_folder():
     """A folder of two clips, which are folders of the same pictures."""
     folder = tempfile.mkdtemp()
@@ -323,7 +336,7 @@ def _embeddings_file(encoder):
 
 
 FOLDER, PHOTOS = _image_folder(), _image_folder(60)
-SHARDS = _shard_folder()
+SHARDS, PARQUET = _shard_folder(), _parquet_folder()
 STILLS = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), "uint8"))
 MAKER = datasets.MovingPhotos(STILLS, image_size=16, num_frames=4)
 CLIP_FOLDER = _clip_folder()
@@ -558,6 +571,11 @@ def _calls_of_functions():
         },
         datasets.pack_folder: {
             **{"folder": FOLDER, "shard_size": 10**6, "seed": 3},
+            "output": os.path.join(tempfile.mkdtemp(), "packed"),
+        },
+        datasets.pack_parquet: {
+            **{"parquet": PARQUET, "shard_size": 10**6, "seed": 3},
+            **{"image_column": "image", "label_column": "label"},
             "output": os.path.join(tempfile.mkdtemp(), "packed"),
         },
         datasets.random_photo_crops: {

@@ -19,6 +19,7 @@ from keras_iwm.datasets.load_segmentation import (
 from keras_iwm.datasets.moving_photos import MovingPhotos as MovingPhotos
 from keras_iwm.datasets.multi_task_batches import MultiTaskBatches as MultiTaskBatches
 from keras_iwm.datasets.pack_folder import pack_folder as pack_folder
+from keras_iwm.datasets.pack_parquet import pack_parquet as pack_parquet
 from keras_iwm.datasets.sample_photos import load_sample_photos as load_sample_photos
 from keras_iwm.datasets.sample_photos import random_photo_crops as random_photo_crops
 from keras_iwm.datasets.scenes import Scenes as Scenes

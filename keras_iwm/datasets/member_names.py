@@ -35,8 +35,14 @@ def _name(name):
     """Returns a name below a folder, without dots but that of its suffix."""
     folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.rpartition(".")
+    folder, suffix = (part.replace("\\", "%5C") for part in (folder, suffix))
+    return folder + slash + plain_name(stem) + dot + suffix
+
+
+def plain_name(stem):
+    """Returns a name without dots and backslashes, from which it can be told."""
     stem = stem.replace("%", "%25").replace(".", "%2E")
-    return (folder + slash + stem + dot + suffix).replace("\\", "%5C")
+    return stem.replace("\\", "%5C")
 
 
 def _with_suffix(name):

@@ -24,9 +24,10 @@ from keras_iwm.array_arguments import check_images
 from keras_iwm.backbones.vit_encoder import ViTEncoder
 from keras_iwm.datasets.open_images import open_images
 from keras_iwm.datasets.open_store import is_url
+from keras_iwm.datasets.require_pyarrow import require_pyarrow
 from keras_iwm.distribution.device_batches import even_batch
 from keras_iwm.embeddings.shards import Shards
-from keras_iwm.embeddings.write_table import require_pyarrow, write_npz, write_parquet
+from keras_iwm.embeddings.write_table import write_npz, write_parquet
 from keras_iwm.type_aliases import Path
 from keras_iwm.version import __version__
 from keras_iwm.whole_file import whole_file
@@ -186,7 +187,7 @@ def _check_output(output):
             "name."
         )
     if output.suffix == ".parquet":
-        require_pyarrow()
+        require_pyarrow(", or write a .npz file")
     return output
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_iwm.arguments import as_path
-from keras_iwm.embeddings.write_table import require_pyarrow
+from keras_iwm.datasets.require_pyarrow import require_pyarrow
 from keras_iwm.saving.file_window import archive_member
 from keras_iwm.type_aliases import Path
 

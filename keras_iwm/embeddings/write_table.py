@@ -8,16 +8,6 @@ import numpy as np
 _NUM_NAMES = 4096  # written at a time
 
 
-def require_pyarrow():
-    """Raises a clear error if pyarrow is not installed."""
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Parquet files need pyarrow: `pip install pyarrow`, or write a .npz file."
-        ) from error
-
-
 def write_npz(path, parts, shape, names, labels, class_names, settings):
     """Writes a table as a `.npz` file whose bytes depend on nothing but the table.
 

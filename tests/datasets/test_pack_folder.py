@@ -23,14 +23,14 @@ root, folder, output = sys.argv[1:]
 for name in ("keras_iwm", "keras_iwm.datasets"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [os.path.join(root, *name.split("."))]
-from keras_iwm.datasets import pack_folder
-write, count = pack_folder._write_shard, [0]
+from keras_iwm.datasets import pack_folder, write_shards
+write, count = write_shards._write_shard, [0]
 def write_and_die(*arguments):
     write(*arguments)
     count[0] += 1
     if count[0] == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-pack_folder._write_shard = write_and_die
+write_shards._write_shard = write_and_die
 pack_folder.pack_folder(folder, output, 20_480)
 """
 

@@ -117,8 +117,8 @@ def test_int8_files_say_what_keras_says(name, tmp_path):
     format = "torch" if BACKEND == "torch" else "tf_saved_model"
     require(format)
     model = make_served("encoder")[0] if name == "encoder" else make(name)
-    size = model.encoder.image_size if name == "classifier" else model.image_size
-    images = RNG.uniform(0, 255, (64, *size, 3)).astype("float32")
+    shape = (64, *inputs_of(name)[0].shape[1:])
+    images = RNG.uniform(0, 255, shape).astype("float32")
     float32 = ops.convert_to_numpy(model(images))
     model.quantize("int8")
     serve = export_and_read(model, format, tmp_path)
