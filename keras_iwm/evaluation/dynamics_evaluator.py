@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_iwm.arguments import as_count
 from keras_iwm.evaluation.dynamics_errors import DynamicsErrors
-from keras_iwm.metrics.ranks import ranks_from_distances
+from keras_iwm.metrics.ranks import TIE, ranks_from_distances
 from keras_iwm.planning.action_energies import ActionEnergies, run_in_batches
 from keras_iwm.planning.check_clips import check_actions, check_clips, check_dynamics
 from keras_iwm.type_aliases import Array
@@ -144,8 +144,9 @@ class DynamicsEvaluator:
 
         Returns:
             Dictionary: `num_entries`; NumPy arrays of shape `(num_clips, 1)`, `ranks`
-            and `errors`, how far the value of the nearest prediction is off; and the
-            float `error_chance`, how far a value at random is off on average.
+            and `errors`, how far the value of the nearest prediction is off, or on
+            average those of all that are equally near; and the float `error_chance`,
+            how far a value at random is off on average.
 
         Raises:
             ValueError: If there is no such slot.
@@ -158,11 +159,13 @@ class DynamicsEvaluator:
         candidates[..., place] = values
         energies = self.energies(candidates[:, :, None])
         off = np.abs(values - values[:, :1])
-        nearest = energies.argmin(axis=1)[:, None]
+        # The true value stands first: of a model that knows nothing of actions all are
+        # equally near, as they are where predictions are not finite.
+        nearest = ~(energies > energies.min(axis=1, keepdims=True) * (1.0 + TIE))
         return {
             "num_entries": values.shape[1],
             "ranks": _ranks(energies, np.zeros(len(values), "int32")),
-            "errors": np.take_along_axis(off, nearest, axis=1),
+            "errors": np.mean(off, axis=1, keepdims=True, where=nearest),
             "error_chance": float(off.mean()),
         }
 

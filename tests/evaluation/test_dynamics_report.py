@@ -69,6 +69,13 @@ def test_a_slot_is_ranked_with_the_others_as_they_were():
         np.testing.assert_allclose(error, abs(nearest - true), atol=1e-6)
 
 
+def test_a_model_that_ignores_a_slot_is_off_by_chance():
+    found = evaluator(blur=1.0, bank_size=7).rank_slot("right")
+    np.testing.assert_array_equal(found["ranks"], np.full((6, 1), 4.0))
+    np.testing.assert_allclose(found["errors"].mean(), found["error_chance"], rtol=1e-6)
+    assert found["errors"].min() > 0
+
+
 def test_few_different_actions_make_a_small_bank():
     # Of a game with two buttons there are four actions, not sixty-four.
     frames, actions = walks(8, 3)
