@@ -32,6 +32,9 @@ def parse_arguments():
     parser.add_argument(
         "--parts", action="store_true", help="time each part of the views instead"
     )
+    parser.add_argument(
+        "--compiled", action="store_true", help="with jit_compile=True on Torch too"
+    )
     parser.add_argument("--output", help="path of the JSON file")
     parser.add_argument(
         "--worker", choices=("made", "given", "parts"), help=argparse.SUPPRESS
@@ -60,7 +63,8 @@ def work(arguments):
         turns.serve(times, None)
         return
     # XLA on TensorFlow too: its default leaves it off on machines without a GPU.
-    jit_compile = True if keras.backend.backend() == "tensorflow" else "auto"
+    always = keras.backend.backend() == "tensorflow" or arguments.compiled
+    jit_compile = True if always else "auto"
     model.compile(
         keras_iwm.optimizers.AdamW(1e-3, weight_decay=0.04), jit_compile=jit_compile
     )

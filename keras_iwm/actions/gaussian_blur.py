@@ -83,7 +83,8 @@ class GaussianBlur(Transform):
         # 0.01 already underflows to the identity, and no division by 0 is left.
         sigmas = ops.maximum(parameters, 0.01)
         reach = math.ceil(5.0 * self.sigma[1])  # beyond it, less than 1e-6 of the sum
-        distances, places = mirrored_line(size, reach)
+        # Torch computes a NumPy array over a tensor on the host, if it can at all.
+        distances, places = map(ops.convert_to_tensor, mirrored_line(size, reach))
         weights = ops.exp(-0.5 * ops.square(distances / ops.expand_dims(sigmas, -1)))
         weights = ops.sum(weights, axis=1)
         kernels = ops.reshape(ops.matmul(weights, places), (-1, size, size))

@@ -1,6 +1,7 @@
 """Hue jitter."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_iwm.actions.pixels import channels, per_channel, swap
@@ -57,7 +58,7 @@ class Hue(RangedTransform):
         sign = 2.0 * ops.cast(green >= blue, "float32") - 1.0
         hue = sign * (value - red + low + high - 2.0 * smallest)
         # Where red, green and blue lie once they are turned the other way.
-        own = ops.convert_to_tensor([[0.0, 2.0, -2.0]], dtype="float32")
+        own = ops.convert_to_tensor(np.float32([[0.0, 2.0, -2.0]]))
         own = own - 6.0 * parameters
         own = per_channel(own - 6.0 * ops.round(own / 6.0))
         # A channel loses chroma with its distance on the wheel: nothing within a

@@ -1,4 +1,8 @@
-"""Image arithmetic shared by the operations."""
+"""Image arithmetic shared by the operations.
+
+On Torch Keras takes ten times as long over a shape or an order of axes, which are
+tuples, as the operation itself takes for a small batch. Hence indices and `swapaxes`.
+"""
 
 from keras import ops
 
@@ -11,7 +15,7 @@ def swap(images):
     both axes without a copy. Between two operations the swaps cancel where a program
     is compiled, and are views of the same memory on Torch.
     """
-    return ops.transpose(images, (0, 1, 3, 2))
+    return ops.swapaxes(images, 2, 3)
 
 
 def luma(lines):
@@ -32,12 +36,12 @@ def channels(lines):
 
 def per_image(parameters, index=0):
     """Column `index` of (batch, k) parameters, shaped to scale whole images."""
-    return ops.reshape(parameters[:, index], (-1, 1, 1, 1))
+    return parameters[:, index, None, None, None]
 
 
 def per_channel(parameters):
     """Parameters (batch, channels), shaped to scale each channel of its lines."""
-    return ops.reshape(parameters, (-1, 1, parameters.shape[1], 1))
+    return parameters[:, None, :, None]
 
 
 def multiply_axes(images, rows, columns):
@@ -50,7 +54,7 @@ def multiply_axes(images, rows, columns):
     new_height, new_width = rows.shape[1], columns.shape[1]
     mixed = ops.reshape(swap(images), (-1, height, channels * width))
     mixed = ops.reshape(ops.matmul(rows, mixed), (-1, new_height * channels, width))
-    mixed = ops.matmul(mixed, ops.transpose(columns, (0, 2, 1)))
+    mixed = ops.matmul(mixed, ops.swapaxes(columns, 1, 2))
     return swap(ops.reshape(mixed, (-1, new_height, channels, new_width)))
 
 
@@ -68,11 +72,11 @@ def resizing_matrices(start, length, size, new_size, flip=None):
         `(batch, new_size, size)` float32, each row with sum 1.
     """
     start, length = (ops.expand_dims(column, axis=-1) for column in (start, length))
-    new_pixels = ops.reshape(ops.arange(new_size, dtype="float32") + 0.5, (1, -1, 1))
+    new_pixels = (ops.arange(new_size, dtype="float32") + 0.5)[None, :, None]
     if flip is not None:
         flip = ops.expand_dims(flip, axis=-1)
         new_pixels = new_pixels + flip * (new_size - 2.0 * new_pixels)
-    pixels = ops.reshape(ops.arange(size, dtype="float32") + 0.5, (1, 1, -1))
+    pixels = (ops.arange(size, dtype="float32") + 0.5)[None, None]
     step = length / new_size
     distances = ops.abs(pixels - start - new_pixels * step)
     # A triangle one pixel wide on either side, stretched when shrinking; only

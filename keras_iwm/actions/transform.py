@@ -106,7 +106,7 @@ class Transform:
             `(batch, k)` float32 parameters.
         """
         uniforms = ops.convert_to_tensor(uniforms, dtype="float32")
-        identity = ops.convert_to_tensor(self.identity, dtype="float32")
+        identity = ops.convert_to_tensor(np.float32(self.identity))
         return ops.where(
             uniforms[:, :1] < self.probability, self.draw(uniforms[:, 1:]), identity
         )
@@ -136,7 +136,7 @@ class Transform:
         """
         # A range of zero never differs: any divisor will do.
         scales = [float(scale) or 1.0 for scale in self.scales]
-        return (target - source) / ops.convert_to_tensor(scales, dtype="float32")
+        return (target - source) / ops.convert_to_tensor(np.float32(scales))
 
     def sweep(self, parameter: str, num_values: int = 33) -> np.ndarray:
         """Parameters in which one runs over its range and the others do nothing.

@@ -114,7 +114,7 @@ class TransformSequence(Transform):
         """
 
         def is_touched(transform, rows):
-            identity = ops.convert_to_tensor(transform.identity, dtype="float32")
+            identity = ops.convert_to_tensor(np.float32(transform.identity))
             touched = ops.any(rows != identity, axis=-1, keepdims=True)
             return ops.cast(touched, "float32")
 

@@ -52,6 +52,7 @@ if keras.backend.backend() == "torch":
     from keras_iwm.backend.torch_compiled_parts import (
         TorchCompiledParts as CompiledParts,
     )
+    from keras_iwm.backend.torch_compiled_parts import run_pure as run_pure
     from keras_iwm.backend.torch_operations import clip as clip
     from keras_iwm.backend.torch_operations import (
         distances_between as distances_between,
@@ -76,6 +77,7 @@ else:
     from keras_iwm.backend.operations import fused_branches as fused_branches
     from keras_iwm.backend.operations import move_towards as move_towards
     from keras_iwm.backend.operations import needs_no_call as needs_no_call
+    from keras_iwm.backend.operations import run_pure as run_pure
     from keras_iwm.backend.processes import settle as settle
 
 if keras.backend.backend() == "tensorflow":

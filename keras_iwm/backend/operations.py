@@ -116,6 +116,20 @@ def needs_no_call(block, tokens, training):
     return False
 
 
+def run_pure(function, *tensors):
+    """Run a function, compiled for itself where a step asks for that.
+
+    Args:
+        function: Method of an object that lasts. It does nothing but compute tensors,
+            dictionaries and tuples of them from tensors, in Keras's operations.
+        *tensors: What it is called with.
+
+    Returns:
+        What the function returns.
+    """
+    return function(*tensors)
+
+
 # How a function is compiled without what it holds, or `None` where nothing is.
 compile_apart = None
 

@@ -4,8 +4,10 @@ import contextvars
 import functools
 import types
 import warnings
+import weakref
 
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from keras_iwm.backend.compiled_parts import CompiledParts
 
@@ -19,6 +21,11 @@ NO_COMPILER = (
 MANY_KINDS = (
     "`jit_compile=True` compiles for each size of inputs, of which there are too many: "
     "for those to come the steps run as they are. Give inputs of one size."
+)
+
+UNCOMPILED = (
+    "`jit_compile=True` compiles functions of tensors in Keras's operations. `{name}` "
+    "of {owner} runs as it is, for something in it asks for a tensor's values: "
 )
 
 compiling = contextvars.ContextVar("compiling", default=False)
@@ -78,6 +85,48 @@ def as_the_step_runs(function):
         A function of the same.
     """
     return functools.partial(run_compiled, function) if compiling.get() else function
+
+
+def run_pure(function, *tensors):
+    """See `operations.run_pure`.
+
+    What asks for a tensor's values is not compiled, and said once for each object.
+    """
+    learns = any(tensor.requires_grad for tensor in tensors)
+    if not compiling.get() or learns or not compiler_works(tensors[0].device.type):
+        return function(*tensors)
+    programs = PROGRAMS.setdefault(function.__self__, {})
+    kind = function.__name__, tensors[0].device, *map(kind_of, tensors)
+    if kind not in programs:
+        if len(programs) == MOST_KINDS:
+            warnings.warn(MANY_KINDS, stacklevel=2)
+        may_compile = len(programs) < MOST_KINDS and None not in programs.values()
+        programs[kind] = record(function, tensors) if may_compile else None
+    return (programs[kind] or function)(*tensors)
+
+
+# Of each object the programs of its methods, by the kinds of inputs.
+PROGRAMS = weakref.WeakKeyDictionary()
+
+
+def record(function, tensors):
+    """Return a function as one compiled program, or `None` if it cannot be had.
+
+    The compiler does not get through Keras's operations. What these come to on Torch is
+    written down first, on tensors without values.
+    """
+    try:
+        with torch.no_grad():
+            return torch.compile(
+                make_fx(function, tracing_mode="fake")(*tensors).forward,
+                dynamic=False,
+                fullgraph=True,
+            )
+    except Exception as error:  # of the kinds of whatever the function calls
+        names = {"name": function.__name__, "owner": type(function.__self__).__name__}
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        warnings.warn(UNCOMPILED.format(**names) + reason, stacklevel=3)
+        return None
 
 
 def run_compiled(function, *inputs):

@@ -93,12 +93,14 @@ class ClipViewGenerator(ImageViews):
         """Return V-JEPA's crop."""
         return RandomResizedCrop(self.image_size, aspect_ratio=(0.75, 1.35))
 
-    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Any]:
+    @property
+    def draw_sizes(self) -> list[int]:
+        """Uniform numbers of a clip's crop and of each mask."""
+        return [self.crop_draws, *(mask.num_draws for mask in self.masks)]
+
+    def make_views(self, images: Tensor, *draws: Tensor) -> dict[str, Any]:
         """Make the views; see the class."""
-        self._check_clips(images)
-        clips = self._clean(images)
-        sizes = [self.crop_draws, *(mask.num_draws for mask in self.masks)]
-        crop_draws, *mask_draws = self.draw(ops.shape(clips)[0], sizes, training)
+        clips, (crop_draws, *mask_draws) = self._clean(images), draws
         # Frames are images that share the draw of their clip.
         frames = ops.reshape(clips, (-1, *clips.shape[2:]))
         frames = self.crop_images(frames, ops.repeat(crop_draws, self.num_frames, 0))
@@ -111,16 +113,16 @@ class ClipViewGenerator(ImageViews):
             "target_ids": target_ids,
         }
 
-    def _check_clips(self, clips):
+    def check_images(self, images: Tensor) -> None:
         """Refuse what cannot be a batch of clips, while the step is traced."""
-        shape = tuple(clips.shape)
+        shape = tuple(images.shape)
         if len(shape) != 5 or shape[1] != self.num_frames:
             raise ValueError(
                 f"`images` must be clips of shape (batch, {self.num_frames}, height, "
                 f"width, {self.num_channels}). Received: {shape}. Take as many frames, "
                 "or make the model with the clips' `num_frames`."
             )
-        self._check(clips[:, 0])
+        super().check_images(images[:, 0])
 
     def get_config(self) -> Config:
         """The constructor's arguments."""

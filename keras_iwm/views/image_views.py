@@ -12,7 +12,7 @@ from keras_iwm.arguments import (
     as_size,
     as_value_range,
 )
-from keras_iwm.backend import clip, computed_once
+from keras_iwm.backend import clip, computed_once, run_pure
 from keras_iwm.seeds import hash_seed
 from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.random_resized_crop import RandomResizedCrop
@@ -22,8 +22,9 @@ class ImageViews(keras.layers.Layer):
     """Base class of what turns images into the views that a method trains on.
 
     It checks and cleans images, and draws all the random numbers of a step at once. A
-    subclass names with `keys` what it returns, images first, and writes `call`. All of
-    it runs inside the compiled train step, in float32 whatever the precision policy.
+    subclass names with `keys` what it returns, images first, and with `draw_sizes` what
+    random numbers it needs, and writes `make_views`. All of it runs inside the compiled
+    train step, in float32 whatever the precision policy.
 
     Args:
         image_size: Size of the views: an integer, or (height, width).
@@ -79,6 +80,31 @@ class ImageViews(keras.layers.Layer):
         """Uniform numbers that one crop of an image uses."""
         return 0 if self.crop is None else self.crop.num_draws
 
+    @property
+    def draw_sizes(self) -> list[int]:
+        """Uniform numbers that each part of an image's views uses."""
+        raise NotImplementedError(f"{type(self).__name__} must define `draw_sizes`.")
+
+    def make_views(self, images: Tensor, *draws: Tensor) -> dict[str, Any]:
+        """Make the views of images, a function of tensors alone.
+
+        Args:
+            images: What `call` got, once it has been checked.
+            *draws: `(batch_size, size)` float32, uniform in [0, 1), one for each of
+                `draw_sizes`.
+
+        Returns:
+            Dictionary of tensors, and of tuples of them, by `keys`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define `make_views`.")
+
+    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Any]:
+        """Check images, draw, and make the views; see the class."""
+        self.check_images(images)
+        images = ops.convert_to_tensor(images)
+        draws = self.draw(ops.shape(images)[0], self.draw_sizes, training)
+        return run_pure(self.make_views, images, *draws)
+
     def draw(self, batch_size: Any, sizes: list[int], training: bool) -> list[Tensor]:
         """Draw the uniform numbers of a step.
 
@@ -113,7 +139,6 @@ class ImageViews(keras.layers.Layer):
     def _clean(self, images):
         """Images as float32 within `value_range`."""
         low, high = self.value_range
-        images = ops.convert_to_tensor(images)
         has_nan = "float" in keras.backend.standardize_dtype(images.dtype)
         images = ops.cast(images, "float32")
         if has_nan:
@@ -130,7 +155,7 @@ class ImageViews(keras.layers.Layer):
         low, high = self.value_range
         return computed_once(images * (high - low) + low)
 
-    def _check(self, images):
+    def check_images(self, images: Tensor) -> None:
         """Refuse what cannot be a batch of images, while the step is traced."""
         expected = (
             f"(batch, height, width, {self.num_channels}), channels last, as numbers"

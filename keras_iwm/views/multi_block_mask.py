@@ -143,9 +143,7 @@ class MultiBlockMask(PatchMask):
                 1.0 - blocks[:, : self.num_blocks] + keys[:, None], axis=-1
             )
             target_ids = order[:, :, : self.num_targets]
-            chosen = ops.max(
-                ops.one_hot(target_ids, self.num_patches, dtype="float32"), axis=(1, 2)
-            )
+            chosen = ops.max(_one_hot(target_ids, self.num_patches), axis=(1, 2))
             # Visible first, then outside every block, then hidden, never a target.
             level = 1.0 - visible + hidden + chosen * 3.0
             context_ids = ops.argsort(level + keys, axis=-1)[:, : self.num_context]
@@ -168,9 +166,7 @@ class MultiBlockMask(PatchMask):
         lack = lack + ops.arange(self.num_candidates, dtype="float32") / float(
             self.num_candidates
         )
-        choice = ops.one_hot(
-            ops.argmin(lack, axis=-1), self.num_candidates, dtype="float32"
-        )
+        choice = _one_hot(ops.argmin(lack, axis=-1), self.num_candidates)
         return (
             ops.einsum("bc,bckn->bkn", choice, blocks),
             ops.einsum("bc,bcn->bn", choice, hidden),
@@ -273,6 +269,15 @@ class MultiBlockMask(PatchMask):
             "context_scale": self.context_scale,
             "num_candidates": self.num_candidates,
         }
+
+
+def _one_hot(ids, count):
+    """1 where each of `count` numbers is the id, else 0, on an axis behind the others.
+
+    Torch's own looks at the ids, which an accelerator would have to be waited for.
+    """
+    numbers = ops.arange(count, dtype=ids.dtype)
+    return ops.cast(ops.expand_dims(ids, -1) == numbers, "float32")
 
 
 def _check_grid(grid_size, warn):

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import keras
-from keras import ops
 
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.gaussian_blur import GaussianBlur
@@ -101,13 +100,14 @@ class TwoViewGenerator(ImageViews):
         """Return the papers' crop."""
         return RandomResizedCrop(self.image_size, scale=(0.08, 1.0))
 
-    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Tensor]:
+    @property
+    def draw_sizes(self) -> list[int]:
+        """Uniform numbers of each view's crop and of its operations."""
+        return [s for t in self._sequences for s in (self.crop_draws, t.num_draws)]
+
+    def make_views(self, images: Tensor, *draws: Tensor) -> dict[str, Tensor]:
         """Make the views; see the class."""
-        self._check(images)
-        images = self._clean(images)
-        sizes = [s for t in self._sequences for s in (self.crop_draws, t.num_draws)]
-        draws = iter(self.draw(ops.shape(images)[0], sizes, training))
-        views = {}
+        images, draws, views = self._clean(images), iter(draws), {}
         for key, sequence in zip(self.keys, self._sequences, strict=True):
             view = self.crop_images(images, next(draws))
             view = sequence.apply(view, sequence.sample(next(draws)))

@@ -117,22 +117,23 @@ class ViewGenerator(ImageViews):
         """Images under the destructive operations; see `apply_shared`."""
         return self._apply(self.action_space.destructive, images, parameters)
 
-    def call(self, images: Tensor, training: bool | None = None) -> dict[str, Tensor]:
-        """Make the views; see the class."""
-        self._check(images)
-        images = self._clean(images)
+    @property
+    def draw_sizes(self) -> list[int]:
+        """Uniform numbers that each part of the views uses."""
         space = self.action_space
-        sizes = [
+        return [
             self.crop_draws,
             space.shared.num_draws,
             space.shared.num_draws,
             space.destructive.num_draws,
             0 if self.mask is None else self.mask.num_draws,
         ]
-        draws = self.draw(ops.shape(images)[0], sizes, training)
-        crop_draws, target_draws, source_draws, destructive_draws, mask_draws = draws
 
-        images = self.crop_images(images, crop_draws)
+    def make_views(self, images: Tensor, *draws: Tensor) -> dict[str, Tensor]:
+        """Make the views; see the class."""
+        crop_draws, target_draws, source_draws, destructive_draws, mask_draws = draws
+        space = self.action_space
+        images = self.crop_images(self._clean(images), crop_draws)
         target_parameters = space.shared.sample(target_draws)
         source_parameters = space.shared.sample(source_draws)
         destructive_parameters = space.destructive.sample(destructive_draws)

@@ -27,7 +27,7 @@ class Compiled(keras.Model):
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_compiled_operations_equal_single_ones(kind, jit_compile):
     if jit_compile and keras.backend.backend() != "tensorflow":
-        pytest.skip("JAX compiles anyway, and Torch compiles no views")
+        pytest.skip("JAX compiles anyway, and Torch what makes whole views")
     views = ViewGenerator((20, 16), actions=ActionSpace.default((20, 16), 3))
     chain = getattr(views.action_space, kind)
     apply = getattr(views, f"apply_{kind}")

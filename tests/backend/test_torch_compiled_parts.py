@@ -1,6 +1,7 @@
 """`compile(jit_compile=True)` on Torch: the numbers of eager steps, compiled once."""
 
 import copy
+import gc
 import warnings
 
 import keras
@@ -14,6 +15,7 @@ if keras.backend.backend() != "torch":
 
 import torch
 
+from keras_iwm import actions, views
 from keras_iwm.backend import torch_compiled_parts
 from keras_iwm.layers import TransformerBlock
 
@@ -34,6 +36,7 @@ def forget():
     """Have everything compiled anew."""
     torch_compiled_parts.compiled_for.cache_clear()
     torch_compiled_parts.compiler_works.cache_clear()
+    torch_compiled_parts.PROGRAMS.clear()
     MADE.clear()
 
 
@@ -118,6 +121,20 @@ def test_nothing_is_compiled_twice():
     assert len(MADE) == 7
 
 
+def test_views_are_compiled_once_and_go_with_their_model():
+    forget()
+    model = make("feature")
+    model.compile(keras.optimizers.SGD(0.01), jit_compile=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 20, 18, 3), "uint8")
+    model.fit(pixels, batch_size=4, epochs=2, verbose=0)
+    model.evaluate(pixels, batch_size=4, verbose=0)
+    assert MADE.count("forward") == 1
+    assert len(torch_compiled_parts.PROGRAMS) == 1
+    del model
+    gc.collect()
+    assert not torch_compiled_parts.PROGRAMS
+
+
 @pytest.mark.parametrize(
     "arguments", [{}, {"jit_compile": False}, {"run_eagerly": True}]
 )
@@ -173,6 +190,84 @@ def test_too_many_sizes_run_as_they_are_after_one_warning(monkeypatch):
         warnings.simplefilter("error", UserWarning)
         fit("classifier", model)
     forget()
+
+
+SPACE = actions.ActionSpace.default(16, 3)
+MAKERS = {
+    "all operations": lambda: views.ViewGenerator(
+        16,
+        views.MultiBlockMask(8, separate_blocks=True),
+        [
+            *(part for part in SPACE.shared.transforms),
+            *(part for part in SPACE.destructive.transforms),
+            *(actions.Flip(), actions.Rotation(), actions.RelativeCrop()),
+            *(actions.ChannelGain(3), actions.ChannelOffset(3)),
+            actions.TransformChain([actions.ChannelDropout(3, 1.0)], 0.5),
+        ],
+        seed=0,
+    ),
+    "quadrants": lambda: views.ViewGenerator(16, views.QuadrantMask(4), crop=None),
+    "random patches": lambda: views.ViewGenerator(16, views.RandomMask(4, 0.5)),
+    "two views": lambda: views.TwoViewGenerator(16, seed=0),
+    "clips": lambda: views.ClipViewGenerator(
+        16, 4, [views.VideoBlockMask((2, 4, 4))] * 2, seed=0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_views_are_one_program_with_the_same_values(name, dtype):
+    maker = MAKERS[name]()
+    shape = (3, 4, 20, 18, 3) if name == "clips" else (3, 20, 18, 3)
+    if getattr(maker, "crop", None) is None:
+        shape = (3, 16, 16, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    made = len(MADE)
+    compiled = torch_compiled_parts.run_compiling(maker, pixels)
+    assert len(MADE) == made + 1
+    expected = maker(pixels)
+    assert list(compiled) == list(expected)
+    for key, value in expected.items():
+        for mine, other in zip(
+            *map(torch.utils._pytree.tree_leaves, (compiled[key], value)), strict=True
+        ):
+            assert mine.dtype == other.dtype
+            np.testing.assert_allclose(*values([mine, other]), atol=1e-4)
+
+
+def test_draws_of_a_program_are_new():
+    maker = MAKERS["all operations"]()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 18, 3), "uint8")
+
+    def train(pixels):
+        return maker(pixels, training=True)["action"]
+
+    found = [torch_compiled_parts.run_compiling(train, pixels) for _ in range(3)]
+    again = MAKERS["all operations"]()
+    expected = [again(pixels, training=True)["action"] for _ in range(3)]
+    np.testing.assert_allclose(*(np.stack(values(a)) for a in (found, expected)))
+    assert not np.allclose(*values(found[:2]))
+
+
+class Peeking(actions.Brightness):
+    """An operation that asks for the values of a tensor, as compilers allow nowhere."""
+
+    def apply(self, images, parameters):
+        if float(parameters[0, 0]) > 1.0:
+            return images
+        return super().apply(images, parameters)
+
+
+def test_what_asks_for_values_runs_as_it_is_after_one_warning():
+    maker = views.ViewGenerator(16, actions=[Peeking(0.5)], seed=0)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 18, 3), "uint8")
+    with pytest.warns(UserWarning, match="make_views. of ViewGenerator runs as it is"):
+        found = torch_compiled_parts.run_compiling(maker, pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        torch_compiled_parts.run_compiling(maker, pixels[:2])
+    np.testing.assert_array_equal(*values([found["source"], maker(pixels)["source"]]))
 
 
 def test_an_error_of_the_step_is_no_fault_of_the_compiler():
