@@ -67,6 +67,8 @@ def make_folder(folder, count, arguments):
 
     os.mkdir(folder)
     size = tuple(arguments.photo_size)
+    if "num_frames" in PRESETS[arguments.preset]:
+        size = tuple(side - side % 2 for side in size)  # as H.264 has it
     photos = [Image.fromarray(photo) for photo in load_sample_photos().values()]
     rng = np.random.default_rng(0)
     for number in range(count):

@@ -9,8 +9,8 @@ For each seed two predictors learn dynamics, both from seven photos: one of the 
 of a trained image encoder, the packaged iwm_tiny_32, and as a control one of those of
 an untrained encoder of the same shape. Both are measured on three photos that neither
 encoder nor predictors have seen: how far off are predictions by frames ahead, do they
-tell the action that was taken from others, and how many pixels from the goal does
-planning end?
+tell the action that was taken from others, how many pixels from the goal does planning
+end, and does what cannot happen surprise them?
 
 Everything is written to runs/world_in_motion/: a report and a model of each seed, their
 means with intervals in summary.json, the table, and pictures of the first seed. What is
@@ -41,11 +41,11 @@ from keras_iwm.commands.program import is_whole, save_picture, write_json
 from keras_iwm.evaluation.seed_interval import seed_interval
 
 ENCODER = "iwm_tiny_32"
-IMAGE_SIZE, PATCH_SIZE, NUM_FRAMES, BATCH_SIZE = 32, 8, 4, 64
+IMAGE_SIZE, PATCH_SIZE, BATCH_SIZE = 32, 8, 64
 # Those which the encoder has not seen.
 HELD_OUT = ("astronaut", "flower", "motorcycle")
 CLIPS = {
-    **{"image_size": IMAGE_SIZE, "num_frames": NUM_FRAMES, "batch_size": BATCH_SIZE},
+    **{"image_size": IMAGE_SIZE, "batch_size": BATCH_SIZE},
     **{"max_pan": 6.0, "max_log_zoom": 0.2, "max_turn": 15.0},
 }
 STEPS_PER_EPOCH = 50
@@ -69,8 +69,10 @@ def parse_arguments(options=None):
     add = parser.add_argument
     add("--seeds", type=int, default=3, help="how many, from 0")
     add("--steps", type=int, default=1000, help="of training, for each model")
+    add("--frames", type=int, default=4, help="of a clip; 8 to be surprised by")
     add("--clips", type=int, default=128, help="held-out clips that are measured")
     add("--scenes", type=int, default=32, help="held-out scenes that are planned in")
+    add("--pairs", type=int, default=200, help="of possible and impossible clips")
     add("--samples", type=int, default=128, help="candidates of a planner at once")
     add("--output", default="runs/world_in_motion")
     return parser.parse_args(options)
@@ -83,20 +85,23 @@ def moving_photos(held_out, **arguments):
     return datasets.MovingPhotos(chosen, **CLIPS, **arguments)
 
 
-def train(kind, seed, steps, folder):
+def train(kind, seed, arguments, folder):
     """Train a model, or go on with it; return it and the seconds it took here."""
     path = folder / f"{kind}.keras"
     if path.exists():
         return keras.models.load_model(path), 0.0
-    epochs = -(-steps // STEPS_PER_EPOCH)
-    per_epoch = BATCH_SIZE * min(steps, STEPS_PER_EPOCH)
-    clips = moving_photos(False, clips_per_epoch=per_epoch, seed=seed)
+    num_frames = arguments.frames
+    epochs = -(-arguments.steps // STEPS_PER_EPOCH)
+    per_epoch = BATCH_SIZE * min(arguments.steps, STEPS_PER_EPOCH)
+    clips = moving_photos(
+        False, num_frames=num_frames, clips_per_epoch=per_epoch, seed=seed
+    )
 
     def make_model():
         keras.utils.set_random_seed(seed)
         encoder = backbones.ViTEncoder.from_preset(ENCODER, load_weights=KINDS[kind])
         model = models.LatentDynamicsModel.from_encoder(
-            encoder, clips.slots, num_frames=NUM_FRAMES, learning="frozen"
+            encoder, clips.slots, num_frames=num_frames, learning="frozen"
         )
         recipe = optimizers.pretraining_recipe(
             epochs * len(clips), BATCH_SIZE, learning_rate=2e-3
@@ -128,7 +133,7 @@ def make_planners(kinds, horizon, samples):
 
 def measure(kinds, arguments):
     """Measure a model and its control on held-out photos."""
-    maker = moving_photos(True)
+    maker = moving_photos(True, num_frames=arguments.frames)
     scenes = maker.draw_scenes(arguments.clips, seed=1)
     actions = maker.draw_actions(arguments.clips, seed=1)
     path = maker.camera_path(scenes, actions)
@@ -147,13 +152,19 @@ def measure(kinds, arguments):
         report[task] = evaluation.planning_report(
             planners, maker, arguments.scenes, num_steps, seed=2
         )
+    report["surprise"] = {
+        kind: evaluation.evaluate_surprise(model, maker, arguments.pairs, seed=3)
+        for kind, model in kinds.items()
+    }
     return report
 
 
 def draw(kinds, report, folder):
-    """Draw rollouts, landscapes with the way a search took, and a plan."""
-    maker = moving_photos(True)
+    """Draw rollouts, landscapes with the way a search took, a plan, and surprise."""
+    maker = moving_photos(True, num_frames=kinds["model"].num_frames)
     save_picture(folder / "rollout.png", visualization.plot_rollout, report["dynamics"])
+    surprise = report["surprise"]["model"]
+    save_picture(folder / "surprise.png", visualization.plot_surprise, surprise)
     frames, actions = maker.draw_clips(8, seed=3)
     actions[:, 0, 2:] = 0  # pans alone, so that two slots tell it all
     scenes = maker.draw_scenes(8, seed=3)
@@ -215,7 +226,25 @@ def numbers_of(report):
         sections[f"Pixels from the goal, {task}"] = {
             name: {"pixels": row["pixel_error"]["value"]} for name, row in rows.items()
         }
+    surprise = {kind: part["events"] for kind, part in report["surprise"].items()}
+    sections["Pairs told apart by surprise"] = {
+        event: {
+            **{
+                kind: share_of_pairs(part[event], "prediction")
+                for kind, part in surprise.items()
+            },
+            "copy": share_of_pairs(surprise["model"][event], "copy"),
+            "copy, control": share_of_pairs(surprise["control"][event], "copy"),
+            "chance": 0.5,
+        }
+        for event in surprise["model"]
+    }
     return sections
+
+
+def share_of_pairs(event, expectation):
+    """The share of pairs that an expectation tells apart."""
+    return event["accuracy"][expectation]["value"]
 
 
 def summarize(parts):
@@ -260,7 +289,7 @@ def main(options=None):
             kinds, seconds = {}, {}
             for kind in KINDS:
                 print(f"Seed {seed}, {kind}", flush=True)
-                kinds[kind], seconds[kind] = train(kind, seed, arguments.steps, folder)
+                kinds[kind], seconds[kind] = train(kind, seed, arguments, folder)
             start = time.time()
             report = measure(kinds, arguments)
             seconds["measuring"] = time.time() - start

@@ -7,7 +7,6 @@ import warnings
 import weakref
 
 import torch
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from keras_iwm.backend.compiled_parts import CompiledParts
 
@@ -116,6 +115,9 @@ def record(function, tensors):
     written down first, on tensors without values.
     """
     try:
+        # Experimental: where it is gone, views are not compiled.
+        from torch.fx.experimental.proxy_tensor import make_fx
+
         with torch.no_grad():
             return torch.compile(
                 make_fx(function, tracing_mode="fake")(*tensors).forward,

@@ -51,8 +51,10 @@ class TrainedModel(ComposedModel):
 
         With `jit_compile="auto"`, the default, `fit` turns XLA on for TensorFlow too
         where a run is long enough to win the time of compilation back. On Torch steps
-        run eagerly by default; `jit_compile=True` compiles their transformer blocks,
-        which needs a C++ compiler on CPUs and some seconds in the first step.
+        run eagerly by default; `jit_compile=True` compiles their transformer blocks
+        and what makes views, which needs a C++ compiler on CPUs and up to a minute in
+        the first step. A `Transform` of your own must then compute from tensors alone,
+        as it must on the other backends.
 
         Args:
             *args: What `keras.Model.compile` takes.

@@ -52,14 +52,26 @@ def test_several_devices_train_what_one_device_trains(tmp_path):
         check_gradients_travel_in_half_precision(results)
 
 
-def run_worker(folder):
+@pytest.mark.skipif(BACKEND != "torch", reason="elsewhere one program drives four")
+def test_four_processes_train_what_one_trains(tmp_path):
+    results = run_worker(tmp_path, 4, "train")
+    check_losses_and_weights_are_those_of_one_device(results, 4)
+    assert results["apart_4"] == 0
+    for destination in (1, 4):
+        np.testing.assert_allclose(
+            results[f"weights_moved_to_{destination}"], results["weights_1"], atol=1e-6
+        )
+    assert len(sorted(tmp_path.glob("after_4/epoch_0001/shard_*"))) == 4
+
+
+def run_worker(folder, num_processes=2, *options):
     launcher = []
     if BACKEND == "torch":
         launcher = ["-m", "torch.distributed.run", "--standalone"]
-        launcher += ["--nproc-per-node", "2"]
+        launcher += ["--nproc-per-node", str(num_processes)]
     flags = os.environ.get("XLA_FLAGS", "")
     done = subprocess.run(
-        [sys.executable, *launcher, str(WORKER), str(folder)],
+        [sys.executable, *launcher, str(WORKER), str(folder), *options],
         env={
             **os.environ,
             "KERAS_BACKEND": BACKEND,

@@ -2,6 +2,7 @@
 
 python worker.py FOLDER                                        # JAX, TensorFlow
 python -m torch.distributed.run --nproc-per-node 2 worker.py FOLDER     # Torch
+python -m torch.distributed.run --nproc-per-node 4 worker.py FOLDER train
 
 Every number that the tests look at goes into FOLDER/results.npz.
 """
@@ -34,9 +35,10 @@ from keras_iwm.saving.shard_folder import ShardFolder
 from keras_iwm.views import MultiBlockMask, ViewGenerator
 
 BACKEND = keras.backend.backend()
-COUNTS = {"jax": (1, 2, 4, 8)}.get(BACKEND, (1, 2))
+COUNTS = {"jax": (1, 2, 4, 8), "torch": (1, int(os.environ.get("WORLD_SIZE", 1)))}
+COUNTS = COUNTS.get(BACKEND, (1, 2))
 BATCH, STEPS, STEPS_BEFORE = 8, 5, 2
-FOLDER = pathlib.Path(sys.argv[1])
+FOLDER, ONLY_TRAINS = pathlib.Path(sys.argv[1]), sys.argv[2:] == ["train"]
 
 
 @keras.saving.register_keras_serializable(package="test")
@@ -483,23 +485,19 @@ def main():
     last = COUNTS[-1]
     if BACKEND == "torch":
         first = os.environ["RANK"] == "0"
-        if first:
-            seeded(train, 1, results)
-            seeded(tune, 1, results)
-            seeded(contrast, 1, results)
-            seeded(regularize, 1, results)
-            seeded(accumulate, 1, results)
+        tasks = [train, tune, contrast, regularize, accumulate]
+        tasks = tasks[:1] if ONLY_TRAINS else tasks
+        for task in tasks if first else []:
+            seeded(task, 1, results)
         torch.distributed.init_process_group("gloo")
         torch.distributed.barrier()
-        seeded(train, last, results)
-        seeded(tune, last, results)
-        seeded(contrast, last, results)
-        seeded(regularize, last, results)
+        for task in tasks:
+            seeded(task, last, results)
         seeded(move, 1, last, results)
-        seeded(draw, last, results)
-        seeded(skip, last, results)
-        seeded(accumulate, last, results)
-        seeded(exchange_in_half, results)
+        if not ONLY_TRAINS:
+            seeded(draw, last, results)
+            seeded(skip, last, results)
+            seeded(exchange_in_half, results)
         results["losses_of_ranks"] = [None] * last
         torch.distributed.all_gather_object(
             results["losses_of_ranks"], results[f"loss_{last}"]

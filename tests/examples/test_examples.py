@@ -333,6 +333,7 @@ def test_segmentation_writes_what_it_measures(tmp_path):
 @once
 def test_the_world_in_motion_is_summed_up_over_seeds(tmp_path):
     options = ("--steps", 2, "--clips", 4, "--scenes", 2, "--samples", 10)
+    options = (*options, "--pairs", 4, "--frames", 5)
     first = run("world_in_motion.py", *options, "--seeds", 1, cwd=tmp_path)
     assert "Seed 0, control" in first.stdout
     folder = tmp_path / "runs" / "world_in_motion"
@@ -352,10 +353,18 @@ def test_the_world_in_motion_is_summed_up_over_seeds(tmp_path):
     assert found["low"] < found["mean"] < found["high"]
     pixels = summary["Pixels from the goal, four, replanned"]
     assert {"cross-entropy", "cross-entropy, control", "no_action"} <= set(pixels)
+    shares = [
+        report["surprise"]["control"]["events"]["jumps"]["accuracy"]["prediction"]
+        for report in reports
+    ]
+    np.testing.assert_allclose(
+        summary["Pairs told apart by surprise"]["jumps"]["control"]["mean"],
+        np.mean([share["value"] for share in shares]),
+    )
     table = (folder / "table.md").read_text()
     assert f"{found['mean']:.3f} ±" in table
     assert table in second.stdout
-    for name in ("rollout", "landscape", "plan"):
+    for name in ("rollout", "landscape", "plan", "surprise"):
         assert (folder / f"{name}.png").stat().st_size > 10_000
     refused = run(
         "world_in_motion.py", *options[2:], "--seeds", 1, cwd=tmp_path, check=False
