@@ -12,6 +12,7 @@ check all bytes, make the model, give it its values.
 """
 
 import argparse
+import math
 import os
 import pathlib
 import shutil
@@ -85,7 +86,8 @@ def main():
 
     rank, count = process_index(), count_processes()
     model = make_model(arguments.preset)
-    size = sum(v.value.nbytes for g in groups_of(model).values() for v in g)
+    variables = [v for group in groups_of(model).values() for v in group]
+    size = sum(4 * math.prod(variable.shape) for variable in variables)
     place = arguments.folder or os.path.join(tempfile.gettempdir(), "checkpoints")
     place = pathlib.Path(place)
     place.mkdir(exist_ok=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_iwm.command_line import main
 from keras_iwm.datasets import ClipFolder, check_clip_folder
-from keras_iwm.datasets.decode_video import frame_times
+from keras_iwm.datasets.decode_video import frame_times, to_image
 from keras_iwm.datasets.image_reader import ImageReader
 from keras_iwm.datasets.read_clip import load_clip
 
@@ -59,6 +59,20 @@ def frame_numbers_of(clip):
 
 def read(path, window, size=(8, 8), num_channels=3):
     return load_clip(path, window, size, num_channels, 255, 10**6)
+
+
+@pytest.mark.parametrize(
+    "pixel_format", ["yuv420p", "yuvj422p", "rgb24", "rgba", "gray"]
+)
+def test_frames_become_the_images_that_pyav_makes_of_them(pixel_format):
+    reformatter = av.video.reformatter.VideoReformatter()
+    draws = np.random.default_rng(0)
+    for size in ((38, 22), (64, 16)):  # rows with and without padding
+        pixels = draws.integers(0, 256, (*size[::-1], 3), "uint8")
+        frame = av.VideoFrame.from_ndarray(pixels).reformat(format=pixel_format)
+        image = to_image(frame, reformatter)
+        assert (image.mode, image.size) == ("RGB", size)
+        np.testing.assert_array_equal(image, frame.to_image())
 
 
 @pytest.mark.parametrize("suffix", KINDS)
