@@ -223,9 +223,9 @@ def test_views_are_one_program_with_the_same_values(name, dtype):
     if getattr(maker, "crop", None) is None:
         shape = (3, 16, 16, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
-    made = len(MADE)
+    made = MADE.count("forward")
     compiled = torch_compiled_parts.run_compiling(maker, pixels)
-    assert len(MADE) == made + 1
+    assert MADE.count("forward") == made + 1
     expected = maker(pixels)
     assert list(compiled) == list(expected)
     for key, value in expected.items():
