@@ -203,6 +203,8 @@ print("Latents of two images:", latents.shape)
   always seen a few patches of each frame; a frame hidden whole is something new to it. In
   the paper on [intuitive physics](https://arxiv.org/abs/2502.11831) such models do tell what
   is possible, after months of video. Do not take a surprise for knowledge without `copy`.
+  A model of dynamics on a trained image encoder, which has learned to foretell whole
+  frames, is surprised at the right moment: `examples/world_in_motion.py --frames 8`.
 - **The untrained encoder wins the last comparison**: 0.63 by ridge regression and 0.90 by the
   attentive probe, trained 0.40 and 0.66. Random features keep the pixels, and where pixels
   go can be read from them. A model that learns for minutes from eight photos first
