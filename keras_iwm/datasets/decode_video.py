@@ -64,7 +64,7 @@ def decode_frames(path, choose, max_pixels):
 def to_image(frame, reformatter):
     """Returns a frame of PyAV as a Pillow image in RGB.
 
-    A frame's own `to_image` starts threads for each, which takes thirty times as long.
+    A frame's own `to_image` starts threads for each, which takes longer than the frame.
     """
     from PIL import Image
 

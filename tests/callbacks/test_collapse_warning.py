@@ -177,4 +177,4 @@ def test_contrastive_run_without_all_that_keeps_it_from_collapse_warns(negatives
         assert "`negatives=True`" in messages[0]
         assert min(history["rankme"]) < 2
         # Its loss alone looks like success.
-        assert min(history["loss"]) < 0.7 * history["loss"][0]
+        assert history["loss"][-1] < 0.7 * history["loss"][0]
