@@ -9,6 +9,8 @@ from torch.nn import functional
 
 LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 LINEAR = LINEAR if torch.backends.mkldnn.is_available() else None
+# Older versions of Torch do not tell what is exported from what is compiled.
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def project(tokens, kernel, bias, residual=None):
@@ -31,18 +33,19 @@ def project(tokens, kernel, bias, residual=None):
 
 def project_and_activate(tokens, kernel, bias):
     """Apply GELU, exact, to what `project` returns."""
-    if by_name(tokens) and not differentiable(tokens, kernel, bias):
+    joint = by_name(tokens) and not torch.compiler.is_compiling()
+    if joint and not differentiable(tokens, kernel, bias):
         return LINEAR(tokens, kernel.t(), bias, "gelu", [], "none")
     return functional.gelu(project(tokens, kernel, bias))
 
 
 def by_name(tokens):
-    """Whether oneDNN is called: not in what is compiled, or leaves this process."""
+    """Whether oneDNN is called: not in what leaves this process."""
     return (
         LINEAR is not None
         and tokens.is_cpu
         and tokens.dtype == torch.float32
-        and not torch.compiler.is_compiling()
+        and not is_exporting()
         and not torch.jit.is_tracing()
     )
 
@@ -50,6 +53,30 @@ def by_name(tokens):
 def differentiable(*tensors):
     """Whether autograd keeps something for a function of these tensors."""
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def multiply(tokens, weight, bias=None):
+    """Multiply by oneDNN."""
+    if torch.compiler.is_compiling():
+        return compiled_linear(tokens, weight, bias)
+    return LINEAR(tokens, weight, bias, "none", [], "")
+
+
+@torch.library.custom_op("keras_iwm::linear", mutates_args=(), device_types="cpu")
+def compiled_linear(
+    tokens: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Multiply by oneDNN where the compiler would choose MKL.
+
+    It calls oneDNN itself for weights that never change alone, and takes an operation
+    that it does not know as it is.
+    """
+    return LINEAR(tokens, weight, bias, "none", [], "")
+
+
+@compiled_linear.register_fake
+def _(tokens, weight, bias):
+    return tokens.new_empty(len(tokens), len(weight))
 
 
 class TorchProduct(torch.autograd.Function):
@@ -60,7 +87,9 @@ class TorchProduct(torch.autograd.Function):
         """Multiply, and keep what the gradients need."""
         context.save_for_backward(tokens, kernel)
         if residual is None:
-            return LINEAR(tokens, kernel.t(), bias, "none", [], "")
+            return multiply(tokens, kernel.t(), bias)
+        if torch.compiler.is_compiling():
+            return multiply(tokens, kernel.t(), bias) + residual
         return LINEAR.binary(tokens, residual, kernel.t(), bias, "add")
 
     @staticmethod
@@ -74,7 +103,7 @@ class TorchProduct(torch.autograd.Function):
             gradients[0] = (
                 gradient @ kernel.t()
                 if torch.is_grad_enabled()
-                else LINEAR(gradient, kernel, None, "none", [], "")
+                else multiply(gradient, kernel)
             )
         if needed[1]:
             # MKL is quicker where the result has more rows than columns.

@@ -8,6 +8,7 @@ if keras.backend.backend() != "torch":
     pytest.skip("only Torch has two libraries", allow_module_level=True)
 
 import torch
+from torch._dynamo.backends.common import aot_autograd
 
 from keras_iwm.backend import torch_product
 from keras_iwm.backend.torch_product import project, project_and_activate
@@ -91,3 +92,35 @@ def test_what_leaves_this_process_has_none_of_it(library):
     np.testing.assert_allclose(
         program.module()(*inputs), project_and_activate(*inputs), rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("added", [False, True])
+def test_compiled_programs_call_the_same_library(added, library):
+    programs = []
+
+    def compiler(program, inputs):
+        programs.append(program)
+        return program.forward
+
+    def branch(tokens, kernel, bias, residual):
+        outputs = project(tokens, kernel, bias, residual if added else None)
+        return project_and_activate(outputs, kernel.t().contiguous(), bias[:12])
+
+    def gradients(function):
+        inputs, _ = draw((40, 12), (12, 48), 48, (40, 48))
+        outputs = function(*inputs)
+        return outputs, *torch.autograd.grad(
+            (outputs**2).sum(), inputs[: 3 + added], allow_unused=True
+        )
+
+    backend = aot_autograd(fw_compiler=compiler, bw_compiler=compiler)
+    compiled = torch.compile(branch, backend=backend, dynamic=False, fullgraph=True)
+    for mine, theirs in zip(gradients(compiled), gradients(branch), strict=True):
+        np.testing.assert_allclose(mine.detach(), theirs.detach(), rtol=0, atol=1e-4)
+    forward, backward = [
+        [str(node.target) for node in program.graph.nodes].count(
+            "keras_iwm.linear.default"
+        )
+        for program in programs
+    ]
+    assert (forward, backward) == ((2, 2) if torch_product.LINEAR else (0, 0))
