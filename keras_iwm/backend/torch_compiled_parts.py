@@ -4,7 +4,6 @@ import contextvars
 import functools
 import types
 import warnings
-import weakref
 
 import torch
 
@@ -24,10 +23,12 @@ MANY_KINDS = (
 
 UNCOMPILED = (
     "`jit_compile=True` compiles functions of tensors in Keras's operations. `{name}` "
-    "of {owner} runs as it is, for something in it asks for a tensor's values: "
+    "of {owner} runs as it is, for something in it is not: it asks for a tensor's "
+    "values, or draws. "
 )
 
-compiling = contextvars.ContextVar("compiling", default=False)
+# The step that runs, unless it is to be eager.
+running = contextvars.ContextVar("running", default=None)
 
 
 class TorchCompiledParts(CompiledParts):
@@ -60,17 +61,34 @@ class TorchCompiledParts(CompiledParts):
             make(force)
         finally:
             self.jit_compile = compiles
-        if compiles:
-            setattr(self, name, functools.partial(run_compiling, getattr(self, name)))
+        if not self.run_eagerly:
+            # `compile` forgets all steps, and with them the programs they share.
+            steps = self.train_function, self.test_function, self.predict_function
+            made = [step.programs for step in steps if isinstance(step, Step)]
+            step = Step(getattr(self, name), bool(compiles), *made[:1])
+            setattr(self, name, step)
 
 
-def run_compiling(step, data):
-    """Run a step whose parts are compiled."""
-    token = compiling.set(True)
-    try:
-        return step(data)
-    finally:
-        compiling.reset(token)
+class Step:
+    """A step, and what its parts come to.
+
+    Args:
+        run: Function of a batch.
+        compiles: Boolean, whether the parts are compiled.
+        programs: Optional dictionary, by functions and the kinds of their inputs.
+    """
+
+    def __init__(self, run, compiles, programs=None):
+        self.run, self.compiles = run, compiles
+        self.programs = {} if programs is None else programs
+
+    def __call__(self, data):
+        """Run the step."""
+        token = running.set(self)
+        try:
+            return self.run(data)
+        finally:
+            running.reset(token)
 
 
 def as_the_step_runs(function):
@@ -83,52 +101,63 @@ def as_the_step_runs(function):
     Returns:
         A function of the same.
     """
-    return functools.partial(run_compiled, function) if compiling.get() else function
+    step = running.get()
+    compiles = step is not None and step.compiles
+    return functools.partial(run_compiled, function) if compiles else function
 
 
 def run_pure(function, *tensors):
     """See `operations.run_pure`.
 
-    What asks for a tensor's values is not compiled, and said once for each object.
+    In a step what the function comes to on Torch is run, without Keras, or compiled.
     """
-    learns = any(tensor.requires_grad for tensor in tensors)
-    if not compiling.get() or learns or not compiler_works(tensors[0].device.type):
+    step = running.get()
+    if step is None or any(tensor.requires_grad for tensor in tensors):
         return function(*tensors)
-    programs = PROGRAMS.setdefault(function.__self__, {})
-    kind = function.__name__, tensors[0].device, *map(kind_of, tensors)
-    if kind not in programs:
-        if len(programs) == MOST_KINDS:
+    kind = function, tensors[0].device, *map(kind_of, tensors)
+    if kind not in step.programs:
+        if step.compiles and len(step.programs) == MOST_KINDS:
             warnings.warn(MANY_KINDS, stacklevel=2)
-        may_compile = len(programs) < MOST_KINDS and None not in programs.values()
-        programs[kind] = record(function, tensors) if may_compile else None
-    return (programs[kind] or function)(*tensors)
+        # What cannot be recorded of one size cannot be of another.
+        refused = {key[0] for key, program in step.programs.items() if program is None}
+        may_record = len(step.programs) < MOST_KINDS and function not in refused
+        step.programs[kind] = record(step, function, tensors) if may_record else None
+    return (step.programs[kind] or function)(*tensors)
 
 
-# Of each object the programs of its methods, by the kinds of inputs.
-PROGRAMS = weakref.WeakKeyDictionary()
+def record(step, function, tensors):
+    """Return what a function comes to on Torch, or `None` if it cannot be written down.
 
-
-def record(function, tensors):
-    """Return a function as one compiled program, or `None` if it cannot be had.
-
-    The compiler does not get through Keras's operations. What these come to on Torch is
-    written down first, on tensors without values.
+    Keras's work around an operation takes as long as the operation, and the compiler
+    does not get through it. The function is called once, with tensors without values.
     """
     try:
-        # Experimental: where it is gone, views are not compiled.
+        # Experimental: where it is gone, functions run as they are.
         from torch.fx.experimental.proxy_tensor import make_fx
 
         with torch.no_grad():
-            return torch.compile(
-                make_fx(function, tracing_mode="fake")(*tensors).forward,
-                dynamic=False,
-                fullgraph=True,
-            )
+            program = make_fx(function, tracing_mode="fake")(*tensors)
+        if any(map(draws, program.graph.nodes)):
+            raise ValueError("It draws random numbers.")
+        program.graph.eliminate_dead_code()
+        program.recompile()
+        if not step.compiles or not compiler_works(tensors[0].device.type):
+            return program.forward
+        return torch.compile(program.forward, dynamic=False, fullgraph=True)
     except Exception as error:  # of the kinds of whatever the function calls
-        names = {"name": function.__name__, "owner": type(function.__self__).__name__}
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        warnings.warn(UNCOMPILED.format(**names) + reason, stacklevel=3)
+        if step.compiles:
+            names = {
+                "name": function.__name__,
+                "owner": type(function.__self__).__name__,
+            }
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            warnings.warn(UNCOMPILED.format(**names) + reason, stacklevel=3)
         return None
+
+
+def draws(node):
+    """Whether an operation of a program draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def run_compiled(function, *inputs):

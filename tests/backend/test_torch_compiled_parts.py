@@ -3,6 +3,7 @@
 import copy
 import gc
 import warnings
+import weakref
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from keras_iwm import actions, views
 from keras_iwm.backend import torch_compiled_parts
+from keras_iwm.backend.torch_compiled_parts import Step
 from keras_iwm.layers import TransformerBlock
 
 COMPILE = torch.compile
@@ -36,7 +38,6 @@ def forget():
     """Have everything compiled anew."""
     torch_compiled_parts.compiled_for.cache_clear()
     torch_compiled_parts.compiler_works.cache_clear()
-    torch_compiled_parts.PROGRAMS.clear()
     MADE.clear()
 
 
@@ -129,10 +130,10 @@ def test_views_are_compiled_once_and_go_with_their_model():
     model.fit(pixels, batch_size=4, epochs=2, verbose=0)
     model.evaluate(pixels, batch_size=4, verbose=0)
     assert MADE.count("forward") == 1
-    assert len(torch_compiled_parts.PROGRAMS) == 1
+    (program,) = map(weakref.ref, model.train_function.programs.values())
     del model
     gc.collect()
-    assert not torch_compiled_parts.PROGRAMS
+    assert program() is None
 
 
 @pytest.mark.parametrize(
@@ -217,15 +218,19 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_views_are_one_program_with_the_same_values(name, dtype):
+@pytest.mark.parametrize("compiles", [False, True])
+def test_views_are_one_program_with_the_same_values(name, dtype, compiles):
     maker = MAKERS[name]()
     shape = (3, 4, 20, 18, 3) if name == "clips" else (3, 20, 18, 3)
     if getattr(maker, "crop", None) is None:
         shape = (3, 16, 16, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     made = MADE.count("forward")
-    compiled = torch_compiled_parts.run_compiling(maker, pixels)
-    assert MADE.count("forward") == made + 1
+    step = Step(maker, compiles)
+    compiled = step(pixels)
+    assert MADE.count("forward") == made + compiles
+    (program,) = step.programs.values()
+    assert program is not None
     expected = maker(pixels)
     assert list(compiled) == list(expected)
     for key, value in expected.items():
@@ -243,7 +248,8 @@ def test_draws_of_a_program_are_new():
     def train(pixels):
         return maker(pixels, training=True)["action"]
 
-    found = [torch_compiled_parts.run_compiling(train, pixels) for _ in range(3)]
+    step = Step(train, True)
+    found = [step(pixels) for _ in range(3)]
     again = MAKERS["all operations"]()
     expected = [again(pixels, training=True)["action"] for _ in range(3)]
     np.testing.assert_allclose(*(np.stack(values(a)) for a in (found, expected)))
@@ -259,14 +265,78 @@ class Peeking(actions.Brightness):
         return super().apply(images, parameters)
 
 
+class Drawing(actions.Brightness):
+    """An operation that draws by itself, which programs cannot repeat."""
+
+    def __init__(self, range):
+        super().__init__(range)
+        self.seeds = keras.random.SeedGenerator(0)
+
+    def apply(self, images, parameters):
+        noise = keras.random.normal(images.shape, seed=self.seeds)
+        return super().apply(images + 0.1 * noise, parameters)
+
+
+class Learned(actions.Brightness):
+    """An operation with a variable, which may change."""
+
+    def __init__(self, range):
+        super().__init__(range)
+        self.share = keras.Variable(0.5)
+
+    def apply(self, images, parameters):
+        return super().apply(images, self.share * parameters)
+
+
+@pytest.mark.parametrize("kind", [Peeking, Drawing, Learned])
+def test_what_no_program_can_repeat_stays_eager(kind):
+    def batches():
+        maker = views.ViewGenerator(16, actions=[kind(0.5)], seed=0)
+        step = Step(lambda pixels: maker(pixels, training=True)["source"], False)
+        return maker, step
+
+    (maker, step), (eager, _) = batches(), batches()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 18, 3), "uint8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for share in (0.5, 0.5, 0.25):
+            if kind is Learned:
+                for one in (maker, eager):
+                    one.action_space.shared.transforms[0].share.assign(share)
+            found, expected = step(pixels), eager(pixels, training=True)["source"]
+            np.testing.assert_array_equal(*values([found, expected]))
+    assert list(step.programs.values()) == [None]
+
+
+def test_recorded_views_are_those_of_the_attributes_of_the_last_compile():
+    def losses(**arguments):
+        model = make("feature")
+        found = []
+        for probability in (0.5, 0.0):
+            model.view_generator.crop.flip_probability = probability
+            model.compile(keras.optimizers.SGD(0.01), **arguments)
+            pixels = np.random.default_rng(0).integers(0, 256, (8, 20, 18, 3), "uint8")
+            found += model.fit(pixels, batch_size=4, shuffle=False, verbose=0).history[
+                "loss"
+            ]
+        return found, model.train_function
+
+    recorded, step = losses()
+    assert all(step.programs.values())
+    eager, function = losses(run_eagerly=True)
+    assert not isinstance(function, Step)
+    np.testing.assert_allclose(recorded, eager, rtol=1e-5)
+
+
 def test_what_asks_for_values_runs_as_it_is_after_one_warning():
     maker = views.ViewGenerator(16, actions=[Peeking(0.5)], seed=0)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 18, 3), "uint8")
+    step = Step(maker, True)
     with pytest.warns(UserWarning, match="make_views. of ViewGenerator runs as it is"):
-        found = torch_compiled_parts.run_compiling(maker, pixels)
+        found = step(pixels)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        torch_compiled_parts.run_compiling(maker, pixels[:2])
+        step(pixels[:2])
     np.testing.assert_array_equal(*values([found["source"], maker(pixels)["source"]]))
 
 
@@ -274,7 +344,7 @@ def test_an_error_of_the_step_is_no_fault_of_the_compiler():
     model = trained("classifier", True, steps=1)
     with pytest.raises(ValueError, match="must have shape"):
         model.predict_on_batch(np.zeros((4, 16, 16, 5), "float32"))
-    assert not torch_compiled_parts.compiling.get()
+    assert not torch_compiled_parts.running.get()
 
 
 def test_what_the_compiler_writes_computes_the_same(monkeypatch):
@@ -292,7 +362,7 @@ def test_what_the_compiler_writes_computes_the_same(monkeypatch):
         ops.sum(ops.square(outputs)).backward()
         return [outputs, *(weight.value.grad for weight in block.trainable_weights)]
 
-    compiled = torch_compiled_parts.run_compiling(results, None)
+    compiled = Step(results, True)(None)
     for mine, expected in zip(values(compiled), values(results()), strict=True):
         np.testing.assert_allclose(mine, expected, atol=1e-5, rtol=1e-5)
     forget()
