@@ -8,7 +8,7 @@ from keras_iwm.backbones.world_model_predictor import WorldModelPredictor
 from keras_iwm.distribution.device_batches import even_batch, split_batch
 from keras_iwm.layers.normalize_latents import normalize_latents
 from keras_iwm.layers.shared_program import SharedProgram
-from keras_iwm.metrics.ranking_distances import ranking_distances
+from keras_iwm.metrics.ranking_distances import prepare_bank, ranking_distances
 from keras_iwm.metrics.ranks import ranks_from_distances
 
 
@@ -82,15 +82,18 @@ class BankRanking(SharedProgram):
         names = ("image", "other_image")[: 1 + self.swapped_image]
         images = ops.stack([inputs[name] for name in names])
         clean = self._encode(images)
-        parameters = self._chunks(inputs["parameters"])
+        parameters = inputs["parameters"]
+        identity = self.action_space.identity(len(self.wanted))
+        action = self._chunks(self.action_space.between(identity, parameters))
+        parameters = self._chunks(parameters)
         bank = self._entries(self._embed(inputs["image"], parameters, self.targets_of))
 
-        pooled = ops.mean(bank, axis=1)
+        pooled = prepare_bank(ops.mean(bank, axis=1))
+        bank = prepare_bank(bank)
 
         def measure(chunk):
-            identity = self.action_space.identity(self.chunk_size)
-            action = self.action_space.between(identity, chunk["parameters"])
-            prediction, wanted = self._predict(clean[:1], action), chunk["wanted"]
+            action, wanted = chunk["action"], chunk["wanted"]
+            prediction = self._predict(clean[:1], action)
             distances = {
                 "ranks": ranking_distances(prediction, bank, wanted),
                 "ranks_pooled": ranking_distances(
@@ -105,7 +108,7 @@ class BankRanking(SharedProgram):
             return distances
 
         wanted = inputs["wanted"]
-        chunks = {"parameters": parameters, "wanted": self._chunks(wanted)}
+        chunks = {"action": action, "wanted": self._chunks(wanted)}
         distances = {
             key: ops.reshape(value, (-1, self.size))[: self.size]
             for key, value in ops.map(measure, chunks).items()
@@ -117,8 +120,7 @@ class BankRanking(SharedProgram):
         results["nearest"] = ops.argmin(distances["ranks"], axis=1)
         clean_targets = normalize_latents(self.targets_of(images[:1]))
         results["clean_targets"] = ops.reshape(clean_targets, (-1,))
-        deviations = bank - ops.mean(bank, axis=0, keepdims=True)
-        results["bank_variance"] = ops.sum(ops.square(deviations)) / self.size
+        results["bank_variance"] = ops.mean(bank["squares"])
         return results
 
     def _rows(self, parameters):

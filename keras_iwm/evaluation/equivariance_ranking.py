@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_iwm.evaluation.bank_ranking import BankRanking
 from keras_iwm.layers.normalize_latents import normalize_latents
-from keras_iwm.metrics.ranking_distances import ranking_distances
+from keras_iwm.metrics.ranking_distances import prepare_bank, ranking_distances
 from keras_iwm.metrics.ranks import ranks_from_distances, retrieval_distances
 
 
@@ -164,10 +164,12 @@ class EquivarianceRanking(BankRanking):
         first = np.array(first) * self.num_chunks
         chosen = np.add.outer(first, np.arange(self.num_chunks)).reshape(-1)
 
+        bank = prepare_bank(entries)
+
         def measure(step):
             context = ops.take(starts, step["start"], axis=0)
             prediction = self._predict(context, step["action"])
-            return ranking_distances(prediction, entries, step["wanted"][:, None])
+            return ranking_distances(prediction, bank, step["wanted"][:, None])
 
         distances = ops.map(
             measure,

@@ -6,7 +6,7 @@ import json
 import keras
 from keras import ops
 
-from keras_iwm.backend import KeptState, compile_apart
+from keras_iwm.backend import CompiledParts, KeptState, compile_apart
 from keras_iwm.layers.composed_model import ComposedModel
 
 # What was compiled, without the models it was compiled for, the last used one last.
@@ -19,7 +19,7 @@ LOW_RANK = ("lora_rank", "lora_alpha")
 PACKAGES = ("keras", "keras_iwm")
 
 
-class SharedProgram(KeptState, keras.Model):
+class SharedProgram(KeptState, CompiledParts, keras.Model):
     """A Keras model that computes with the weights of another one, and owns none.
 
     What `predict_on_batch` compiles takes the weights as arguments. It is kept, the

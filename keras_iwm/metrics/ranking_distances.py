@@ -11,6 +11,33 @@ from keras_iwm.metrics.ranks import TIE, retrieval_distances
 _ROUNDING = 2.0**-24
 
 
+# How many unclear queries are measured at once: a trained model has one or none among
+# 64, an untrained one a dozen.
+_GROUP = 4
+
+
+def prepare_bank(bank):
+    """Compute what `ranking_distances` needs of a bank, once for all predictions.
+
+    Args:
+        bank: Tensor of shape `(num_entries, ...)`.
+
+    Returns:
+        Dictionary of tensors: `entries` in rows, their `centre`, the entries `centred`
+        about it, and the `squares` of their lengths.
+    """
+    entries = ops.reshape(bank, (-1, math.prod(bank.shape[1:])))
+    centre = ops.mean(entries, axis=0, keepdims=True)
+    centred = entries - centre
+    squares = ops.sum(centred * centred, axis=1)
+    return {
+        "entries": entries,
+        "centre": centre,
+        "centred": centred,
+        "squares": squares,
+    }
+
+
 def ranking_distances(predictions, bank, wanted):
     """Distances that rank like `retrieval_distances`, several times faster.
 
@@ -20,8 +47,9 @@ def ranking_distances(predictions, bank, wanted):
     or that they tie, all of the query's distances are measured by differences.
 
     Args:
-        predictions: Tensor of shape `(num_queries, ...)`.
-        bank: Tensor of shape `(num_entries, ...)`, with as many values an entry.
+        predictions: Tensor of shape `(num_queries, ...)`, with as many values as an
+            entry.
+        bank: Dictionary, what `prepare_bank` returns.
         wanted: Integer tensor of shape `(num_queries, k)`, the entries whose ranks will
             be asked for.
 
@@ -29,15 +57,13 @@ def ranking_distances(predictions, bank, wanted):
         Float32 tensor of shape `(num_queries, num_entries)`. Each row's nearest entry,
         and the ranks of those that are wanted, are those of all differences.
     """
-    num_values = math.prod(bank.shape[1:])
-    bank = ops.reshape(bank, (-1, num_values))
+    squares = bank["squares"]
+    num_entries, num_values = bank["entries"].shape
     queries = ops.reshape(predictions, (-1, num_values))
-    centre = ops.mean(bank, axis=0, keepdims=True)
-    directions, entries = queries - centre, bank - centre
+    directions = queries - bank["centre"]
     lengths = ops.sum(directions * directions, axis=1, keepdims=True)
-    squares = ops.sum(entries * entries, axis=1)
     # Squared distances but for what all of a row share.
-    scores = squares - 2.0 * product(directions, ops.transpose(entries))
+    scores = squares - 2.0 * product(directions, ops.transpose(bank["centred"]))
     longest = ops.max(squares)
     # Errors of a sum grow with the root of its length (Higham and Mary, SIAM J. Sci.
     # Comput. 41, 2019), and those of the two scores that are compared add up.
@@ -51,25 +77,27 @@ def ranking_distances(predictions, bank, wanted):
     apart = ops.abs(scores[:, None] - of_wanted[..., None]) > margin[..., None]
     # Nothing is apart from itself, nor NaN from anything.
     count = ops.sum(ops.cast(apart, "int32"), axis=2)
-    is_unclear = ops.any(count < entries.shape[0] - 1, axis=1)
+    is_unclear = ops.any(count < num_entries - 1, axis=1)
     distances = ops.sqrt(ops.maximum(lengths + scores, 0.0))
-    return _measure_again(distances, is_unclear, queries, bank)
+    return _measure_again(distances, is_unclear, queries, bank["entries"])
 
 
-def _measure_again(distances, is_unclear, queries, bank):
-    """Replace the rows of unclear queries, one after the other."""
+def _measure_again(distances, is_unclear, queries, entries):
+    """Replace the rows of unclear queries, a few at a time."""
     is_unclear = ops.cast(is_unclear, "int32")
-    rows, num_unclear = ops.argsort(-is_unclear), ops.sum(is_unclear)
-    places = ops.arange(queries.shape[0], dtype=rows.dtype)[:, None]
+    num_queries, group = queries.shape[0], min(_GROUP, queries.shape[0])
+    order, num_unclear = ops.argsort(-is_unclear), ops.sum(is_unclear)
+    places = ops.arange(group, dtype="int32")
 
-    def measure(index, distances):
-        row = ops.take(rows, index)
-        query = ops.take(queries, ops.reshape(row, (1,)), axis=0)
-        measured = retrieval_distances(query, bank)
-        return index + 1, ops.where(places == row, measured, distances)
+    def measure(start, distances):
+        # The last group begins earlier: what is clear is measured as well.
+        first = ops.minimum(start, num_queries - group)
+        rows = ops.take(order, first + places)
+        measured = retrieval_distances(ops.take(queries, rows, axis=0), entries)
+        return start + group, ops.scatter_update(distances, rows[:, None], measured)
 
     _, distances = ops.while_loop(
-        lambda index, _: index < num_unclear,
+        lambda start, _: start < num_unclear,
         measure,
         (ops.zeros((), "int32"), distances),
     )

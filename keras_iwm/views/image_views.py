@@ -148,12 +148,13 @@ class ImageViews(keras.layers.Layer):
     def _from_values(self, images):
         """Images of `value_range` in [0, 1], whatever rounding did."""
         low, high = self.value_range
-        return clip((images - low) / (high - low))
+        return clip((images - low if low else images) / (high - low))
 
     def _to_values(self, images):
         """Images of [0, 1] in `value_range`."""
         low, high = self.value_range
-        return computed_once(images * (high - low) + low)
+        images = images * (high - low)
+        return computed_once(images + low if low else images)
 
     def check_images(self, images: Tensor) -> None:
         """Refuse what cannot be a batch of images, while the step is traced."""

@@ -9,6 +9,7 @@ from keras import ops
 from keras_iwm.actions.action_space import ActionSpace
 from keras_iwm.actions.transform import Transform
 from keras_iwm.arguments import as_object, as_transforms
+from keras_iwm.backend import run_pure
 from keras_iwm.type_aliases import Config, Size, Tensor, ValueRange
 from keras_iwm.views.image_views import ImageViews
 from keras_iwm.views.patch_mask import PatchMask
@@ -111,11 +112,11 @@ class ViewGenerator(ImageViews):
         Returns:
             Float32 images in `value_range`.
         """
-        return self._apply(self.action_space.shared, images, parameters)
+        return self._run(self._apply_shared, images, parameters)
 
     def apply_destructive(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Images under the destructive operations; see `apply_shared`."""
-        return self._apply(self.action_space.destructive, images, parameters)
+        return self._run(self._apply_destructive, images, parameters)
 
     @property
     def draw_sizes(self) -> list[int]:
@@ -154,10 +155,20 @@ class ViewGenerator(ImageViews):
             views["context_ids"], views["target_ids"] = self.mask(mask_draws)
         return views
 
+    def _run(self, function, images, parameters):
+        """What one of the two below makes of images and parameters."""
+        parameters = ops.convert_to_tensor(parameters, dtype="float32")
+        return run_pure(function, ops.convert_to_tensor(images), parameters)
+
+    def _apply_shared(self, images, parameters):
+        return self._apply(self.action_space.shared, images, parameters)
+
+    def _apply_destructive(self, images, parameters):
+        return self._apply(self.action_space.destructive, images, parameters)
+
     def _apply(self, transforms, images, parameters):
         """Images of `value_range` under some operations, and back."""
         images = self._from_values(self._clean(images))
-        parameters = ops.convert_to_tensor(parameters, dtype="float32")
         return self._to_values(transforms.apply(images, parameters))
 
     def get_config(self) -> Config:

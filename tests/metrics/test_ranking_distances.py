@@ -6,9 +6,14 @@ from keras import ops
 
 from keras_iwm.metrics import ranking_distances as module
 from keras_iwm.metrics import ranks_from_distances, retrieval_distances
-from keras_iwm.metrics.ranking_distances import ranking_distances
+from keras_iwm.metrics.ranking_distances import prepare_bank, ranking_distances
 
 SIZE, SHAPE = 40, (9, 24)
+
+
+def rank(predictions, bank, wanted):
+    """Distances to a bank that is used once."""
+    return ranking_distances(predictions, prepare_bank(bank), wanted)
 
 
 def banks():
@@ -40,7 +45,8 @@ def banks():
 def test_ranks_and_nearest_are_those_of_all_differences(name):
     predictions, bank = (part.astype("float32") for part in banks()[name])
     wanted = np.stack([np.arange(SIZE), np.roll(np.arange(SIZE), 7)], 1).astype("int32")
-    found = ranking_distances(*map(ops.convert_to_tensor, (predictions, bank, wanted)))
+    tensors = map(ops.convert_to_tensor, (predictions, bank, wanted))
+    found = rank(*tensors)
     expected = retrieval_distances(predictions, bank)
     for column in wanted.T:
         np.testing.assert_array_equal(
@@ -64,7 +70,7 @@ def test_few_predictions_are_measured_again(monkeypatch):
     wanted = ops.convert_to_tensor(np.arange(SIZE, dtype="int32")[:, None])
     for name in ("apart", "twins"):
         predictions, bank = map(ops.convert_to_tensor, banks()[name])
-        distances = ranking_distances(predictions, bank, wanted)
+        distances = rank(predictions, bank, wanted)
         np.testing.assert_allclose(
             ops.convert_to_numpy(distances),
             ops.convert_to_numpy(retrieval_distances(predictions, bank)),
