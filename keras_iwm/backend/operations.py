@@ -117,7 +117,7 @@ def needs_no_call(block, tokens, training):
 
 
 def run_pure(function, *tensors):
-    """Run a function, compiled for itself where a step asks for that.
+    """Run a function, in a step as one program where the backend does not compile all.
 
     Args:
         function: Method of an object that lasts. It does nothing but compute tensors,

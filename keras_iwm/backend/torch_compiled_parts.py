@@ -1,6 +1,5 @@
 """What is ours and pure, compiled for the steps of models that ask for it on Torch."""
 
-import contextvars
 import functools
 import types
 import warnings
@@ -8,6 +7,7 @@ import warnings
 import torch
 
 from keras_iwm.backend.compiled_parts import CompiledParts
+from keras_iwm.backend.torch_model_step import TorchModelStep, running
 
 # Kinds of inputs that are compiled; a function that meets more runs as it is.
 MOST_KINDS = 64
@@ -26,9 +26,6 @@ UNCOMPILED = (
     "of {owner} runs as it is, for something in it is not: it asks for a tensor's "
     "values, or draws. "
 )
-
-# The step that runs, unless it is to be eager.
-running = contextvars.ContextVar("running", default=None)
 
 
 class TorchCompiledParts(CompiledParts):
@@ -64,31 +61,9 @@ class TorchCompiledParts(CompiledParts):
         if not self.run_eagerly:
             # `compile` forgets all steps, and with them the programs they share.
             steps = self.train_function, self.test_function, self.predict_function
-            made = [step.programs for step in steps if isinstance(step, Step)]
-            step = Step(getattr(self, name), bool(compiles), *made[:1])
+            made = [step.programs for step in steps if isinstance(step, TorchModelStep)]
+            step = TorchModelStep(getattr(self, name), bool(compiles), *made[:1])
             setattr(self, name, step)
-
-
-class Step:
-    """A step, and what its parts come to.
-
-    Args:
-        run: Function of a batch.
-        compiles: Boolean, whether the parts are compiled.
-        programs: Optional dictionary, by functions and the kinds of their inputs.
-    """
-
-    def __init__(self, run, compiles, programs=None):
-        self.run, self.compiles = run, compiles
-        self.programs = {} if programs is None else programs
-
-    def __call__(self, data):
-        """Run the step."""
-        token = running.set(self)
-        try:
-            return self.run(data)
-        finally:
-            running.reset(token)
 
 
 def as_the_step_runs(function):

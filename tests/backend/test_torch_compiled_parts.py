@@ -18,7 +18,7 @@ import torch
 
 from keras_iwm import actions, views
 from keras_iwm.backend import torch_compiled_parts
-from keras_iwm.backend.torch_compiled_parts import Step
+from keras_iwm.backend.torch_model_step import TorchModelStep, running
 from keras_iwm.layers import TransformerBlock
 
 COMPILE = torch.compile
@@ -226,7 +226,7 @@ def test_views_are_one_program_with_the_same_values(name, dtype, compiles):
         shape = (3, 16, 16, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     made = MADE.count("forward")
-    step = Step(maker, compiles)
+    step = TorchModelStep(maker, compiles)
     compiled = step(pixels)
     assert MADE.count("forward") == made + compiles
     (program,) = step.programs.values()
@@ -248,7 +248,7 @@ def test_draws_of_a_program_are_new():
     def train(pixels):
         return maker(pixels, training=True)["action"]
 
-    step = Step(train, True)
+    step = TorchModelStep(train, True)
     found = [step(pixels) for _ in range(3)]
     again = MAKERS["all operations"]()
     expected = [again(pixels, training=True)["action"] for _ in range(3)]
@@ -292,7 +292,9 @@ class Learned(actions.Brightness):
 def test_what_no_program_can_repeat_stays_eager(kind):
     def batches():
         maker = views.ViewGenerator(16, actions=[kind(0.5)], seed=0)
-        step = Step(lambda pixels: maker(pixels, training=True)["source"], False)
+        step = TorchModelStep(
+            lambda pixels: maker(pixels, training=True)["source"], False
+        )
         return maker, step
 
     (maker, step), (eager, _) = batches(), batches()
@@ -324,14 +326,14 @@ def test_recorded_views_are_those_of_the_attributes_of_the_last_compile():
     recorded, step = losses()
     assert all(step.programs.values())
     eager, function = losses(run_eagerly=True)
-    assert not isinstance(function, Step)
+    assert not isinstance(function, TorchModelStep)
     np.testing.assert_allclose(recorded, eager, rtol=1e-5)
 
 
 def test_what_asks_for_values_runs_as_it_is_after_one_warning():
     maker = views.ViewGenerator(16, actions=[Peeking(0.5)], seed=0)
     pixels = np.random.default_rng(0).integers(0, 256, (3, 20, 18, 3), "uint8")
-    step = Step(maker, True)
+    step = TorchModelStep(maker, True)
     with pytest.warns(UserWarning, match="make_views. of ViewGenerator runs as it is"):
         found = step(pixels)
     with warnings.catch_warnings():
@@ -344,7 +346,7 @@ def test_an_error_of_the_step_is_no_fault_of_the_compiler():
     model = trained("classifier", True, steps=1)
     with pytest.raises(ValueError, match="must have shape"):
         model.predict_on_batch(np.zeros((4, 16, 16, 5), "float32"))
-    assert not torch_compiled_parts.running.get()
+    assert not running.get()
 
 
 def test_what_the_compiler_writes_computes_the_same(monkeypatch):
@@ -362,7 +364,7 @@ def test_what_the_compiler_writes_computes_the_same(monkeypatch):
         ops.sum(ops.square(outputs)).backward()
         return [outputs, *(weight.value.grad for weight in block.trainable_weights)]
 
-    compiled = Step(results, True)(None)
+    compiled = TorchModelStep(results, True)(None)
     for mine, expected in zip(values(compiled), values(results()), strict=True):
         np.testing.assert_allclose(mine, expected, atol=1e-5, rtol=1e-5)
     forget()
