@@ -16,7 +16,8 @@ of student, predictor and teacher, loss, backward, AdamW, moving average) is wri
 here, without its logging and its loader. Ours is `ImageWorldModel` under `fit`, with
 views that are given. Both have the same encoder, predictor, batch, context and target
 patches, precision and optimizer. All run in processes that take turns, one block of
-steps at a time; medians over the blocks and ratios are printed.
+steps at a time; medians over the blocks and ratios are printed. `utilisation` is a share
+of what a GPU is sold for, or of the quickest large product that a CPU made in this run.
 """
 
 import argparse
@@ -201,7 +202,7 @@ def work_with_reference(arguments, compiled):
     facts = {"first_step_seconds": first, "device": device_name()}
     if arguments.kernels:
         facts["kernels"] = torch_kernels(run_block)
-    turns.serve(facts, run_block, lambda: {"peak_bytes": peak_bytes("torch")})
+    turns.serve(facts, run_block, lambda: last_facts("torch"))
 
 
 def work_with_keras(arguments, compiled):
@@ -280,9 +281,7 @@ def work_with_keras(arguments, compiled):
     }
     if arguments.kernels and backend == "torch":
         facts["kernels"] = torch_kernels(lambda: fit(batch_size))
-    turns.serve(
-        facts, lambda: fit(len(images)), lambda: {"peak_bytes": peak_bytes(backend)}
-    )
+    turns.serve(facts, lambda: fit(len(images)), lambda: last_facts(backend))
 
 
 def device_name():
@@ -297,6 +296,27 @@ def device_name():
     except (FileNotFoundError, subprocess.CalledProcessError):
         return "CPU"
     return names.splitlines()[0]
+
+
+def last_facts(backend):
+    """What a process tells when all turns are over."""
+    facts = {"peak_bytes": peak_bytes(backend)}
+    if device_name() == "CPU":
+        facts["product_flops"] = product_flops()
+    return facts
+
+
+def product_flops():
+    """Operations a second of a large product of matrices."""
+    from keras import ops
+
+    left, right = ops.ones((4096, 1024)), ops.ones((1024, 4096))
+    seconds = []
+    for _ in range(8):
+        start = time.perf_counter()
+        float(ops.matmul(left, right)[0, 0])  # wait for the device
+        seconds.append(time.perf_counter() - start)
+    return 2 * 4096 * 4096 * 1024 / min(seconds)
 
 
 def peak_bytes(backend):
@@ -388,11 +408,12 @@ def report(arguments, workers):
     }
     device = results["reference"]["device"]
     peak_flops = next(
-        (peak for name, peak in PEAK_FLOPS.items() if name in device), None
+        (peak for name, peak in PEAK_FLOPS.items() if name in device),
+        max(row.get("product_flops", 0) for row in results.values()),
     )
     print(
         f"{arguments.setting}, batch {arguments.batch_size}, {arguments.precision}, "
-        f"{device}"
+        f"{device}, {peak_flops / 1e9:,.0f} GFLOP/s at most"
     )
     print(f"{'':20s} images/s   lowest  highest    ratio  first step  GiB  utilisation")
     flops = next(
