@@ -16,8 +16,8 @@ of student, predictor and teacher, loss, backward, AdamW, moving average) is wri
 here, without its logging and its loader. Ours is `ImageWorldModel` under `fit`, with
 views that are given. Both have the same encoder, predictor, batch, context and target
 patches, precision and optimizer. All run in processes that take turns, one block of
-steps at a time; medians over the blocks and ratios are printed. `utilisation` is a share
-of what a GPU is sold for, or of the quickest large product that a CPU made in this run.
+steps at a time; medians over the blocks and ratios are printed. `utilisation` is the
+share of what a GPU is sold for, or of the quickest large product of a CPU in this run.
 """
 
 import argparse
