@@ -55,7 +55,7 @@ class Hue(RangedTransform):
         # The hue times chroma, in sixths of a turn from red, negative towards blue: no
         # division is needed, and no case for each colour, which Torch and vector units
         # take long for. Half a turn from red either sign will do, but not 0.
-        sign = ops.sign(green - blue + 1e-30)
+        sign = 2.0 * ops.cast(green >= blue, "float32") - 1.0
         hue = sign * (value - red + low + high - 2.0 * smallest)
         # Where red, green and blue lie once they are turned the other way.
         own = ops.convert_to_tensor(np.float32([[0.0, 2.0, -2.0]]))
