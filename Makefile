@@ -11,7 +11,7 @@ BACKEND ?= jax
 VENV := .venv
 BIN := $(VENV)/bin
 # Memory that a step frees stays with the process (glibc): see docs/performance.md.
-KEEP_MEMORY := MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
+KEEP_MEMORY := MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1000000000000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: quickstart test test-jax test-tensorflow test-torch test-keras test-kerashub lint check-wheel site clean

@@ -14,7 +14,6 @@ import tqdm
 BACKENDS = ("jax", "tensorflow", "torch")
 # With these a process keeps the memory that a step frees: docs/performance.md.
 KEEP_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "1000000000000",
 }
