@@ -55,7 +55,8 @@ class Worker:
         arguments: List of strings.
         backend: String, its `KERAS_BACKEND`.
         environment: Optional dictionary of further environment variables.
-        keep_memory: Boolean, whether freed memory stays with the process.
+        keep_memory: Boolean, whether freed memory stays with the process; if not, no
+            setting of the allocator is passed on either.
     """
 
     def __init__(
@@ -68,6 +69,9 @@ class Worker:
             "KERAS_BACKEND": backend,
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
+        if not keep_memory:
+            for name in [name for name in environment if name.startswith("MALLOC_")]:
+                del environment[name]
         self.process = subprocess.Popen(
             [sys.executable, script, *arguments],
             env=environment,
